@@ -1,0 +1,142 @@
+//! Time and randomness: the only crate that reads either.
+//!
+//! Everything else takes both from here, so that a test can own them: inside [`simulate`] the wall
+//! clock follows tokio's paused clock from a fixed epoch, and names, uids and jitter come from one seed.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+/// What a generated name may hold: upstream's alphabet, without vowels and look-alikes.
+const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Where simulated time starts.
+const SIMULATED_EPOCH: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+struct Simulation {
+    started: tokio::time::Instant,
+    random: StdRng,
+}
+
+thread_local! {
+    static SIMULATION: RefCell<Option<Simulation>> = const { RefCell::new(None) };
+}
+
+/// Ends the simulation of its thread when dropped.
+#[must_use = "the simulation ends when this is dropped"]
+pub struct SimulationGuard(());
+
+impl Drop for SimulationGuard {
+    fn drop(&mut self) {
+        SIMULATION.with_borrow_mut(|simulation| *simulation = None);
+    }
+}
+
+/// Makes time and randomness of this thread follow tokio's clock and `seed`.
+///
+/// Call it inside a current-thread runtime that was started with paused time.
+pub fn simulate(seed: u64) -> SimulationGuard {
+    let simulation = Simulation { started: tokio::time::Instant::now(), random: StdRng::seed_from_u64(seed) };
+    SIMULATION.with_borrow_mut(|slot| *slot = Some(simulation));
+    SimulationGuard(())
+}
+
+/// The present instant of the wall clock.
+pub fn now() -> Timestamp {
+    SIMULATION.with_borrow(|simulation| match simulation {
+        Some(simulation) => SIMULATED_EPOCH + simulation.started.elapsed(),
+        None => Timestamp::now(),
+    })
+}
+
+/// The present instant, cut to whole seconds, as `metav1.Time` carries it.
+pub fn now_seconds() -> Timestamp {
+    Timestamp::from_second(now().as_second()).expect("a second of a valid timestamp is valid")
+}
+
+/// Time that has passed since `then`; zero if `then` lies ahead.
+pub fn since(then: Timestamp) -> Duration {
+    let passed: SignedDuration = now().duration_since(then);
+    passed.try_into().unwrap_or(Duration::ZERO)
+}
+
+/// `metav1.Time`: RFC 3339 in UTC with whole seconds.
+pub fn format_time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `metav1.MicroTime`: RFC 3339 in UTC with six fractional digits.
+pub fn format_micro_time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// A monotonic instant that follows tokio's clock, paused or not.
+pub fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+fn with_random<T>(draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
+    SIMULATION.with_borrow_mut(|simulation| match simulation {
+        Some(simulation) => draw(&mut simulation.random),
+        None => draw(&mut rand::rng()),
+    })
+}
+
+/// Fills `buffer` with random bytes, fit for keys outside a simulation.
+pub fn fill_random(buffer: &mut [u8]) {
+    with_random(|random| random.fill_bytes(buffer));
+}
+
+/// A random version 4 UUID in its usual text form.
+pub fn uuid() -> String {
+    let mut bytes = [0; 16];
+    fill_random(&mut bytes);
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// `length` random characters of upstream's name alphabet, as `generateName` appends them.
+pub fn name_suffix(length: usize) -> String {
+    (0..length).map(|_| char::from(SUFFIX_ALPHABET[random_below(SUFFIX_ALPHABET.len())])).collect()
+}
+
+/// A random number under `bound`, which must not be zero.
+pub fn random_below(bound: usize) -> usize {
+    with_random(|random| random.random_range(0..bound))
+}
+
+/// `base` stretched by up to `factor` of itself, to spread what would come at once.
+pub fn jitter(base: Duration, factor: f64) -> Duration {
+    let share = with_random(|random| random.random_range(0.0..1.0));
+    base.mul_f64(1.0 + share * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn simulated_time_follows_tokio_and_the_seed() {
+        let draws = || (now(), uuid(), name_suffix(5));
+        let first = {
+            let _guard = simulate(7);
+            draws()
+        };
+        let _guard = simulate(7);
+        assert_eq!(first, draws());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(now(), SIMULATED_EPOCH + Duration::from_secs(60));
+    }
+
+    #[test]
+    fn times_are_printed_as_the_api_prints_them() {
+        let at = Timestamp::new(1_767_225_600, 120_000_000).unwrap();
+        assert_eq!(format_time(at), "2026-01-01T00:00:00Z");
+        assert_eq!(format_micro_time(at), "2026-01-01T00:00:00.120000Z");
+    }
+}

@@ -1,0 +1,299 @@
+//! What a kind is.
+
+use machinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Object, field};
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Namespaced,
+    Cluster,
+}
+
+/// Verbs as discovery lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Create,
+    Delete,
+    DeleteCollection,
+    Get,
+    List,
+    Patch,
+    Update,
+    Watch,
+}
+
+impl Verb {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Update => "update",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// What a path below an object addresses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Subresource {
+    /// `status`: writes touch nothing but `status` (and some metadata).
+    Status,
+    /// `scale`: the object seen as `autoscaling/v1` Scale.
+    Scale(ScalePaths),
+    /// A write of another kind that changes the object, or a call that makes something: binding, eviction,
+    /// token, ephemeralcontainers, resize, approval, finalize. Who serves it is known by its name.
+    Other(OtherSubresource),
+    /// A connection to the node: log, exec, attach, portforward, proxy.
+    Connect { name: &'static str, kind: &'static str, verbs: &'static [&'static str] },
+}
+
+impl Subresource {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale(_) => "scale",
+            Self::Other(other) => other.name,
+            Self::Connect { name, .. } => name,
+        }
+    }
+}
+
+/// Where a kind keeps what `autoscaling/v1` Scale shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScalePaths {
+    pub spec_replicas: &'static [&'static str],
+    pub status_replicas: &'static [&'static str],
+    /// A LabelSelector object or a plain map of labels.
+    pub selector: &'static [&'static str],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OtherSubresource {
+    pub name: &'static str,
+    /// Group and version of the body; both empty when they are the parent's.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub verbs: &'static [Verb],
+}
+
+/// A printed column: `meta.k8s.io/v1` TableColumnDefinition and how its cell is filled.
+#[derive(Clone, Copy)]
+pub struct Column {
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean`, `date`.
+    pub of_type: &'static str,
+    pub format: &'static str,
+    pub description: &'static str,
+    /// Zero: always shown; one: only by `-o wide`.
+    pub priority: i32,
+    pub cell: fn(&Object) -> Value,
+}
+
+/// A field that field selectors may name, besides `metadata.name` and `metadata.namespace`.
+#[derive(Clone, Copy)]
+pub struct SelectableField {
+    pub name: &'static str,
+    pub value: fn(&Object) -> String,
+}
+
+/// The hooks of a kind. All are pure; times and random values come from `clock`.
+#[derive(Clone, Copy)]
+pub struct Strategy {
+    /// Fills in what upstream's defaulting fills in. Applying it twice changes nothing.
+    pub default: fn(&mut Object),
+    /// Clears what a client may not set at creation, such as `status`.
+    pub prepare_create: fn(&mut Object),
+    /// Carries over from the old object what an update may not touch (spec writes keep the old status).
+    pub prepare_update: fn(&mut Object, &Object),
+    /// The same for writes of `status`, which keep everything else.
+    pub prepare_status_update: fn(&mut Object, &Object),
+    pub validate: fn(&Object) -> field::ErrorList,
+    /// Called besides `validate`, with the new object and the old.
+    pub validate_update: fn(&Object, &Object) -> field::ErrorList,
+    pub validate_status_update: fn(&Object, &Object) -> field::ErrorList,
+    /// How `metadata.name` is checked; the answer holds upstream's messages.
+    pub validate_name: fn(&str) -> Vec<String>,
+    /// Whether `metadata.generation` counts changes of everything but metadata and status.
+    pub generation: bool,
+    /// A PUT for an absent object creates it.
+    pub create_on_update: bool,
+    /// A PUT without a resource version overwrites.
+    pub unconditional_update: bool,
+    /// Seconds of grace when deletion is asked for without saying how many; nothing: deleted at once.
+    /// The second argument is what the client asked for.
+    pub grace: fn(&Object, Option<i64>) -> Option<i64>,
+    /// What deletion does to dependents when the client does not say.
+    pub default_propagation: Propagation,
+    /// Warnings for the client about an accepted object.
+    pub warnings: fn(&Object) -> Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+impl Strategy {
+    /// A kind with a spec and nothing special: no defaults, no status, no further validation.
+    pub const PLAIN: Self = Self {
+        default: |_| {},
+        prepare_create: |_| {},
+        prepare_update: |_, _| {},
+        prepare_status_update: keep_all_but_status,
+        validate: |_| Vec::new(),
+        validate_update: |_, _| Vec::new(),
+        validate_status_update: |_, _| Vec::new(),
+        validate_name: |_| Vec::new(),
+        generation: false,
+        create_on_update: false,
+        unconditional_update: true,
+        grace: |_, _| None,
+        default_propagation: Propagation::Background,
+        warnings: |_| Vec::new(),
+    };
+
+    /// A kind whose status belongs to its controller: clients can not create it, and spec updates keep it.
+    pub const WITH_STATUS: Self =
+        Self { prepare_create: drop_status, prepare_update: keep_status, generation: true, ..Self::PLAIN };
+}
+
+pub fn drop_status(object: &mut Object) {
+    object.0.remove("status");
+}
+
+pub fn keep_status(new: &mut Object, old: &Object) {
+    copy_field(new, old, "status");
+}
+
+/// A status write: everything but `status` and `metadata` comes from the old object, and of the metadata
+/// what upstream lets through is decided by the pipeline.
+pub fn keep_all_but_status(new: &mut Object, old: &Object) {
+    let status = new.0.remove("status");
+    let metadata = new.0.remove("metadata");
+    new.0 = old.0.clone();
+    for (field, value) in [("status", status), ("metadata", metadata)] {
+        match value {
+            Some(value) => new.0.insert(field.to_owned(), value),
+            None => new.0.remove(field),
+        };
+    }
+}
+
+fn copy_field(new: &mut Object, old: &Object, field: &str) {
+    match old.0.get(field) {
+        Some(value) => new.0.insert(field.to_owned(), value.clone()),
+        None => new.0.remove(field),
+    };
+}
+
+/// How a version of a kind that is not the stored one becomes it, and back.
+#[derive(Clone, Copy)]
+pub struct Conversion {
+    /// The version that is stored; the key of the stored object is made from its resource.
+    pub storage: (&'static str, &'static str),
+    pub to_storage: fn(&mut Object),
+    pub from_storage: fn(&mut Object),
+}
+
+/// One served kind of one version.
+#[derive(Clone, Copy)]
+pub struct KindDef {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    /// Plural, lower case, as paths name it.
+    pub resource: &'static str,
+    pub singular: &'static str,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub scope: Scope,
+    /// The message in the schema table: `io.k8s.api.core.v1.Pod`.
+    pub schema: &'static str,
+    pub verbs: &'static [Verb],
+    pub subresources: &'static [Subresource],
+    pub selectable_fields: &'static [SelectableField],
+    /// Name and Age are implied when this is empty; else the first column is the name's.
+    pub columns: &'static [Column],
+    pub strategy: Strategy,
+    /// Nothing when this version is the stored one.
+    pub conversion: Option<Conversion>,
+    /// Only created, never stored: reviews and the like. The apiserver answers them by name.
+    pub virtual_kind: bool,
+}
+
+pub const ALL_VERBS: &[Verb] = &[
+    Verb::Create,
+    Verb::Delete,
+    Verb::DeleteCollection,
+    Verb::Get,
+    Verb::List,
+    Verb::Patch,
+    Verb::Update,
+    Verb::Watch,
+];
+
+impl KindDef {
+    pub const PLAIN: Self = Self {
+        group: "",
+        version: "v1",
+        kind: "",
+        resource: "",
+        singular: "",
+        short_names: &[],
+        categories: &[],
+        scope: Scope::Namespaced,
+        schema: "",
+        verbs: ALL_VERBS,
+        subresources: &[],
+        selectable_fields: &[],
+        columns: &[],
+        strategy: Strategy::PLAIN,
+        conversion: None,
+        virtual_kind: false,
+    };
+
+    pub fn namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind::new(self.group, self.version, self.kind)
+    }
+
+    pub fn gvr(&self) -> GroupVersionResource {
+        GroupVersionResource::new(self.group, self.version, self.resource)
+    }
+
+    pub fn group_version(&self) -> GroupVersion {
+        GroupVersion::new(self.group, self.version)
+    }
+
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::new(self.group, self.resource)
+    }
+
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|subresource| subresource.name() == name)
+    }
+
+    pub fn allows(&self, verb: Verb) -> bool {
+        self.verbs.contains(&verb)
+    }
+}
+
+impl std::fmt::Debug for KindDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.gvk())
+    }
+}

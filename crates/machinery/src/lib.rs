@@ -1,0 +1,15 @@
+//! apimachinery: what every object of the API has in common, whatever its kind.
+//!
+//! Objects are JSON trees ([`Object`]). What a field is comes from the `schema` crate; what a kind is
+//! comes from `kinds`. Nothing here does I/O.
+
+pub mod error;
+pub mod field;
+pub mod names;
+pub mod object;
+pub mod user;
+
+pub use error::{ApiError, Cause, Reason};
+pub use names::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
+pub use object::Object;
+pub use user::UserInfo;

@@ -1,0 +1,132 @@
+//! What a caller asks of the registry, in typed form. HTTP is parsed into this by the apiserver.
+
+use kinds::Propagation;
+use machinery::{Object, UserInfo};
+use store::Revision;
+
+/// Who asks, and what holds for the whole request.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    pub user: UserInfo,
+    /// Everything but the write happens.
+    pub dry_run: bool,
+    pub field_validation: FieldValidation,
+    /// Recorded with the write; the user agent's first word when the client names none.
+    pub field_manager: String,
+    /// Warnings for the client, collected on the way.
+    pub warnings: Warnings,
+}
+
+/// `fieldValidation`: what becomes of unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    Ignore,
+    #[default]
+    Warn,
+    Strict,
+}
+
+/// Warnings collected while a request is served; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(std::sync::Arc<parking_lot::Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub fn add(&self, warning: impl Into<String>) {
+        let warning = warning.into();
+        let mut warnings = self.0.lock();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+/// `resourceVersionMatch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionMatch {
+    NotOlderThan,
+    Exact,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    /// As sent; empty selects everything.
+    pub label_selector: String,
+    pub field_selector: String,
+    /// Zero: no limit.
+    pub limit: usize,
+    /// The token of an earlier page.
+    pub continue_token: String,
+    /// Empty: the newest. `"0"`: anything at hand.
+    pub resource_version: String,
+    pub version_match: Option<VersionMatch>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct WatchOptions {
+    pub label_selector: String,
+    pub field_selector: String,
+    /// Empty or `"0"`: begins with an ADDED event for everything at hand.
+    pub resource_version: String,
+    pub allow_bookmarks: bool,
+    /// `sendInitialEvents`: ends the initial events with a bookmark that says so.
+    pub send_initial_events: bool,
+}
+
+/// `metav1.DeleteOptions`.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    pub grace_seconds: Option<i64>,
+    pub uid: Option<String>,
+    pub resource_version: Option<Revision>,
+    pub propagation: Option<Propagation>,
+}
+
+/// A patch, by its content type.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// `application/json-patch+json`
+    Json(serde_json::Value),
+    /// `application/merge-patch+json`
+    Merge(serde_json::Value),
+    /// `application/strategic-merge-patch+json`
+    Strategic(serde_json::Value),
+}
+
+/// What a write touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    #[default]
+    Main,
+    Status,
+    Scale,
+    /// Another subresource whose body is the object itself: `ephemeralcontainers`, `resize`, `approval`.
+    Other(&'static str),
+}
+
+/// One write as admission sees it.
+#[derive(Debug)]
+pub struct AdmissionRequest<'a> {
+    pub context: &'a Context,
+    pub kind: &'static kinds::KindDef,
+    /// `create`, `update`, `delete`, `connect`.
+    pub operation: Operation,
+    /// Empty for the object itself.
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    /// May be empty on creation with `generateName`.
+    pub name: &'a str,
+    /// The object as it was, on update and delete.
+    pub old: Option<&'a Object>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
