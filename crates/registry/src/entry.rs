@@ -1,0 +1,202 @@
+//! One object as the cache keeps it: encoded once, read by everyone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use kinds::KindDef;
+use machinery::Object;
+use store::Revision;
+
+/// An object at one revision. Its JSON carries the resource version; what selectors look at is
+/// extracted on first use.
+pub struct Entry {
+    key: Box<str>,
+    /// Where the namespace, or the name of an object of cluster scope, starts in `key`.
+    prefix: u16,
+    kind: &'static KindDef,
+    revision: Revision,
+    json: Bytes,
+    /// Where the digits of the resource version start in `json`; zero when the object has no metadata.
+    splice: u32,
+    selectable: OnceLock<Box<Selectable>>,
+}
+
+/// What selectors may look at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Selectable {
+    pub labels: BTreeMap<String, String>,
+    /// The kind's selectable fields, besides name and namespace.
+    fields: Vec<(&'static str, String)>,
+}
+
+const FIELD: &[u8] = b"\"resourceVersion\":\"";
+
+impl Entry {
+    /// An entry from the stored JSON, which holds no resource version.
+    pub fn new(kind: &'static KindDef, key: &str, revision: Revision, stored: &[u8]) -> Self {
+        let digits = revision.to_string();
+        let (json, splice) = match metadata_start(stored) {
+            Some(at) => {
+                let comma: &[u8] = if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," };
+                let parts = [&stored[..at], FIELD, digits.as_bytes(), comma, &stored[at..]];
+                (parts.concat(), at + FIELD.len())
+            }
+            None => (stored.to_vec(), 0),
+        };
+        Self::at(kind, key, revision, json, splice)
+    }
+
+    fn at(kind: &'static KindDef, key: &str, revision: Revision, json: Vec<u8>, splice: usize) -> Self {
+        Self {
+            key: key.into(),
+            prefix: crate::keys::prefix_len(kind) as u16,
+            kind,
+            revision,
+            json: Bytes::from(json),
+            splice: splice as u32,
+            selectable: OnceLock::new(),
+        }
+    }
+
+    /// The same object as a later write left it: what a deletion delivers.
+    pub fn at_revision(&self, revision: Revision) -> Self {
+        let start = self.splice as usize;
+        let old = self.revision.to_string().len();
+        let json = match start {
+            0 => self.json.to_vec(),
+            _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
+        };
+        Self::at(self.kind, &self.key, revision, json, start)
+    }
+
+    /// The key in the store.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The kind in whose version the JSON is.
+    pub fn kind(&self) -> &'static KindDef {
+        self.kind
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The object with its resource version; shared, not copied.
+    pub fn json(&self) -> Bytes {
+        self.json.clone()
+    }
+
+    /// The object as a tree. Parses: keep it out of hot paths.
+    pub fn object(&self) -> Object {
+        serde_json::from_slice(&self.json).expect("entries hold JSON that this process wrote or checked")
+    }
+
+    pub fn name(&self) -> &str {
+        let rest = &self.key[usize::from(self.prefix)..];
+        rest.split_once('/').map_or(rest, |(_, name)| name)
+    }
+
+    /// Empty for objects of cluster scope.
+    pub fn namespace(&self) -> &str {
+        let rest = &self.key[usize::from(self.prefix)..];
+        rest.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.selectable().labels
+    }
+
+    /// The value of a field that selectors may name.
+    pub fn field(&self, name: &str) -> Option<String> {
+        match name {
+            "metadata.name" => Some(self.name().to_owned()),
+            "metadata.namespace" => Some(self.namespace().to_owned()),
+            _ => {
+                let fields = &self.selectable().fields;
+                fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone())
+            }
+        }
+    }
+
+    fn selectable(&self) -> &Selectable {
+        self.selectable.get_or_init(|| {
+            let object = self.object();
+            let fields = self.kind.selectable_fields.iter();
+            let fields = fields.map(|field| (field.name, (field.value)(&object))).collect();
+            Box::new(Selectable { labels: object.labels(), fields })
+        })
+    }
+}
+
+impl fmt::Debug for Entry {
+    /// Objects may be secret: only their length is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} ({} bytes)", self.key, self.revision, self.json.len())
+    }
+}
+
+/// Where the fields of the top-level `metadata` start: just behind its opening brace.
+fn metadata_start(json: &[u8]) -> Option<usize> {
+    const METADATA: &[u8] = b"\"metadata\":{";
+    let (mut depth, mut at) = (0usize, 0);
+    while at < json.len() {
+        match json[at] {
+            b'"' if depth == 1 && json[at..].starts_with(METADATA) => return Some(at + METADATA.len()),
+            b'"' => at = string_end(json, at),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The closing quote of the string that opens at `open`.
+fn string_end(json: &[u8], open: usize) -> usize {
+    let mut at = open + 1;
+    while at < json.len() && json[at] != b'"' {
+        at += if json[at] == b'\\' { 2 } else { 1 };
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: KindDef = KindDef { kind: "ConfigMap", resource: "configmaps", ..KindDef::PLAIN };
+
+    fn entry(json: &str) -> Entry {
+        Entry::new(&PLAIN, "/registry/configmaps/default/a", 7, json.as_bytes())
+    }
+
+    #[test]
+    fn the_resource_version_is_spliced_into_the_top_metadata_only() {
+        let stored = r#"{"data":{"metadata\":{":"\"metadata\":{","x":"\\"},"metadata":{"name":"a"}}"#;
+        let entry = entry(stored);
+        assert_eq!(entry.object().resource_version(), "7");
+        assert_eq!(entry.object().name(), "a");
+        let later = entry.at_revision(1234);
+        assert_eq!(later.object().resource_version(), "1234");
+        assert_eq!(later.at_revision(8).object().resource_version(), "8");
+    }
+
+    #[test]
+    fn empty_metadata_takes_no_comma() {
+        assert_eq!(entry(r#"{"metadata":{}}"#).json(), r#"{"metadata":{"resourceVersion":"7"}}"#);
+        assert_eq!(entry(r#"{"spec":{"metadata":{}}}"#).json(), r#"{"spec":{"metadata":{}}}"#);
+    }
+
+    #[test]
+    fn names_come_from_the_key() {
+        let entry = entry(r#"{"metadata":{"labels":{"a":"b"}}}"#);
+        assert_eq!((entry.namespace(), entry.name()), ("default", "a"));
+        assert_eq!(entry.labels()["a"], "b");
+        assert_eq!(entry.field("metadata.name").as_deref(), Some("a"));
+    }
+}

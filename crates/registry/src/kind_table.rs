@@ -1,0 +1,44 @@
+//! Which kinds are served, looked up by path and by what an object says it is.
+
+use std::collections::HashMap;
+
+use kinds::KindDef;
+use machinery::GroupVersionKind;
+
+type Triple = (&'static str, &'static str, &'static str);
+
+/// The served kinds; built once at start-up.
+pub struct KindTable {
+    all: Vec<&'static KindDef>,
+    by_resource: HashMap<Triple, &'static KindDef>,
+    by_kind: HashMap<Triple, &'static KindDef>,
+}
+
+impl KindTable {
+    pub fn new(kinds: &[&'static KindDef]) -> Self {
+        let by_resource = kinds.iter().map(|kind| ((kind.group, kind.version, kind.resource), *kind)).collect();
+        let by_kind = kinds.iter().map(|kind| ((kind.group, kind.version, kind.kind), *kind)).collect();
+        Self { all: kinds.to_vec(), by_resource, by_kind }
+    }
+
+    /// The kind that a path names.
+    pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<&'static KindDef> {
+        self.by_resource.get(&(group, version, resource)).copied()
+    }
+
+    pub fn by_gvk(&self, gvk: &GroupVersionKind) -> Option<&'static KindDef> {
+        self.by_kind.get(&(gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str())).copied()
+    }
+
+    /// All kinds in the order they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &'static KindDef> {
+        self.all.iter().copied()
+    }
+
+    /// The kind in whose version objects of `kind` are stored; often `kind` itself.
+    pub fn storage(&self, kind: &'static KindDef) -> &'static KindDef {
+        let Some(conversion) = &kind.conversion else { return kind };
+        let (group, version) = conversion.storage;
+        self.find(group, version, kind.resource).expect("the stored version of a kind is served")
+    }
+}
