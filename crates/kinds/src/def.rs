@@ -1,7 +1,7 @@
 //! What a kind is.
 
 use machinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Object, field};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -116,6 +116,10 @@ pub struct Strategy {
     /// Called besides `validate`, with the new object and the old.
     pub validate_update: fn(&Object, &Object) -> field::ErrorList,
     pub validate_status_update: fn(&Object, &Object) -> field::ErrorList,
+    /// The same for subresources whose body is the object itself: `ephemeralcontainers`, `resize`, `approval`,
+    /// `finalize`. The last argument names the subresource.
+    pub prepare_subresource_update: fn(&mut Object, &Object, &str),
+    pub validate_subresource_update: fn(&Object, &Object, &str) -> field::ErrorList,
     /// How `metadata.name` is checked; the answer holds upstream's messages.
     pub validate_name: fn(&str) -> Vec<String>,
     /// Whether `metadata.generation` counts changes of everything but metadata and status.
@@ -150,6 +154,8 @@ impl Strategy {
         validate: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         validate_status_update: |_, _| Vec::new(),
+        prepare_subresource_update: |_, _, _| {},
+        validate_subresource_update: |_, _, _| Vec::new(),
         validate_name: |_| Vec::new(),
         generation: false,
         create_on_update: false,
@@ -164,8 +170,9 @@ impl Strategy {
         Self { prepare_create: drop_status, prepare_update: keep_status, generation: true, ..Self::PLAIN };
 }
 
+/// Leaves an empty status behind, as upstream's encoding does: patches may rely on its presence.
 pub fn drop_status(object: &mut Object) {
-    object.0.remove("status");
+    object.0.insert("status".to_owned(), Value::Object(Map::new()));
 }
 
 pub fn keep_status(new: &mut Object, old: &Object) {
@@ -186,7 +193,8 @@ pub fn keep_all_but_status(new: &mut Object, old: &Object) {
     }
 }
 
-fn copy_field(new: &mut Object, old: &Object, field: &str) {
+/// Makes `field` what it is in the old object.
+pub fn copy_field(new: &mut Object, old: &Object, field: &str) {
     match old.0.get(field) {
         Some(value) => new.0.insert(field.to_owned(), value.clone()),
         None => new.0.remove(field),
@@ -196,7 +204,7 @@ fn copy_field(new: &mut Object, old: &Object, field: &str) {
 /// How a version of a kind that is not the stored one becomes it, and back.
 #[derive(Clone, Copy)]
 pub struct Conversion {
-    /// The version that is stored; the key of the stored object is made from its resource.
+    /// Group and version of what is stored; the key of the stored object is made from that kind's resource.
     pub storage: (&'static str, &'static str),
     pub to_storage: fn(&mut Object),
     pub from_storage: fn(&mut Object),
@@ -227,6 +235,12 @@ pub struct KindDef {
     /// Only created, never stored: reviews and the like. The apiserver answers them by name.
     pub virtual_kind: bool,
 }
+
+/// Verbs of streams to a container, as discovery lists them.
+pub const STREAM_VERBS: &[&str] = &["create", "get"];
+
+/// Verbs of proxied connections, as discovery lists them.
+pub const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 
 pub const ALL_VERBS: &[Verb] = &[
     Verb::Create,

@@ -5,4 +5,28 @@
 
 pub mod def;
 
+pub mod admissionregistration;
+pub mod apiextensions;
+pub mod apiregistration;
+pub mod apps;
+pub mod authentication;
+pub mod authorization;
+pub mod autoscaling;
+pub mod batch;
+pub mod certificates;
+pub mod coordination;
+pub mod core;
+pub mod discovery;
+pub mod events;
+pub mod flowcontrol;
+pub mod networking;
+pub mod policy;
+pub mod rbac;
+pub mod resource;
+pub mod runtime;
+pub mod scheduling;
+pub mod storage;
+mod table;
+
 pub use def::*;
+pub use table::{all, by_gvk, find};

@@ -1,0 +1,9 @@
+//! apiextensions.k8s.io/v1.
+
+mod custom_resource_definition;
+
+use crate::def::KindDef;
+
+pub use custom_resource_definition::CUSTOM_RESOURCE_DEFINITION;
+
+pub const KINDS: &[&KindDef] = &[&CUSTOM_RESOURCE_DEFINITION];

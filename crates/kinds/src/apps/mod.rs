@@ -1,0 +1,17 @@
+//! apps/v1.
+
+mod controller_revision;
+mod daemon_set;
+mod deployment;
+mod replica_set;
+mod stateful_set;
+
+use crate::def::KindDef;
+
+pub use controller_revision::CONTROLLER_REVISION;
+pub use daemon_set::DAEMON_SET;
+pub use deployment::DEPLOYMENT;
+pub use replica_set::REPLICA_SET;
+pub use stateful_set::STATEFUL_SET;
+
+pub const KINDS: &[&KindDef] = &[&CONTROLLER_REVISION, &DAEMON_SET, &DEPLOYMENT, &REPLICA_SET, &STATEFUL_SET];

@@ -1,0 +1,10 @@
+//! autoscaling/v1 and v2. Autoscalers are stored as v2.
+
+mod convert;
+mod horizontal_pod_autoscaler;
+
+use crate::def::KindDef;
+
+pub use horizontal_pod_autoscaler::{HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1};
+
+pub const KINDS: &[&KindDef] = &[&HORIZONTAL_POD_AUTOSCALER, &HORIZONTAL_POD_AUTOSCALER_V1];

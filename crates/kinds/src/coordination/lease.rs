@@ -1,0 +1,13 @@
+//! Lease.
+
+use crate::def::{KindDef, Strategy};
+
+pub static LEASE: KindDef = KindDef {
+    group: "coordination.k8s.io",
+    kind: "Lease",
+    resource: "leases",
+    singular: "lease",
+    schema: "io.k8s.api.coordination.v1.Lease",
+    strategy: Strategy { create_on_update: true, unconditional_update: false, ..Strategy::PLAIN },
+    ..KindDef::PLAIN
+};

@@ -1,0 +1,17 @@
+//! networking.k8s.io/v1.
+
+mod ingress;
+mod ingress_class;
+mod ip_address;
+mod network_policy;
+mod service_cidr;
+
+use crate::def::KindDef;
+
+pub use ingress::INGRESS;
+pub use ingress_class::INGRESS_CLASS;
+pub use ip_address::IP_ADDRESS;
+pub use network_policy::NETWORK_POLICY;
+pub use service_cidr::SERVICE_CIDR;
+
+pub const KINDS: &[&KindDef] = &[&INGRESS_CLASS, &INGRESS, &IP_ADDRESS, &NETWORK_POLICY, &SERVICE_CIDR];

@@ -1,0 +1,56 @@
+//! All built-in kinds, and how they are found.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use machinery::GroupVersionKind;
+
+use crate::def::KindDef;
+
+/// The groups in the order discovery lists them.
+const GROUPS: [&[&KindDef]; 21] = [
+    crate::core::KINDS,
+    crate::apiregistration::KINDS,
+    crate::apps::KINDS,
+    crate::events::KINDS,
+    crate::authentication::KINDS,
+    crate::authorization::KINDS,
+    crate::autoscaling::KINDS,
+    crate::batch::KINDS,
+    crate::certificates::KINDS,
+    crate::networking::KINDS,
+    crate::policy::KINDS,
+    crate::rbac::KINDS,
+    crate::storage::KINDS,
+    crate::admissionregistration::KINDS,
+    crate::apiextensions::KINDS,
+    crate::scheduling::KINDS,
+    crate::coordination::KINDS,
+    crate::runtime::KINDS,
+    crate::discovery::KINDS,
+    crate::flowcontrol::KINDS,
+    crate::resource::KINDS,
+];
+
+static ALL: LazyLock<Vec<&'static KindDef>> = LazyLock::new(|| GROUPS.concat());
+
+static BY_RESOURCE: LazyLock<HashMap<[&'static str; 3], &'static KindDef>> =
+    LazyLock::new(|| ALL.iter().map(|kind| ([kind.group, kind.version, kind.resource], *kind)).collect());
+
+static BY_KIND: LazyLock<HashMap<[&'static str; 3], &'static KindDef>> =
+    LazyLock::new(|| ALL.iter().map(|kind| ([kind.group, kind.version, kind.kind], *kind)).collect());
+
+/// Every built-in kind, virtual ones too, group by group in discovery's order.
+/// Of a kind with several versions the preferred one comes first.
+pub fn all() -> &'static [&'static KindDef] {
+    &ALL
+}
+
+/// The kind whose paths name `resource`.
+pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static KindDef> {
+    BY_RESOURCE.get(&[group, version, resource]).copied()
+}
+
+pub fn by_gvk(gvk: &GroupVersionKind) -> Option<&'static KindDef> {
+    BY_KIND.get(&[gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str()]).copied()
+}
