@@ -1,0 +1,441 @@
+//! The cluster's certificate authority, the certificates it issues, and the files both live in.
+//!
+//! Keys are ECDSA P-256. A subject may carry several organizations, which are groups to the API: each
+//! goes into a relative distinguished name of its own, in order.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use der::asn1::{Any, Ia5String, ObjectIdentifier, SetOfVec, Utf8StringRef};
+use der::{Decode, DecodePem, Encode, EncodePem};
+use p256::ecdsa::{DerSignature, SigningKey};
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
+use spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
+use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::builder::profile::BuilderProfile;
+use x509_cert::builder::{Builder, CertificateBuilder};
+use x509_cert::certificate::{Certificate, TbsCertificate};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+    SubjectKeyIdentifier,
+};
+use x509_cert::ext::{Extension, ToExtension};
+use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::time::{Time, Validity};
+
+pub const AUTHORITY_DAYS: u32 = 3650;
+pub const LEAF_DAYS: u32 = 365;
+
+/// Certificates are valid from a little before they are made, for hosts whose clocks lag.
+const BACKDATE: Duration = Duration::from_secs(300);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(crate) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+pub(crate) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("certificate: {0}")]
+    Der(#[from] der::Error),
+    #[error("certificate: {0}")]
+    Build(#[from] x509_cert::builder::Error),
+    #[error("public key: {0}")]
+    PublicKey(#[from] spki::Error),
+    #[error("private key: {0}")]
+    Key(#[from] p256::pkcs8::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("TLS: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    #[error("PEM: {0}")]
+    Pem(String),
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+}
+
+/// What a leaf certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    ServerAuth,
+    ClientAuth,
+}
+
+impl Usage {
+    pub(crate) fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::ServerAuth => ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"),
+            Self::ClientAuth => ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2"),
+        }
+    }
+}
+
+/// A certificate to be issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafSpec {
+    /// The user name, when the certificate identifies a client.
+    pub common_name: String,
+    /// The groups, when the certificate identifies a client.
+    pub organizations: Vec<String>,
+    pub dns_names: Vec<String>,
+    pub ips: Vec<IpAddr>,
+    pub usages: Vec<Usage>,
+    pub days: u32,
+}
+
+impl LeafSpec {
+    /// A client certificate for a year.
+    pub fn client(user: impl Into<String>, groups: &[&str]) -> Self {
+        Self {
+            common_name: user.into(),
+            organizations: groups.iter().map(|group| (*group).to_owned()).collect(),
+            dns_names: Vec::new(),
+            ips: Vec::new(),
+            usages: vec![Usage::ClientAuth],
+            days: LEAF_DAYS,
+        }
+    }
+
+    /// A server certificate for a year.
+    pub fn server(name: impl Into<String>, dns_names: Vec<String>, ips: Vec<IpAddr>) -> Self {
+        Self {
+            common_name: name.into(),
+            organizations: Vec::new(),
+            dns_names,
+            ips,
+            usages: vec![Usage::ServerAuth],
+            days: LEAF_DAYS,
+        }
+    }
+}
+
+/// A certificate authority: its certificate and its key.
+pub struct Authority {
+    certificate: Certificate,
+    key: SigningKey,
+}
+
+impl Authority {
+    /// A new, self-signed authority, valid for ten years.
+    pub fn create(common_name: &str) -> Result<Self, Error> {
+        let key = generate_key();
+        let profile = AuthorityProfile { subject: subject_name(common_name, &[])? };
+        let public_key = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
+        let builder = CertificateBuilder::new(profile, serial()?, validity(AUTHORITY_DAYS)?, public_key)?;
+        let certificate = builder.build::<_, DerSignature>(&key)?;
+        Ok(Self { certificate, key })
+    }
+
+    /// The authority in `DIR/NAME.crt` and `DIR/NAME.key`, made first if neither file is there.
+    pub fn load_or_create(dir: &Path, name: &str, common_name: &str) -> Result<Self, Error> {
+        let (cert_path, key_path) = pair_paths(dir, name);
+        if cert_path.exists() || key_path.exists() {
+            return Self::from_pem(&read(&cert_path)?, &read(&key_path)?);
+        }
+        let authority = Self::create(common_name)?;
+        write_pair(dir, name, &authority.certificate_pem()?, &key_pem(&authority.key)?)?;
+        Ok(authority)
+    }
+
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, Error> {
+        let certificate = Certificate::from_pem(certificate)?;
+        let key = SigningKey::from_pkcs8_pem(key)?;
+        let own = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
+        if *certificate.tbs_certificate().subject_public_key_info() != own {
+            return Err(Error::KeyMismatch);
+        }
+        Ok(Self { certificate, key })
+    }
+
+    pub fn certificate_pem(&self) -> Result<String, Error> {
+        Ok(self.certificate.to_pem(LineEnding::LF)?)
+    }
+
+    /// Makes a key and signs a certificate for it: certificate and key, both as PEM.
+    pub fn issue(&self, spec: &LeafSpec) -> Result<(String, String), Error> {
+        let key = generate_key();
+        let public_key = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
+        let certificate = self.sign(spec, public_key, DAY * spec.days)?;
+        Ok((certificate, key_pem(&key)?))
+    }
+
+    /// Signs a certificate for someone else's key, valid for `lifetime` but no longer than the authority: PEM.
+    pub fn sign(
+        &self,
+        spec: &LeafSpec,
+        public_key: SubjectPublicKeyInfoOwned,
+        lifetime: Duration,
+    ) -> Result<String, Error> {
+        let mut validity = validity_of(lifetime)?;
+        let own_end = self.certificate.tbs_certificate().validity().not_after;
+        if validity.not_after.to_unix_duration() > own_end.to_unix_duration() {
+            validity.not_after = own_end;
+        }
+        let profile = LeafProfile { spec, issuer: self.certificate.tbs_certificate().subject().clone() };
+        let builder = CertificateBuilder::new(profile, serial()?, validity, public_key)?;
+        Ok(builder.build::<_, DerSignature>(&self.key)?.to_pem(LineEnding::LF)?)
+    }
+
+    /// The pair in `DIR/NAME.crt` and `DIR/NAME.key` if it is what `spec` asks for and not due for renewal;
+    /// else a new one, which replaces the files.
+    pub fn load_or_issue(&self, dir: &Path, name: &str, spec: &LeafSpec) -> Result<(String, String), Error> {
+        let (cert_path, key_path) = pair_paths(dir, name);
+        if cert_path.exists() && key_path.exists() {
+            let (certificate, key) = (read(&cert_path)?, read(&key_path)?);
+            if self.still_serves(&certificate, spec) {
+                return Ok((certificate, key));
+            }
+        }
+        let (certificate, key) = self.issue(spec)?;
+        write_pair(dir, name, &certificate, &key)?;
+        Ok((certificate, key))
+    }
+
+    fn still_serves(&self, certificate_pem: &str, spec: &LeafSpec) -> bool {
+        let Ok(certificate) = Certificate::from_pem(certificate_pem) else { return false };
+        let Ok(extension) = alternative_names(spec) else { return false };
+        let tbs = certificate.tbs_certificate();
+        let names = tbs.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names);
+        tbs.issuer() == self.certificate.tbs_certificate().subject()
+            && subject_name(&spec.common_name, &spec.organizations).is_ok_and(|subject| subject == *tbs.subject())
+            && names == extension
+            && !due(&certificate)
+    }
+}
+
+/// Whether less than a third of the certificate's life is left, or the text holds no certificate.
+pub fn needs_renewal(certificate_pem: &str) -> bool {
+    Certificate::from_pem(certificate_pem).map_or(true, |certificate| due(&certificate))
+}
+
+/// The instant from which [`needs_renewal`] answers yes.
+pub fn renewal_time(certificate_pem: &str) -> Result<jiff::Timestamp, Error> {
+    let certificate = Certificate::from_pem(certificate_pem)?;
+    let seconds = renewal_after_epoch(&certificate).as_secs();
+    Ok(jiff::Timestamp::from_second(seconds as i64).expect("certificates end before the year 10000"))
+}
+
+fn due(certificate: &Certificate) -> bool {
+    since_epoch() >= renewal_after_epoch(certificate)
+}
+
+fn renewal_after_epoch(certificate: &Certificate) -> Duration {
+    let validity = certificate.tbs_certificate().validity();
+    let (start, end) = (validity.not_before.to_unix_duration(), validity.not_after.to_unix_duration());
+    end - (end.saturating_sub(start)) / 3
+}
+
+/// A kubeconfig with one cluster, one user and one context, all named `default`.
+///
+/// The three PEM texts are embedded.
+pub fn kubeconfig(server_url: &str, ca_pem: &str, cert_pem: &str, key_pem: &str) -> String {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    format!(
+        "apiVersion: v1\n\
+         kind: Config\n\
+         clusters:\n\
+         - name: default\n  \
+           cluster:\n    \
+             server: {server_url}\n    \
+             certificate-authority-data: {ca}\n\
+         users:\n\
+         - name: default\n  \
+           user:\n    \
+             client-certificate-data: {cert}\n    \
+             client-key-data: {key}\n\
+         contexts:\n\
+         - name: default\n  \
+           context:\n    \
+             cluster: default\n    \
+             user: default\n\
+         current-context: default\n",
+        ca = encode(ca_pem),
+        cert = encode(cert_pem),
+        key = encode(key_pem),
+    )
+}
+
+/// A new P-256 key.
+pub(crate) fn generate_key() -> SigningKey {
+    loop {
+        let mut scalar = [0; 32];
+        clock::fill_random(&mut scalar);
+        // All but a few in 2^32 draws are below the order of the curve.
+        if let Ok(key) = SigningKey::from_slice(&scalar) {
+            return key;
+        }
+    }
+}
+
+pub(crate) fn key_pem(key: &SigningKey) -> Result<String, Error> {
+    Ok(key.to_pkcs8_pem(LineEnding::LF)?.to_string())
+}
+
+/// Writes `NAME.crt` and, readable by its owner alone, `NAME.key`.
+pub fn write_pair(dir: &Path, name: &str, certificate: &str, key: &str) -> Result<(), Error> {
+    let (cert_path, key_path) = pair_paths(dir, name);
+    write_private(&key_path, key)?;
+    write_file(&cert_path, certificate, 0o644)
+}
+
+/// Replaces a file as a whole, readable by its owner alone.
+pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    write_file(path, text, 0o600)
+}
+
+fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    let fail = |source| Error::File { path: path.to_owned(), source };
+    let temporary = path.with_extension("new");
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(fail)?;
+    }
+    let write = || -> io::Result<()> {
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(fail)
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+fn pair_paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+    (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")))
+}
+
+struct AuthorityProfile {
+    subject: Name,
+}
+
+impl BuilderProfile for AuthorityProfile {
+    fn get_issuer(&self, subject: &Name) -> Name {
+        subject.clone()
+    }
+
+    fn get_subject(&self) -> Name {
+        self.subject.clone()
+    }
+
+    fn build_extensions(
+        &self,
+        key: SubjectPublicKeyInfoRef<'_>,
+        _: SubjectPublicKeyInfoRef<'_>,
+        tbs: &TbsCertificate,
+    ) -> x509_cert::builder::Result<Vec<Extension>> {
+        let usages = KeyUsages::DigitalSignature | KeyUsages::KeyCertSign | KeyUsages::CRLSign;
+        let mut extensions = Vec::new();
+        for extension in [
+            (&BasicConstraints { ca: true, path_len_constraint: None }).to_extension(tbs.subject(), &extensions)?,
+            (&KeyUsage(usages)).to_extension(tbs.subject(), &extensions)?,
+            (&SubjectKeyIdentifier::try_from(key)?).to_extension(tbs.subject(), &extensions)?,
+        ] {
+            extensions.push(extension);
+        }
+        Ok(extensions)
+    }
+}
+
+struct LeafProfile<'a> {
+    spec: &'a LeafSpec,
+    issuer: Name,
+}
+
+impl BuilderProfile for LeafProfile<'_> {
+    fn get_issuer(&self, _: &Name) -> Name {
+        self.issuer.clone()
+    }
+
+    fn get_subject(&self) -> Name {
+        subject_name(&self.spec.common_name, &self.spec.organizations).unwrap_or_default()
+    }
+
+    fn build_extensions(
+        &self,
+        _: SubjectPublicKeyInfoRef<'_>,
+        issuer_key: SubjectPublicKeyInfoRef<'_>,
+        tbs: &TbsCertificate,
+    ) -> x509_cert::builder::Result<Vec<Extension>> {
+        let subject = tbs.subject();
+        let purposes = ExtendedKeyUsage(self.spec.usages.iter().map(|usage| usage.oid()).collect());
+        let issuer_id = AuthorityKeyIdentifier {
+            key_identifier: Some(SubjectKeyIdentifier::try_from(issuer_key)?.0),
+            ..AuthorityKeyIdentifier::default()
+        };
+        let usages = KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment;
+        let mut extensions = vec![
+            (&KeyUsage(usages)).to_extension(subject, &[])?,
+            (&purposes).to_extension(subject, &[])?,
+            (&BasicConstraints { ca: false, path_len_constraint: None }).to_extension(subject, &[])?,
+            (&issuer_id).to_extension(subject, &[])?,
+        ];
+        if let Some(names) = alternative_names(self.spec)? {
+            extensions.push((&names).to_extension(subject, &extensions)?);
+        }
+        Ok(extensions)
+    }
+}
+
+pub(crate) fn alternative_names(spec: &LeafSpec) -> Result<Option<SubjectAltName>, der::Error> {
+    let mut names = Vec::new();
+    for name in &spec.dns_names {
+        names.push(GeneralName::DnsName(Ia5String::new(name)?));
+    }
+    names.extend(spec.ips.iter().map(|ip| GeneralName::from(*ip)));
+    Ok((!names.is_empty()).then_some(SubjectAltName(names)))
+}
+
+pub(crate) fn subject_name(common_name: &str, organizations: &[String]) -> Result<Name, der::Error> {
+    let mut sequence = RdnSequence::default();
+    for organization in organizations {
+        sequence.push(attribute(ORGANIZATION, organization)?);
+    }
+    if !common_name.is_empty() {
+        sequence.push(attribute(COMMON_NAME, common_name)?);
+    }
+    // The type keeps the sequence private; its encoding is the same.
+    Name::from_der(&sequence.to_der()?)
+}
+
+fn attribute(oid: ObjectIdentifier, text: &str) -> Result<RelativeDistinguishedName, der::Error> {
+    let value = Any::encode_from(&Utf8StringRef::new(text)?)?;
+    let mut set = SetOfVec::new();
+    set.insert(AttributeTypeAndValue { oid, value })?;
+    Ok(RelativeDistinguishedName::from(set))
+}
+
+fn serial() -> Result<SerialNumber, Error> {
+    let mut bytes = [0; 16];
+    clock::fill_random(&mut bytes);
+    // Positive and of a fixed length.
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::new(&bytes)?)
+}
+
+fn validity(days: u32) -> Result<Validity, Error> {
+    validity_of(DAY * days)
+}
+
+fn validity_of(lifetime: Duration) -> Result<Validity, Error> {
+    let now = since_epoch();
+    Ok(Validity::new(time(now.saturating_sub(BACKDATE))?, time(now + lifetime)?))
+}
+
+fn time(since_epoch: Duration) -> Result<Time, Error> {
+    Ok(Time::from(der::DateTime::from_unix_duration(since_epoch)?))
+}
+
+fn since_epoch() -> Duration {
+    Duration::from_secs(clock::now().as_second().max(0) as u64)
+}

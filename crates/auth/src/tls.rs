@@ -1,0 +1,111 @@
+//! TLS settings of servers and clients, with certificates that can be replaced while connections run.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::pki::Error;
+
+const HTTP_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The one place that names the cryptography behind TLS.
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A certificate and its key, as shown to peers; replacing it touches new handshakes only.
+#[derive(Debug)]
+pub struct Identity(ArcSwap<CertifiedKey>);
+
+impl Identity {
+    /// `certificate` may hold a chain, the leaf first.
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self(ArcSwap::from_pointee(certified(certificate, key)?))))
+    }
+
+    pub fn replace(&self, certificate: &str, key: &str) -> Result<(), Error> {
+        self.0.store(Arc::new(certified(certificate, key)?));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// What a server asks of its clients.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientAuth<'a> {
+    None,
+    /// A certificate is checked if the client shows one. The text holds the trusted authorities as PEM.
+    Optional(&'a str),
+    Required(&'a str),
+}
+
+/// A server that speaks HTTP/2 and HTTP/1.1.
+pub fn server_config(identity: Arc<Identity>, clients: ClientAuth<'_>) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(crypto_provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        ClientAuth::None => builder.with_no_client_auth(),
+        ClientAuth::Optional(ca) => builder.with_client_cert_verifier(verifier(ca)?.allow_unauthenticated().build()?),
+        ClientAuth::Required(ca) => builder.with_client_cert_verifier(verifier(ca)?.build()?),
+    };
+    let mut config = builder.with_cert_resolver(identity);
+    config.alpn_protocols = HTTP_PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// A client that trusts the authorities in `ca_pem` and shows `identity` when asked. It offers no protocol
+/// by ALPN: the caller sets `alpn_protocols` as its HTTP stack wants them.
+pub fn client_config(ca_pem: &str, identity: Option<Arc<Identity>>) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(crypto_provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca_pem)?);
+    Ok(match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity),
+        None => builder.with_no_client_auth(),
+    })
+}
+
+/// The certificates of a PEM text, in order.
+pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let certificates = read.map_err(|error| Error::Pem(error.to_string()))?;
+    if certificates.is_empty() { Err(Error::Pem("holds no certificate".to_owned())) } else { Ok(certificates) }
+}
+
+fn verifier(ca_pem: &str) -> Result<rustls::server::ClientCertVerifierBuilder, Error> {
+    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), crypto_provider()))
+}
+
+fn roots(ca_pem: &str) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(ca_pem)? {
+        store.add(certificate)?;
+    }
+    Ok(store)
+}
+
+fn certified(certificate: &str, key: &str) -> Result<CertifiedKey, Error> {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| Error::Pem(error.to_string()))?;
+    Ok(CertifiedKey::from_der(certificates(certificate)?, key, &crypto_provider())?)
+}
