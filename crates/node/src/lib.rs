@@ -1,1 +1,16 @@
-//! node
+//! The node agent: what the kubelet is upstream.
+//!
+//! It registers its machine as a Node, keeps that Node's lease and status, and runs the pods that are
+//! bound to it: each pod is a state machine ([`pod::step`]) whose effects a thin worker carries out
+//! against [`containers::Runtime`] and the API. Its own HTTPS API gives logs, exec and statistics.
+//!
+//! It sees the cluster through a `kube::Client` alone, and containers outlive it: an agent that starts
+//! adopts what runs.
+
+pub mod agent;
+pub mod config;
+pub mod machine;
+pub mod registration;
+
+pub use agent::Agent;
+pub use config::{AgentConfig, Error};
