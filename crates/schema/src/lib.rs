@@ -1,1 +1,246 @@
-//! schema
+//! What a field is: one table of facts for every built-in type of the API.
+//!
+//! The table ([`message`]) is static data without prose: it costs neither start-up time nor heap.
+//! `cargo xtask schema` generates it; nothing else may change the folder `table`.
+
+#[rustfmt::skip]
+mod table;
+
+use std::fmt;
+
+/// A JSON object with known fields.
+pub struct Message {
+    /// As OpenAPI names it: `io.k8s.api.core.v1.Pod`.
+    pub name: &'static str,
+    /// Merged as a whole wherever it stands (`structType=atomic`).
+    pub atomic: bool,
+    /// Sorted by JSON name.
+    pub fields: &'static [Field],
+}
+
+/// One field of a [`Message`].
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    pub json: &'static str,
+    pub shape: Shape,
+    /// The type of the value, or of each item or value when it is a list or a map.
+    pub of: Type,
+    pub required: bool,
+    /// The tag in protobuf; zero where protobuf has no such field (`apiVersion` and `kind`).
+    pub tag: u32,
+    /// Tags of the messages which this field lies in on the wire but not in JSON, outermost first.
+    pub outer: &'static [u32],
+    /// How protobuf encodes the value, or each item, or each map value. A list of texts whose wire type is
+    /// [`Wire::Message`] is a message whose field 1 repeats.
+    pub wire: Wire,
+    pub list: ListType,
+    /// What tells items of a [`ListType::Map`] apart.
+    pub map_keys: &'static [&'static str],
+    /// A map or object that is merged as a whole.
+    pub atomic: bool,
+    /// What tells list items apart in a strategic merge patch; empty if nothing does.
+    pub merge_key: &'static str,
+    /// The strategies of a strategic merge patch: `merge`, `replace`, `retainKeys`, parted by commas.
+    pub strategy: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    One,
+    List,
+    /// An object with arbitrary names.
+    Map,
+}
+
+/// What a value is.
+#[derive(Clone, Copy)]
+pub enum Type {
+    String,
+    /// Base64 in JSON.
+    Bytes,
+    Bool,
+    Int32,
+    Int64,
+    Double,
+    /// A list of texts as a map's value.
+    Strings,
+    /// `resource.Quantity`: a text, or a number that becomes one.
+    Quantity,
+    /// RFC 3339 with whole seconds.
+    Time,
+    /// RFC 3339 with six fractional digits.
+    MicroTime,
+    IntOrString,
+    /// `metav1.FieldsV1`: an object.
+    FieldsV1,
+    /// `runtime.RawExtension`: any object.
+    RawExtension,
+    /// Any JSON.
+    Any,
+    /// `JSONSchemaProps` or a list of them.
+    SchemaOrArray,
+    /// `JSONSchemaProps` or a boolean.
+    SchemaOrBool,
+    /// `JSONSchemaProps` or a list of texts.
+    SchemaOrStrings,
+    Message(&'static Message),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Varint,
+    Double,
+    /// Texts and bytes.
+    Bytes,
+    Message,
+}
+
+/// How items of a list are told apart (`listType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListType {
+    /// Not said: as [`ListType::Atomic`] in a merge.
+    Unsaid,
+    Atomic,
+    Set,
+    Map,
+}
+
+/// The message of this name, such as `io.k8s.api.core.v1.Pod`.
+pub fn message(name: &str) -> Option<&'static Message> {
+    let found = table::ALL.binary_search_by(|message| message.name.cmp(name));
+    found.ok().map(|index| table::ALL[index])
+}
+
+/// Every message, sorted by name.
+pub fn messages() -> &'static [&'static Message] {
+    table::ALL
+}
+
+impl Message {
+    /// The field with this JSON name, spelt exactly so.
+    pub fn field(&self, json: &str) -> Option<&'static Field> {
+        let found = self.fields.binary_search_by(|field| field.json.cmp(json));
+        found.ok().map(|index| &self.fields[index])
+    }
+
+    /// Whether it is an object of its own, with `apiVersion`, `kind` and `metadata`.
+    pub fn is_object(&self) -> bool {
+        ["apiVersion", "kind", "metadata"].iter().all(|json| self.field(json).is_some())
+    }
+}
+
+impl Field {
+    const TEXT: Self = Self {
+        json: "",
+        shape: Shape::One,
+        of: Type::String,
+        required: false,
+        tag: 0,
+        outer: &[],
+        wire: Wire::Bytes,
+        list: ListType::Unsaid,
+        map_keys: &[],
+        atomic: false,
+        merge_key: "",
+        strategy: "",
+    };
+
+    /// Whether a strategic merge patch has this strategy for the field.
+    pub fn has_strategy(&self, strategy: &str) -> bool {
+        self.strategy.split(',').any(|one| one == strategy)
+    }
+
+    /// The message the field holds, or holds a list or map of.
+    pub fn message(&self) -> Option<&'static Message> {
+        match self.of {
+            Type::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Debug for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.definition().rsplit('.').next().unwrap_or_default())
+    }
+}
+
+impl PartialEq for Type {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition() == other.definition()
+    }
+}
+
+impl Type {
+    /// The name of its definition in OpenAPI; scalars have one word for a name.
+    pub fn definition(&self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Bytes => "bytes",
+            Self::Bool => "boolean",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Double => "double",
+            Self::Strings => "strings",
+            Self::Quantity => "io.k8s.apimachinery.pkg.api.resource.Quantity",
+            Self::Time => "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
+            Self::MicroTime => "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
+            Self::IntOrString => "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+            Self::FieldsV1 => "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+            Self::RawExtension => "io.k8s.apimachinery.pkg.runtime.RawExtension",
+            Self::Any => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+            Self::SchemaOrArray => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
+            Self::SchemaOrBool => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
+            Self::SchemaOrStrings => {
+                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray"
+            }
+            Self::Message(message) => message.name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(message_name: &str, json: &str) -> &'static Field {
+        message(message_name).and_then(|message| message.field(json)).expect("the table has the field")
+    }
+
+    #[test]
+    fn the_table_is_sorted_for_look_ups() {
+        assert!(table::ALL.is_sorted_by(|a, b| a.name < b.name));
+        for message in table::ALL {
+            assert!(message.fields.is_sorted_by(|a, b| a.json < b.json), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn service_ports_are_told_apart_by_port_and_protocol() {
+        let ports = field("io.k8s.api.core.v1.ServiceSpec", "ports");
+        assert_eq!((ports.shape, ports.list, ports.map_keys), (Shape::List, ListType::Map, &["port", "protocol"][..]));
+        assert_eq!((ports.merge_key, ports.strategy, ports.tag), ("port", "merge", 1));
+        assert_eq!(ports.message().map(|message| message.name), Some("io.k8s.api.core.v1.ServicePort"));
+    }
+
+    #[test]
+    fn inlined_messages_keep_their_tags() {
+        let host_path = field("io.k8s.api.core.v1.Volume", "hostPath");
+        assert_eq!((host_path.outer, host_path.tag), (&[2][..], 1));
+        let groups = field("io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", "apiGroups");
+        assert_eq!(groups.outer.len(), 2);
+    }
+
+    #[test]
+    fn what_is_required_is_what_upstream_requires() {
+        assert!(field("io.k8s.api.core.v1.ServicePort", "port").required);
+        assert!(!field("io.k8s.api.core.v1.Pod", "metadata").required);
+        assert!(!field("io.k8s.api.core.v1.LocalObjectReference", "name").required);
+    }
+}

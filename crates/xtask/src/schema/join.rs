@@ -1,0 +1,132 @@
+//! One table from the two sources.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use super::normalized;
+use super::openapi::{Definition, JsonType, Property};
+use super::protobuf::{PbField, PbMessage, Wire};
+
+#[derive(Debug)]
+pub struct Message {
+    pub name: String,
+    pub atomic: bool,
+    pub fields: Vec<Field>,
+}
+
+#[derive(Debug)]
+pub struct Field {
+    pub json: String,
+    pub shape: &'static str,
+    pub of: JsonType,
+    pub required: bool,
+    pub pb: Option<Pb>,
+}
+
+/// What only the protobuf source knows.
+#[derive(Debug)]
+pub struct Pb {
+    pub tag: u32,
+    /// Tags of the messages that this field lies in on the wire but not in JSON, outermost first.
+    pub outer: Vec<u32>,
+    pub wire: Wire,
+    pub list: Option<String>,
+    pub map_keys: Vec<String>,
+    pub atomic: bool,
+    pub merge_key: Option<String>,
+    pub strategy: Option<String>,
+}
+
+/// No protobuf: `version.Info` is only ever JSON.
+const JSON_ONLY: &[&str] = &["io.k8s.apimachinery.pkg.version.Info"];
+
+/// Fields of the type's own header, which protobuf keeps outside of the message.
+const HEADER: &[&str] = &["apiVersion", "kind"];
+
+pub fn join(definitions: Vec<Definition>, messages: &BTreeMap<String, PbMessage>) -> Result<Vec<Message>> {
+    let mut table = Vec::new();
+    let mut lost = Vec::new();
+    for definition in definitions {
+        let known = messages.get(&normalized(definition.name.trim_start_matches("io.k8s.")));
+        if known.is_none() && !JSON_ONLY.contains(&definition.name.as_str()) {
+            lost.push(definition.name.clone());
+        }
+        let message = message(definition, known, messages);
+        lost.extend(unjoined(&message, known.is_some()));
+        table.push(message);
+    }
+    if !lost.is_empty() {
+        bail!("not found in k8s-pb: {}", lost.join(", "));
+    }
+    table.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(table)
+}
+
+fn unjoined(message: &Message, known: bool) -> Vec<String> {
+    let lost = message.fields.iter().filter(|field| field.pb.is_none() && !HEADER.contains(&field.json.as_str()));
+    lost.filter(|_| known).map(|field| format!("{}.{}", message.name, field.json)).collect()
+}
+
+fn message(definition: Definition, known: Option<&PbMessage>, messages: &BTreeMap<String, PbMessage>) -> Message {
+    let names: Vec<String> = definition.properties.iter().map(|property| normalized(&property.json)).collect();
+    let mut found = BTreeMap::new();
+    if let Some(known) = known {
+        collect(known, &[], &names, messages, &mut found);
+    }
+    let required = |property: &Property| definition.required.contains(&property.json);
+    let mut fields: Vec<Field> =
+        definition.properties.iter().map(|property| field(property, required(property), &found)).collect();
+    fields.sort_by(|a, b| a.json.cmp(&b.json));
+    let atomic = known.is_some_and(|known| known.markers.get("structType") == Some("atomic"));
+    Message { name: definition.name, atomic, fields }
+}
+
+type Found<'a> = BTreeMap<String, (Vec<u32>, &'a PbField)>;
+
+/// Collects the fields of a message and, where a field has no JSON name, of the message in it: that one is
+/// inlined in JSON.
+fn collect<'a>(
+    message: &'a PbMessage,
+    outer: &[u32],
+    names: &[String],
+    messages: &'a BTreeMap<String, PbMessage>,
+    found: &mut Found<'a>,
+) {
+    for field in &message.fields {
+        let name = normalized(&field.name);
+        if names.contains(&name) {
+            found.entry(name).or_insert_with(|| (outer.to_vec(), field));
+        } else if let Some(inlined) = field.message.as_ref().and_then(|of| messages.get(of)) {
+            let outer: Vec<u32> = outer.iter().copied().chain([field.tag]).collect();
+            collect(inlined, &outer, names, messages, found);
+        }
+    }
+}
+
+fn field(property: &Property, marked_required: bool, found: &Found<'_>) -> Field {
+    let known = found.get(&normalized(&property.json));
+    let optional = property.json == "metadata" || known.is_some_and(|(_, pb)| pb.markers.has("optional"));
+    Field {
+        json: property.json.clone(),
+        shape: property.shape,
+        of: property.of.clone(),
+        required: marked_required && !optional,
+        pb: known.map(|(outer, pb)| protobuf(outer, pb)),
+    }
+}
+
+fn protobuf(outer: &[u32], field: &PbField) -> Pb {
+    let marker = |key: &str| field.markers.get(key).map(str::to_owned);
+    let is_atomic = |key: &str| field.markers.get(key) == Some("atomic");
+    Pb {
+        tag: field.tag,
+        outer: outer.to_vec(),
+        wire: field.wire,
+        list: marker("listType"),
+        map_keys: field.markers.all("listMapKey").map(str::to_owned).collect(),
+        atomic: is_atomic("mapType") || is_atomic("structType"),
+        merge_key: marker("patchMergeKey"),
+        strategy: marker("patchStrategy"),
+    }
+}
