@@ -405,7 +405,7 @@ pub static Event: Message = Message { name: "io.k8s.api.core.v1.Event", atomic: 
     Field { json: "kind", ..Field::TEXT },
     Field { json: "lastTimestamp", of: Type::Time, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 4, ..Field::TEXT },
-    Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "reason", tag: 3, ..Field::TEXT },
     Field { json: "related", of: Type::Message(&ObjectReference), tag: 13, wire: Wire::Message, ..Field::TEXT },
     Field { json: "reportingComponent", tag: 14, ..Field::TEXT },

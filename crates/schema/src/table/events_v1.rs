@@ -11,7 +11,7 @@ pub static Event: Message = Message { name: "io.k8s.api.events.v1.Event", atomic
     Field { json: "deprecatedFirstTimestamp", of: Type::Time, tag: 13, wire: Wire::Message, ..Field::TEXT },
     Field { json: "deprecatedLastTimestamp", of: Type::Time, tag: 14, wire: Wire::Message, ..Field::TEXT },
     Field { json: "deprecatedSource", of: Type::Message(&super::core_v1::EventSource), tag: 12, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "eventTime", of: Type::MicroTime, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "eventTime", of: Type::MicroTime, required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "note", tag: 10, ..Field::TEXT },

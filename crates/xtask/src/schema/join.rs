@@ -44,6 +44,10 @@ const JSON_ONLY: &[&str] = &["io.k8s.apimachinery.pkg.version.Info"];
 /// Fields of the type's own header, which protobuf keeps outside of the message.
 const HEADER: &[&str] = &["apiVersion", "kind"];
 
+/// Fields that upstream requires though k8s-openapi lets them be absent.
+const REQUIRED: &[(&str, &str)] =
+    &[("io.k8s.api.core.v1.Event", "metadata"), ("io.k8s.api.events.v1.Event", "eventTime")];
+
 pub fn join(definitions: Vec<Definition>, messages: &BTreeMap<String, PbMessage>) -> Result<Vec<Message>> {
     let mut table = Vec::new();
     let mut lost = Vec::new();
@@ -75,9 +79,11 @@ fn message(definition: Definition, known: Option<&PbMessage>, messages: &BTreeMa
         collect(known, &[], &names, messages, &mut found);
     }
     let required = |property: &Property| definition.required.contains(&property.json);
+    let always = |field: &Field| REQUIRED.contains(&(definition.name.as_str(), field.json.as_str()));
     let mut fields: Vec<Field> =
         definition.properties.iter().map(|property| field(property, required(property), &found)).collect();
     fields.sort_by(|a, b| a.json.cmp(&b.json));
+    fields.iter_mut().filter(|field| always(field)).for_each(|field| field.required = true);
     let atomic = known.is_some_and(|known| known.markers.get("structType") == Some("atomic"));
     Message { name: definition.name, atomic, fields }
 }
