@@ -2,11 +2,13 @@
 
 pub mod admission;
 pub mod answer;
+pub mod discovery;
 pub mod entry;
 pub mod keys;
 pub mod kind_table;
 pub mod registry;
 pub mod request;
+pub mod table;
 pub mod transform;
 pub mod watch;
 
