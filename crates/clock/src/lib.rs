@@ -54,7 +54,12 @@ pub fn now() -> Timestamp {
 
 /// The present instant, cut to whole seconds, as `metav1.Time` carries it.
 pub fn now_seconds() -> Timestamp {
-    Timestamp::from_second(now().as_second()).expect("a second of a valid timestamp is valid")
+    to_seconds(now())
+}
+
+/// `at` cut to whole seconds.
+pub fn to_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).expect("a second of a valid timestamp is valid")
 }
 
 /// Time that has passed since `then`; zero if `then` lies ahead.
