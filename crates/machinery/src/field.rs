@@ -87,7 +87,7 @@ impl ErrorKind {
     }
 
     fn shows_value(self) -> bool {
-        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::TooMany | Self::Internal)
+        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
     }
 }
 
@@ -151,9 +151,7 @@ impl Error {
     /// The error without its field: `Invalid value: "x": must be ...`.
     pub fn body(&self) -> String {
         let mut body = self.kind.text().to_owned();
-        if self.kind == ErrorKind::TooMany {
-            body = format!("{body}: {}", self.value);
-        } else if self.kind.shows_value() {
+        if self.kind.shows_value() {
             body = format!("{body}: {}", self.value);
         }
         if self.detail.is_empty() { body } else { format!("{body}: {}", self.detail) }

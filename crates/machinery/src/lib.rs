@@ -7,9 +7,13 @@ pub mod error;
 pub mod field;
 pub mod names;
 pub mod object;
+pub mod quantity;
+pub mod selector;
 pub mod user;
+pub mod validation;
 
 pub use error::{ApiError, Cause, Reason};
 pub use names::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::Object;
+pub use quantity::Quantity;
 pub use user::UserInfo;
