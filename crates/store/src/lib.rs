@@ -11,6 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+pub mod contract;
+mod hub;
+mod memory;
+mod sqlite;
+
+pub use memory::Memory;
+pub use sqlite::Sqlite;
+
 /// Counts the writes of the whole store. The first write gets a revision above 1; zero never names one.
 pub type Revision = u64;
 
@@ -67,6 +75,7 @@ pub struct Event {
     pub revision: Revision,
     /// The new value; nothing when the key was deleted.
     pub value: Option<Bytes>,
+    /// The write that made the key; zero when the key was deleted.
     pub create_revision: Revision,
     /// What the key held before.
     pub previous: Option<KeyValue>,
@@ -131,7 +140,8 @@ pub trait Store: Send + Sync + 'static {
     /// The channel is bounded; a watcher that does not read is told `Compacted` and cut off.
     async fn watch(&self, prefix: &str, from: Revision) -> Result<mpsc::Receiver<Watched>>;
 
-    /// Forgets history before `revision`; the newest value of each key stays.
+    /// Forgets history before `revision`; what each key held then, or came to hold since, stays.
+    /// A revision ahead of the newest means the newest, and one behind an earlier call's means nothing.
     async fn compact(&self, revision: Revision) -> Result<()>;
 }
 

@@ -1,0 +1,273 @@
+//! The one thread that writes.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use rusqlite::{Connection, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Shared, file, read};
+use crate::{Error, Event, Expect, KeyValue, Result, Revision, Write};
+
+/// Writes that share one transaction, and so one flush of the disk.
+const BATCH: usize = 256;
+/// Revisions that one step of compaction passes; a step takes a few milliseconds.
+const CLEAN_STEP: Revision = 256;
+/// Pages of 4 KiB in the log that call for a checkpoint.
+const CHECKPOINT_PAGES: u64 = 1000;
+/// Free pages in the file that are worth giving back to the disk.
+const FREE_PAGES: i64 = 4096;
+/// Free pages given back in one step.
+const VACUUM_STEP: i64 = 512;
+
+pub(super) enum Job {
+    Write { write: Write, answer: oneshot::Sender<Result<Revision>> },
+    Compact { revision: Revision, answer: oneshot::Sender<Result<()>> },
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Job>,
+    revision: Revision,
+    compacted: Revision,
+    cleaned: Revision,
+    /// Pages written since the last checkpoint, about.
+    log_pages: u64,
+    /// Ends with the writer.
+    _lock: File,
+}
+
+/// What became of one write of a batch, before the batch is on disk.
+type Outcome = std::result::Result<Event, Option<KeyValue>>;
+
+impl Writer {
+    pub fn new(
+        connection: Connection,
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Job>,
+        lock: File,
+    ) -> rusqlite::Result<Self> {
+        let revision = read::newest(&connection)?;
+        let compacted = read::meta(&connection, "compacted")?;
+        let cleaned = read::meta(&connection, "cleaned")?;
+        Ok(Self { connection, shared, queue, revision, compacted, cleaned, log_pages: 0, _lock: lock })
+    }
+
+    /// Until the last sender is gone. Chores fill the time between batches.
+    pub fn run(mut self) {
+        let mut chores = true;
+        loop {
+            let first = if chores { self.queue.try_recv().ok() } else { None };
+            let first = match first {
+                Some(job) => Some(job),
+                None if chores && !self.queue.is_closed() => None,
+                None => match self.queue.blocking_recv() {
+                    Some(job) => Some(job),
+                    None => break,
+                },
+            };
+            if let Some(first) = first {
+                self.serve(first);
+            }
+            chores = self.chore();
+        }
+        self.shared.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
+    /// Serves `first` and what is queued behind it.
+    fn serve(&mut self, first: Job) {
+        let (mut writes, mut answers) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            match job {
+                Job::Write { write, answer } => {
+                    writes.push(write);
+                    answers.push(answer);
+                }
+                Job::Compact { revision, answer } => reply(answer, self.compact(revision)),
+            }
+            if writes.len() < BATCH {
+                next = self.queue.try_recv().ok();
+            }
+        }
+        self.write(writes, answers);
+    }
+
+    /// Applies a batch, makes it durable, tells watchers and answers, in this order.
+    fn write(&mut self, writes: Vec<Write>, answers: Vec<oneshot::Sender<Result<Revision>>>) {
+        if writes.is_empty() {
+            return;
+        }
+        match self.commit(writes) {
+            Ok(outcomes) => self.publish(outcomes, answers),
+            Err(failure) => {
+                let failure = file::error(failure);
+                tracing::error!(error = %failure, writes = answers.len(), "writes failed");
+                answers.into_iter().for_each(|answer| reply(answer, Err(repeat(&failure))));
+            }
+        }
+    }
+
+    fn commit(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Outcome>> {
+        let transaction = self.connection.transaction()?;
+        let mut revision = self.revision;
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            let pages = 3 + write.value.as_ref().map_or(0, |value| value.len() as u64 / 4096);
+            let outcome = apply(&transaction, write, revision)?;
+            if outcome.is_ok() {
+                revision += 1;
+                self.log_pages += pages;
+            }
+            outcomes.push(outcome);
+        }
+        transaction.commit()?;
+        self.revision = revision;
+        Ok(outcomes)
+    }
+
+    fn publish(&self, outcomes: Vec<Outcome>, answers: Vec<oneshot::Sender<Result<Revision>>>) {
+        let mut events = Vec::with_capacity(outcomes.len());
+        let mut results = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            match outcome {
+                Ok(event) => {
+                    results.push(Ok(event.revision));
+                    events.push(event);
+                }
+                Err(held) => results.push(Err(Error::Conflict(held))),
+            }
+        }
+        self.shared.revision.store(self.revision, Ordering::Release);
+        self.shared.hub.publish(&events);
+        answers.into_iter().zip(results).for_each(|(answer, result)| reply(answer, result));
+    }
+
+    /// Moves the oldest readable revision; removing what lies behind it is left to chores.
+    fn compact(&mut self, revision: Revision) -> Result<()> {
+        let revision = revision.min(self.revision);
+        if revision <= self.compacted {
+            return Ok(());
+        }
+        set_meta(&self.connection, "compacted", revision).map_err(file::error)?;
+        self.compacted = revision;
+        self.shared.hub.forget(revision);
+        Ok(())
+    }
+
+    /// One bounded piece of upkeep; says whether there is more to do at once.
+    fn chore(&mut self) -> bool {
+        let done = if self.log_pages >= CHECKPOINT_PAGES {
+            self.log_pages = 0;
+            self.checkpoint().map(|()| false)
+        } else if self.cleaned < self.compacted {
+            self.clean_step().map(|()| true)
+        } else {
+            Ok(false)
+        };
+        done.unwrap_or_else(|error| {
+            tracing::warn!(%error, "upkeep of the store failed; it is tried again after the next write");
+            false
+        })
+    }
+
+    /// Moves the log into the file. The log starts over once readers have left it.
+    fn checkpoint(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    }
+
+    /// Removes what the next few revisions superseded, and deletions that nobody can see any more.
+    fn clean_step(&mut self) -> rusqlite::Result<()> {
+        let until = (self.cleaned + CLEAN_STEP).min(self.compacted);
+        let span = params![self.cleaned as i64, until as i64];
+        let transaction = self.connection.transaction()?;
+        transaction
+            .prepare_cached(
+                "DELETE FROM history WHERE rev IN
+                 (SELECT prev_rev FROM history WHERE rev >= ?1 AND rev < ?2 AND prev_rev > 0)",
+            )?
+            .execute(span)?;
+        transaction
+            .prepare_cached("DELETE FROM history WHERE rev >= ?1 AND rev < ?2 AND create_rev = 0")?
+            .execute(span)?;
+        set_meta(&transaction, "cleaned", until)?;
+        transaction.commit()?;
+        self.cleaned = until;
+        self.log_pages += CLEAN_STEP;
+        if until == self.compacted { self.give_back() } else { Ok(()) }
+    }
+
+    /// Shrinks the file when much of it is empty.
+    fn give_back(&self) -> rusqlite::Result<()> {
+        let free = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0))?;
+        if free < FREE_PAGES {
+            return Ok(());
+        }
+        for _ in 0..(free - FREE_PAGES / 2) / VACUUM_STEP {
+            self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_STEP})"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Applies one write on top of `newest` inside the batch's transaction.
+fn apply(connection: &Connection, write: Write, newest: Revision) -> rusqlite::Result<Outcome> {
+    let previous = read::held(connection, &write.key, newest)?;
+    let holds = match (write.expect, &previous) {
+        (Expect::Absent, held) => held.is_none() && write.value.is_some(),
+        (Expect::ModRevision(revision), Some(held)) => held.mod_revision == revision,
+        (Expect::ModRevision(_), None) => false,
+    };
+    if !holds {
+        return Ok(Err(previous));
+    }
+    let event = succeed(write, previous, newest + 1);
+    insert(connection, &event)?;
+    Ok(Ok(event))
+}
+
+fn succeed(write: Write, previous: Option<KeyValue>, revision: Revision) -> Event {
+    let create_revision = match (&write.value, &previous) {
+        (None, _) => 0,
+        (Some(_), None) => revision,
+        (Some(_), Some(previous)) => previous.create_revision,
+    };
+    Event { key: write.key, revision, value: write.value, create_revision, previous }
+}
+
+fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
+    let previous = event.previous.as_ref().map_or(0, |previous| previous.mod_revision);
+    let mut insert = connection
+        .prepare_cached("INSERT INTO history (rev, key, value, create_rev, prev_rev) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    insert.execute(params![
+        event.revision as i64,
+        event.key,
+        event.value.as_ref().map(Bytes::as_ref),
+        event.create_revision as i64,
+        previous as i64
+    ])?;
+    Ok(())
+}
+
+fn set_meta(connection: &Connection, name: &str, value: Revision) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1")?;
+    update.execute(params![name, value as i64]).map(|_| ())
+}
+
+/// Answers a caller, who may have stopped waiting: the write stands all the same.
+fn reply<T>(answer: oneshot::Sender<Result<T>>, result: Result<T>) {
+    if answer.send(result).is_err() {
+        tracing::debug!("a caller left before its answer");
+    }
+}
+
+/// The same failure once more, for everyone in the batch.
+fn repeat(failure: &Error) -> Error {
+    match failure {
+        Error::Full(why) => Error::Full(why.clone()),
+        other => Error::Io(other.to_string()),
+    }
+}
