@@ -1,1 +1,34 @@
-//! apiserver
+//! HTTP over the registry: TLS, routing, authentication and authorization of each request, content
+//! negotiation, watches, connections to nodes, discovery and health.
+//!
+//! A request goes [`Server::handle`] → authenticate → impersonate → authorize → dispatch → the verb. The same service
+//! answers the network ([`Server::serve`]) and the components of this process ([`Server::client`]).
+
+mod access;
+mod body;
+mod call;
+mod decode;
+mod digest;
+mod discovery;
+mod health;
+mod info;
+mod limits;
+mod local;
+mod metrics;
+mod negotiate;
+mod options;
+mod query;
+mod respond;
+mod serve;
+mod server;
+mod verbs;
+mod version;
+mod watch;
+
+pub use access::ClientCertificate;
+pub use body::{Body, BoxError};
+pub use limits::Limits;
+pub use local::{LocalApi, LocalService};
+pub use metrics::{ServerMetrics, SharedMetrics};
+pub use server::{ApiService, LocalClient, Server, ServerConfig};
+pub use version::{GIT_VERSION, Version};

@@ -1,0 +1,117 @@
+//! One request on its way through the server.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use kinds::KindDef;
+use machinery::field::{self, Path};
+use machinery::{ApiError, GroupVersionKind, UserInfo};
+use parking_lot::Mutex;
+use registry::{Context, FieldValidation, Warnings};
+
+use crate::body::{self, Body};
+use crate::info::RequestInfo;
+use crate::negotiate::{self, Accept, Shape};
+use crate::query::Query;
+
+pub struct Call {
+    pub parts: Parts,
+    pub info: RequestInfo,
+    pub query: Query,
+    /// Who asks; anonymous until authentication has said so.
+    pub user: UserInfo,
+    /// Made by a component of this process, not read from a connection.
+    pub local: bool,
+    pub warnings: Warnings,
+    /// Behind a lock only because bodies are not `Sync` and a request is shared between awaits.
+    body: Mutex<Option<Body>>,
+}
+
+impl Call {
+    pub fn new(parts: Parts, body: Body) -> Self {
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let info = RequestInfo::new(&parts.method, parts.uri.path(), &query);
+        let (user, warnings) = (UserInfo::anonymous(), Warnings::default());
+        Self { parts, info, query, user, local: false, warnings, body: Mutex::new(Some(body)) }
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as it comes in; empty when it was taken before.
+    pub fn take_body(&mut self) -> Body {
+        self.body.get_mut().take().unwrap_or_else(body::empty)
+    }
+
+    /// The whole body, within its limit.
+    pub async fn read_body(&mut self) -> Result<Bytes, ApiError> {
+        let body = self.take_body();
+        body::read(&self.parts.headers, body).await
+    }
+
+    pub fn accept(&self, shapes: &[Shape]) -> Result<Accept, ApiError> {
+        negotiate::accept(&self.parts.headers, &self.query, shapes)
+    }
+
+    /// The namespace for the registry: empty for kinds of cluster scope, namespaces among them.
+    pub fn namespace(&self, kind: &KindDef) -> &str {
+        if kind.namespaced() { &self.info.namespace } else { "" }
+    }
+
+    pub fn dry_run(&self) -> Result<bool, ApiError> {
+        let mut values = self.query.all("dryRun").peekable();
+        let asked = values.peek().is_some();
+        match values.find(|value| *value != "All") {
+            None => Ok(asked),
+            Some(other) => Err(self.invalid_option("dryRun", other, &["All"])),
+        }
+    }
+
+    /// What the registry wants to know about a write.
+    pub fn context(&self) -> Result<Context, ApiError> {
+        Ok(Context {
+            user: self.user.clone(),
+            dry_run: self.dry_run()?,
+            field_validation: self.field_validation()?,
+            field_manager: self.field_manager().to_owned(),
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    fn field_validation(&self) -> Result<FieldValidation, ApiError> {
+        match self.query.get("fieldValidation") {
+            "" | "Warn" => Ok(FieldValidation::Warn),
+            "Ignore" => Ok(FieldValidation::Ignore),
+            "Strict" => Ok(FieldValidation::Strict),
+            other => Err(self.invalid_option("fieldValidation", other, &["", "Ignore", "Strict", "Warn"])),
+        }
+    }
+
+    /// The user agent's first word stands in for a manager that is not named.
+    fn field_manager(&self) -> &str {
+        match self.query.get("fieldManager") {
+            "" => {
+                let agent = self.parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+                agent.unwrap_or("unknown").split('/').next().unwrap_or_default()
+            }
+            manager => manager,
+        }
+    }
+
+    fn invalid_option(&self, option: &str, value: &str, supported: &[&str]) -> ApiError {
+        let options = match self.info.verb.as_str() {
+            "create" => "CreateOptions",
+            "patch" => "PatchOptions",
+            "update" => "UpdateOptions",
+            _ => "DeleteOptions",
+        };
+        let gvk = GroupVersionKind::new("meta.k8s.io", "v1", options);
+        ApiError::invalid(&gvk, "", &[field::Error::not_supported(&Path::new(option), value, supported)])
+    }
+}

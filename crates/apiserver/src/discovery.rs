@@ -1,0 +1,122 @@
+//! `/api`, `/apis` and what lies below: which groups, versions and resources there are.
+
+use http::header::{ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderValue, StatusCode};
+use machinery::ApiError;
+use registry::discovery::{self, Group};
+use serde_json::{Value, json};
+
+use crate::body;
+use crate::call::Call;
+use crate::negotiate::{DISCOVERY_SHAPES, Shape};
+use crate::respond::{self, Answer};
+use crate::server::{Server, ServerConfig};
+
+/// The documents, made once: the kind table does not change while the server runs.
+pub struct Discovery {
+    groups: Vec<Group>,
+    api_versions: Value,
+    group_list: Value,
+    core: Aggregated,
+    named: Aggregated,
+}
+
+/// An aggregated document and the tag that changes when it does.
+struct Aggregated {
+    document: Value,
+    etag: HeaderValue,
+}
+
+const AGGREGATED_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+impl Discovery {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let extra: Vec<_> = config.local_apis.iter().map(crate::LocalApi::discovery).collect();
+        let groups = discovery::groups(config.registry.kinds().iter(), &extra);
+        Self {
+            api_versions: discovery::api_versions(&config.advertised),
+            group_list: discovery::group_list(&groups),
+            core: Aggregated::new(groups.iter().filter(|group| group.name.is_empty())),
+            named: Aggregated::new(groups.iter().filter(|group| !group.name.is_empty())),
+            groups,
+        }
+    }
+
+    /// The document at a path such as `/apis/apps/v1`.
+    fn document(&self, path: &str) -> Option<Value> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match parts.as_slice() {
+            [""] => Some(self.paths()),
+            ["api"] => Some(self.api_versions.clone()),
+            ["apis"] => Some(self.group_list.clone()),
+            ["api", version] => self.resources("", version),
+            ["apis", group] => Some(self.group(group)?.document()),
+            ["apis", group, version] => self.resources(group, version),
+            _ => None,
+        }
+    }
+
+    fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    fn resources(&self, group: &str, version: &str) -> Option<Value> {
+        let group = self.group(group)?;
+        let version = group.versions.iter().find(|of| of.name == version)?;
+        Some(group.resource_list(version))
+    }
+
+    fn paths(&self) -> Value {
+        let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+        for group in self.groups.iter().filter(|group| !group.name.is_empty()) {
+            paths.push(format!("/apis/{}", group.name));
+            paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.name)));
+        }
+        paths.extend(
+            ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned),
+        );
+        json!({"paths": paths})
+    }
+}
+
+impl Aggregated {
+    fn new<'a>(groups: impl Iterator<Item = &'a Group>) -> Self {
+        let document = discovery::aggregated(groups);
+        let digest = crate::digest::hex(document.to_string().as_bytes());
+        let etag = HeaderValue::try_from(format!("\"{digest}\"")).expect("hexadecimal digits fit a header");
+        Self { document, etag }
+    }
+}
+
+impl Server {
+    pub(crate) fn serve_discovery(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
+        let aggregated = match path {
+            "/api" => Some(&self.discovery().core),
+            "/apis" => Some(&self.discovery().named),
+            _ => None,
+        };
+        let shapes = if aggregated.is_some() { DISCOVERY_SHAPES } else { &[] };
+        let accept = call.accept(shapes)?;
+        if let (Some(aggregated), Shape::Discovery) = (aggregated, accept.shape) {
+            return Ok(answer_aggregated(call, accept, aggregated));
+        }
+        let document = self.discovery().document(path).ok_or_else(ApiError::no_such_path)?;
+        Ok(respond::value(call, accept, StatusCode::OK, &document))
+    }
+}
+
+fn answer_aggregated(call: &Call, accept: crate::negotiate::Accept, aggregated: &Aggregated) -> Answer {
+    let known = call.headers().get(IF_NONE_MATCH).is_some_and(|tag| *tag == aggregated.etag);
+    let mut answer = if known {
+        let mut answer = Answer::new(body::empty());
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer
+    } else {
+        let mut answer = respond::value(call, accept, StatusCode::OK, &aggregated.document);
+        answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED_TYPE));
+        answer
+    };
+    answer.headers_mut().insert(ETAG, aggregated.etag.clone());
+    answer.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
+    answer
+}

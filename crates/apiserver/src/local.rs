@@ -1,0 +1,49 @@
+//! API groups that another component of this process serves, under this server's authentication,
+//! authorization and discovery.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use machinery::{ApiError, UserInfo};
+use registry::discovery::Version;
+use serde_json::Value;
+use tower::ServiceExt as _;
+use tower::util::BoxCloneSyncService;
+
+use crate::body::{self, Body, BoxError};
+use crate::call::Call;
+use crate::respond::Answer;
+
+/// Serves requests of one group and version. The user is in the extensions, as [`UserInfo`].
+pub type LocalService = BoxCloneSyncService<Request<Bytes>, Response<Body>, BoxError>;
+
+/// One version of an API group that is not in the kind table, such as `metrics.k8s.io/v1beta1`.
+#[derive(Clone)]
+pub struct LocalApi {
+    pub group: &'static str,
+    pub version: &'static str,
+    /// `APIResourceList.resources`
+    pub resources: Value,
+    pub service: LocalService,
+}
+
+impl LocalApi {
+    pub(crate) fn discovery(&self) -> (String, Version) {
+        let resources = self.resources.as_array().cloned().unwrap_or_default();
+        (self.group.to_owned(), Version { name: self.version.to_owned(), resources })
+    }
+
+    pub(crate) fn serves(&self, group: &str, version: &str) -> bool {
+        (self.group, self.version) == (group, version)
+    }
+
+    pub(crate) async fn call(&self, call: &mut Call) -> Result<Answer, ApiError> {
+        let bytes = call.read_body().await?;
+        let mut request = Request::new(bytes);
+        *request.method_mut() = call.parts.method.clone();
+        *request.uri_mut() = call.parts.uri.clone();
+        *request.headers_mut() = call.parts.headers.clone();
+        request.extensions_mut().insert::<UserInfo>(call.user.clone());
+        let answered = self.service.clone().oneshot(request).await;
+        answered.map(|answer| answer.map(body::boxed)).map_err(ApiError::internal)
+    }
+}

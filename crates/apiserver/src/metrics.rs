@@ -1,0 +1,196 @@
+//! Counts and times of requests, under upstream's names and labels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use kinds::KindDef;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry as Metrics;
+
+use crate::info::RequestInfo;
+
+const SECONDS: [f64; 23] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+    45.0, 60.0,
+];
+
+/// What a request was about, in words that come from the kind table, so that no client makes new ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Labels {
+    verb: &'static str,
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    scope: &'static str,
+    component: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TimedLabels {
+    #[prometheus(flatten)]
+    labels: Labels,
+    dry_run: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CountedLabels {
+    #[prometheus(flatten)]
+    labels: Labels,
+    dry_run: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    request_kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResourceLabel {
+    resource: String,
+}
+
+impl Labels {
+    pub fn new(info: &RequestInfo, method: &Method, kind: Option<&'static KindDef>) -> Self {
+        let subresource = kind.and_then(|kind| kind.subresource(&info.subresource));
+        Self {
+            verb: verb(info, method),
+            group: kind.map_or("", |kind| kind.group),
+            version: kind.map_or("", |kind| kind.version),
+            resource: kind.map_or("", |kind| kind.resource),
+            subresource: subresource.map_or("", |subresource| subresource.name()),
+            scope: info.scope(),
+            component: "apiserver",
+        }
+    }
+}
+
+fn verb(info: &RequestInfo, method: &Method) -> &'static str {
+    if matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log") {
+        return "CONNECT";
+    }
+    match info.verb.as_str() {
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "deletecollection" => "DELETECOLLECTION",
+        _ => match *method {
+            Method::GET | Method::HEAD => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            _ => "other",
+        },
+    }
+}
+
+/// What `/metrics` shows of the API server, and what others of this process add to it.
+pub struct ServerMetrics {
+    shown: Metrics,
+    requests: Family<CountedLabels, Counter>,
+    seconds: Family<TimedLabels, Histogram>,
+    in_flight: Family<KindLabel, Gauge>,
+    long_running: Family<Labels, Gauge>,
+    objects: Family<ResourceLabel, Gauge>,
+}
+
+/// Counts something as running until it is dropped.
+pub struct Running(Gauge);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn running(gauge: Gauge) -> Running {
+    gauge.inc();
+    Running(gauge)
+}
+
+impl Default for ServerMetrics {
+    fn default() -> Self {
+        let requests = Family::default();
+        let seconds: Family<TimedLabels, Histogram> = Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let (in_flight, long_running, objects) = (Family::default(), Family::default(), Family::default());
+        let mut shown = Metrics::default();
+        // The printer adds `_total` to counters.
+        shown.register("apiserver_request", "Counter of apiserver requests", Family::clone(&requests));
+        shown.register(
+            "apiserver_request_duration_seconds",
+            "Response latency distribution in seconds",
+            seconds.clone(),
+        );
+        let help = "Maximal number of currently used inflight request limit of this apiserver per request kind";
+        shown.register("apiserver_current_inflight_requests", help, Family::clone(&in_flight));
+        let help = "Gauge of all active long-running apiserver requests";
+        shown.register("apiserver_longrunning_requests", help, Family::clone(&long_running));
+        let help = "Number of stored objects at the time of last check split by kind";
+        shown.register("apiserver_storage_objects", help, Family::clone(&objects));
+        Self { shown, requests, seconds, in_flight, long_running, objects }
+    }
+}
+
+impl ServerMetrics {
+    pub fn observe(&self, labels: Labels, dry_run: bool, code: u16, took: Duration) {
+        let dry_run = if dry_run { "All" } else { "" };
+        self.requests.get_or_create(&CountedLabels { labels: labels.clone(), dry_run, code }).inc();
+        self.seconds.get_or_create(&TimedLabels { labels, dry_run }).observe(took.as_secs_f64());
+    }
+
+    pub fn in_flight(&self, mutating: bool) -> Running {
+        let request_kind = if mutating { "mutating" } else { "readOnly" };
+        running(self.in_flight.get_or_create(&KindLabel { request_kind }).clone())
+    }
+
+    pub fn long_running(&self, info: &RequestInfo, kind: &'static KindDef) -> Running {
+        let labels = Labels::new(info, &Method::GET, Some(kind));
+        running(self.long_running.get_or_create(&labels).clone())
+    }
+
+    /// The text of all metrics; `objects` are the counts of stored objects by resource.
+    pub fn print(&self, objects: impl Iterator<Item = (String, usize)>) -> Result<String, std::fmt::Error> {
+        for (resource, count) in objects {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.objects.get_or_create(&ResourceLabel { resource }).set(count);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.shown)?;
+        Ok(text)
+    }
+}
+
+/// Shared by everything that serves requests.
+pub type SharedMetrics = Arc<ServerMetrics>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+
+    static POD: KindDef = KindDef { kind: "Pod", resource: "pods", ..KindDef::PLAIN };
+
+    #[test]
+    fn requests_are_counted_under_upstreams_names() {
+        let metrics = ServerMetrics::default();
+        let info = RequestInfo::new(&Method::GET, "/api/v1/namespaces/a/pods", &Query::default());
+        let labels = Labels::new(&info, &Method::GET, Some(&POD));
+        metrics.observe(labels, false, 200, Duration::from_millis(3));
+        let watching = metrics.long_running(&info, &POD);
+        let text = metrics.print([("pods".to_owned(), 4)].into_iter()).unwrap();
+        let labels = r#"verb="LIST",group="",version="v1",resource="pods",subresource="",scope="namespace",component="apiserver""#;
+        let want = format!("apiserver_request_total{{{labels},dry_run=\"\",code=\"200\"}} 1");
+        assert!(text.contains(&want), "{text}");
+        assert!(text.contains(&format!("apiserver_longrunning_requests{{{labels}}} 1")), "{text}");
+        assert!(text.contains(r#"apiserver_storage_objects{resource="pods"} 4"#), "{text}");
+        drop(watching);
+        let text = metrics.print(std::iter::empty()).unwrap();
+        assert!(text.contains(&format!("apiserver_longrunning_requests{{{labels}}} 0")), "{text}");
+    }
+}

@@ -1,0 +1,332 @@
+//! Answers: objects, lists, tables and errors, in the form the client accepts.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
+use http::{HeaderValue, Response, StatusCode};
+use kinds::KindDef;
+use machinery::{ApiError, Object};
+use registry::table::{self, IncludeObject};
+use registry::{Entry, List};
+use serde_json::{Value, json};
+
+use crate::body::{self, Body};
+use crate::call::Call;
+use crate::negotiate::{Accept, Format, Shape};
+
+pub type Answer = Response<Body>;
+
+/// Answers from this size on are compressed for clients that accept it (upstream: `defaultGzipThresholdBytes`).
+const GZIP_BYTES_MIN: usize = 128 << 10;
+
+/// Lists longer than this are sent in pieces of about this size.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// An answer with this body.
+pub fn with(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    with(status, "text/plain; charset=utf-8", body::full(text))
+}
+
+/// An error as a Status.
+pub fn error(error: &ApiError) -> Answer {
+    let status = StatusCode::from_u16(error.code()).expect("reasons have valid codes");
+    let mut answer = with(status, "application/json", body::full(print_line(&error.status())));
+    let retry = error.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    if retry > 0 {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry));
+    }
+    answer
+}
+
+/// The Status of something done; `details` may be null.
+pub fn success(details: Value) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    if !details.is_null() {
+        status["details"] = details;
+    }
+    status
+}
+
+/// A document that is the same in every shape.
+pub fn value(call: &Call, accept: Accept, status: StatusCode, value: &Value) -> Answer {
+    let bytes = match (accept.format, accept.pretty) {
+        (Format::Yaml, _) => return yaml(status, value),
+        (Format::Json, true) => pretty(value),
+        (Format::Json, false) => print_line(value),
+    };
+    sized(call, status, bytes)
+}
+
+fn yaml(status: StatusCode, value: &Value) -> Answer {
+    match serde_saphyr::to_string(value) {
+        Ok(text) => with(status, Format::Yaml.content_type(), body::full(text)),
+        Err(problem) => error(&ApiError::internal(problem)),
+    }
+}
+
+fn print_line(value: &Value) -> Bytes {
+    let mut bytes = serde_json::to_vec(value).expect("a JSON tree always prints");
+    bytes.push(b'\n');
+    Bytes::from(bytes)
+}
+
+fn pretty(value: &Value) -> Bytes {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("a JSON tree always prints");
+    bytes.push(b'\n');
+    Bytes::from(bytes)
+}
+
+/// JSON that is there already.
+fn sized(call: &Call, status: StatusCode, bytes: Bytes) -> Answer {
+    if bytes.len() < GZIP_BYTES_MIN || !accepts_gzip(call) {
+        return with(status, Format::Json.content_type(), body::full(bytes));
+    }
+    compressed(with(status, Format::Json.content_type(), body::stream(Gzip::new(std::iter::once(bytes)).stream())))
+}
+
+fn compressed(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    answer.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer
+}
+
+pub fn accepts_gzip(call: &Call) -> bool {
+    let encodings = call.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    encodings
+        .flat_map(|value| value.split(','))
+        .any(|part| part.split(';').next().is_some_and(|of| of.trim() == "gzip"))
+}
+
+/// One stored object in the shape asked for.
+pub fn entry(call: &Call, accept: Accept, kind: &'static KindDef, status: StatusCode, entry: &Entry) -> Answer {
+    if accept.shape == Shape::Whole && accept.format == Format::Json && !accept.pretty {
+        return sized(call, status, entry.json());
+    }
+    object(call, accept, kind, status, entry.object())
+}
+
+/// One object that is not an entry, in the shape asked for.
+pub fn object(call: &Call, accept: Accept, kind: &KindDef, status: StatusCode, object: Object) -> Answer {
+    let shown = match accept.shape {
+        Shape::Table => {
+            let metadata = json!({"resourceVersion": object.resource_version()});
+            table::render(kind, std::iter::once(&object), metadata, include_object(call), true)
+        }
+        Shape::Metadata => table::partial_metadata(&object),
+        Shape::Whole | Shape::Discovery => object.into_value(),
+    };
+    value(call, accept, status, &shown)
+}
+
+/// `includeObject` of a table.
+pub fn include_object(call: &Call) -> IncludeObject {
+    match call.query.get("includeObject") {
+        "None" => IncludeObject::None,
+        "Object" => IncludeObject::Object,
+        _ => IncludeObject::Metadata,
+    }
+}
+
+/// A list in the shape asked for; whole objects are joined without being looked at.
+pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> Answer {
+    let metadata = list_metadata(&list);
+    if accept.shape == Shape::Whole && accept.format == Format::Json && !accept.pretty {
+        return joined(call, kind, &metadata, list.items);
+    }
+    let objects: Vec<Object> = list.items.iter().map(|entry| entry.object()).collect();
+    let shown = match accept.shape {
+        Shape::Table => table::render(kind, objects.iter(), metadata, include_object(call), true),
+        Shape::Metadata => {
+            let items: Vec<Value> = objects.iter().map(table::partial_metadata).collect();
+            json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata, "items": items,
+            })
+        }
+        Shape::Whole | Shape::Discovery => {
+            let items: Vec<Value> = objects.into_iter().map(Object::into_value).collect();
+            json!({
+                "kind": kind.list_kind(), "apiVersion": kind.group_version().to_string(),
+                "metadata": metadata, "items": items,
+            })
+        }
+    };
+    value(call, accept, StatusCode::OK, &shown)
+}
+
+fn list_metadata(list: &List) -> Value {
+    let mut metadata = json!({"resourceVersion": list.revision.to_string()});
+    if !list.continue_token.is_empty() {
+        metadata["continue"] = json!(list.continue_token);
+        if let Some(remaining) = list.remaining {
+            metadata["remainingItemCount"] = json!(remaining);
+        }
+    }
+    metadata
+}
+
+fn joined(call: &Call, kind: &KindDef, metadata: &Value, items: Vec<Arc<Entry>>) -> Answer {
+    let head = json!({"kind": kind.list_kind(), "apiVersion": kind.group_version().to_string(), "metadata": metadata});
+    let mut head = serde_json::to_vec(&head).expect("a JSON tree always prints");
+    head.pop();
+    head.extend_from_slice(b",\"items\":[");
+    let size: usize = items.iter().map(|entry| entry.json().len() + 1).sum::<usize>() + head.len();
+    let mut chunks = Joined { head: Some(head), items: items.into_iter(), first: true, ended: false };
+    let content_type = Format::Json.content_type();
+    if size >= GZIP_BYTES_MIN && accepts_gzip(call) {
+        return compressed(with(StatusCode::OK, content_type, body::stream(Gzip::new(chunks).stream())));
+    }
+    match size {
+        0..CHUNK_BYTES => {
+            let bytes = chunks.next().unwrap_or_default();
+            with(StatusCode::OK, content_type, body::full(bytes))
+        }
+        _ => with(StatusCode::OK, content_type, body::stream(futures::stream::iter(chunks))),
+    }
+}
+
+/// The text of a list, piece by piece, so that a long list is never in memory twice.
+struct Joined {
+    head: Option<Vec<u8>>,
+    items: std::vec::IntoIter<Arc<Entry>>,
+    first: bool,
+    ended: bool,
+}
+
+impl Iterator for Joined {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut chunk = BytesMut::from(self.head.take().unwrap_or_default().as_slice());
+        while chunk.len() < CHUNK_BYTES {
+            let Some(entry) = self.items.next() else {
+                chunk.put_slice(b"]}\n");
+                self.ended = true;
+                break;
+            };
+            if !std::mem::take(&mut self.first) {
+                chunk.put_u8(b',');
+            }
+            chunk.put_slice(&entry.json());
+        }
+        Some(chunk.freeze())
+    }
+}
+
+/// Compresses pieces as they come.
+struct Gzip<I> {
+    pieces: I,
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl<I: Iterator<Item = Bytes> + Send + 'static> Gzip<I> {
+    fn new(pieces: I) -> Self {
+        Self { pieces, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
+    }
+
+    fn stream(self) -> impl futures::Stream<Item = Bytes> + Send + 'static {
+        futures::stream::iter(self)
+    }
+}
+
+impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let encoder = self.encoder.as_mut()?;
+        for piece in self.pieces.by_ref() {
+            encoder.write_all(&piece).expect("writing to memory does not fail");
+            if encoder.get_ref().len() >= CHUNK_BYTES / 2 {
+                return Some(Bytes::from(std::mem::take(encoder.get_mut())));
+            }
+        }
+        let encoder = self.encoder.take()?;
+        Some(Bytes::from(encoder.finish().expect("writing to memory does not fail")))
+    }
+}
+
+/// Adds what was collected on the way as `Warning` headers.
+pub fn add_warnings(answer: &mut Answer, warnings: Vec<String>) {
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+        // A warning that no header can carry is left out: it must not fail the request.
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            answer.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use http::Request;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    static PLAIN: KindDef = KindDef { kind: "ConfigMap", resource: "configmaps", ..KindDef::PLAIN };
+
+    fn a_call(gzip: bool) -> Call {
+        let mut request = Request::get("/api/v1/configmaps");
+        if gzip {
+            request = request.header("accept-encoding", "deflate, gzip;q=1.0");
+        }
+        Call::new(request.body(()).unwrap().into_parts().0, body::empty())
+    }
+
+    fn a_list(count: usize) -> List {
+        let entry = |at: usize| {
+            let json = format!(r#"{{"metadata":{{"name":"c{at}"}},"data":{{"x":"{}"}}}}"#, "y".repeat(1000));
+            Arc::new(Entry::new(&PLAIN, &format!("/registry/configmaps/default/c{at}"), 5, json.as_bytes()))
+        };
+        List { items: (0..count).map(entry).collect(), revision: 9, continue_token: String::new(), remaining: None }
+    }
+
+    async fn bytes_of(answer: Answer) -> Vec<u8> {
+        answer.into_body().collect().await.unwrap().to_bytes().to_vec()
+    }
+
+    #[tokio::test]
+    async fn lists_of_any_length_are_one_document() {
+        for count in [0, 1, 2, 300] {
+            let answer = list(&a_call(false), Accept::default(), &PLAIN, a_list(count));
+            let value: Value = serde_json::from_slice(&bytes_of(answer).await).unwrap();
+            assert_eq!((&value["kind"], &value["metadata"]["resourceVersion"]), (&json!("ConfigMapList"), &json!("9")));
+            assert_eq!(value["items"].as_array().unwrap().len(), count);
+        }
+    }
+
+    #[tokio::test]
+    async fn long_lists_are_compressed_where_accepted() {
+        let answer = list(&a_call(true), Accept::default(), &PLAIN, a_list(300));
+        assert_eq!(answer.headers()[CONTENT_ENCODING], "gzip");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(bytes_of(answer).await.as_slice()).read_to_string(&mut text).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["items"].as_array().unwrap().len(), 300);
+        let short = list(&a_call(true), Accept::default(), &PLAIN, a_list(3));
+        assert!(!short.headers().contains_key(CONTENT_ENCODING));
+    }
+
+    #[test]
+    fn warnings_are_quoted() {
+        let mut answer = text(StatusCode::OK, "");
+        add_warnings(&mut answer, vec![r#"unknown field "spec.x""#.to_owned()]);
+        assert_eq!(answer.headers()[WARNING], r#"299 - "unknown field \"spec.x\"""#);
+    }
+}

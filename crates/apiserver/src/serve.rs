@@ -1,0 +1,135 @@
+//! The listener: TCP, TLS, HTTP/1.1 and HTTP/2 on one port.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tower::util::MapRequest;
+
+use crate::access::ClientCertificate;
+use crate::server::{ApiService, Server};
+
+/// Requests that one HTTP/2 connection may have open: the informers of a client share a connection.
+const STREAMS_MAX: u32 = 1000;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long requests may go on after the server is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait after an accept fails, which it does when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Server {
+    /// Serves until `shutdown`; then ends watches, lets requests finish for a while, and returns.
+    ///
+    /// Without `tls` the connection is plain, which is for tests. Dropping the future closes the listener
+    /// and leaves open connections to themselves.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        let connections = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(self.config().limits.connections));
+        let acceptor = tls.map(TlsAcceptor::from);
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = shutdown.cancelled() => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (server, acceptor) = (self.clone(), acceptor.clone());
+            connections.spawn(async move {
+                server.connection(stream, acceptor).await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        self.closing().cancel();
+        connections.close();
+        if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+            tracing::warn!(open = connections.len(), "connections are still open");
+        }
+        Ok(())
+    }
+
+    async fn connection(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "the connection is gone");
+            return;
+        }
+        let Some(acceptor) = acceptor else { return self.http(stream, None).await };
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let certificates = stream.get_ref().1.peer_certificates();
+                let certificate = certificates.and_then(|chain| chain.first()).cloned().map(ClientCertificate);
+                self.http(stream, certificate).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake error"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
+        }
+    }
+
+    async fn http(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Option<ClientCertificate>) {
+        let service = TowerToHyperService::new(with_certificate(self.service(), peer));
+        let builder = builder();
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        let mut connection = std::pin::pin!(connection);
+        let closing = self.closing();
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "the connection broke");
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(KEEP_ALIVE)
+        .adaptive_window(true);
+    builder
+}
+
+type Incoming = http::Request<hyper::body::Incoming>;
+
+fn with_certificate(
+    service: ApiService,
+    peer: Option<ClientCertificate>,
+) -> MapRequest<ApiService, impl FnMut(Incoming) -> Incoming + Clone> {
+    service.map_request(move |mut request: Incoming| {
+        if let Some(certificate) = &peer {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        request
+    })
+}

@@ -1,0 +1,267 @@
+//! What a server is made of, and what happens to each request.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use auth::{Authenticator, Authorizer};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
+use kinds::KindDef;
+use machinery::{ApiError, Reason, UserInfo};
+use registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tracing::Instrument as _;
+
+use crate::access::LocalUser;
+use crate::body::{self, Body, BoxError};
+use crate::call::Call;
+use crate::discovery::Discovery;
+use crate::limits::{Limits, Turnstile};
+use crate::local::LocalApi;
+use crate::metrics::{Labels, ServerMetrics, SharedMetrics};
+use crate::respond::{self, Answer};
+use crate::version::Version;
+
+/// What a server needs from the rest of the process.
+pub struct ServerConfig {
+    pub registry: Registry,
+    pub authenticator: Arc<dyn Authenticator>,
+    pub authorizer: Arc<dyn Authorizer>,
+    /// How the server shows itself to nodes, and whom it trusts there. Without it connections to nodes fail.
+    pub node_tls: Option<Arc<rustls::ClientConfig>>,
+    pub version: Version,
+    pub local_apis: Vec<LocalApi>,
+    /// `host:port` where clients reach the server.
+    pub advertised: String,
+    pub limits: Limits,
+}
+
+/// The API server; clones share everything.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    config: ServerConfig,
+    discovery: Discovery,
+    metrics: SharedMetrics,
+    turnstile: Turnstile,
+    /// Cancelled when the server closes: watches end, connections drain.
+    closing: CancellationToken,
+}
+
+impl Server {
+    pub fn new(config: ServerConfig) -> Self {
+        let discovery = Discovery::new(&config);
+        let turnstile = Turnstile::new(&config.limits);
+        let metrics = Arc::new(ServerMetrics::default());
+        Self(Arc::new(Inner { config, discovery, metrics, turnstile, closing: CancellationToken::new() }))
+    }
+
+    /// The service for callers over the network. A [`crate::ClientCertificate`] in a request's extensions
+    /// is taken as verified.
+    pub fn service(&self) -> ApiService {
+        ApiService(self.clone())
+    }
+
+    /// The service for a component of this process that acts as `user`: no socket, no authentication,
+    /// but the same authorization and admission as everyone's. `kube::Client::new` takes it.
+    pub fn client(&self, user: UserInfo) -> LocalClient {
+        LocalClient { server: self.clone(), user: LocalUser(user) }
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.0.config.registry
+    }
+
+    pub fn metrics(&self) -> &SharedMetrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn authenticator(&self) -> &dyn Authenticator {
+        self.0.config.authenticator.as_ref()
+    }
+
+    pub(crate) fn authorizer(&self) -> &dyn Authorizer {
+        self.0.config.authorizer.as_ref()
+    }
+
+    pub(crate) fn discovery(&self) -> &Discovery {
+        &self.0.discovery
+    }
+
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.0.closing.clone()
+    }
+
+    /// Serves one request. Whatever goes wrong is an answer, a panic too.
+    pub(crate) async fn handle(&self, request: Request<Body>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let mut call = Call::new(parts, body);
+        let kind = self.kind_of(&call);
+        let started = clock::monotonic();
+        let span = tracing::info_span!("request", method = %call.parts.method, path = %call.info.path);
+        let answering = AssertUnwindSafe(self.answer(&mut call, kind)).catch_unwind();
+        let mut answer = match answering.instrument(span).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => respond::error(&error),
+            Err(_) => {
+                tracing::error!(path = %call.info.path, "a request caused a panic");
+                let message = "This request caused apiserver to panic. Look in the logs for details.";
+                respond::error(&ApiError::new(Reason::InternalError, message))
+            }
+        };
+        respond::add_warnings(&mut answer, call.warnings.take());
+        let labels = Labels::new(&call.info, &call.parts.method, kind);
+        let dry_run = call.query.has("dryRun");
+        self.metrics().observe(labels, dry_run, answer.status().as_u16(), started.elapsed());
+        answer
+    }
+
+    fn kind_of(&self, call: &Call) -> Option<&'static KindDef> {
+        let info = &call.info;
+        if !info.is_resource {
+            return None;
+        }
+        self.registry().kinds().find(&info.group, &info.version, &info.resource)
+    }
+
+    async fn answer(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
+        self.authenticate(call).await?;
+        self.impersonate(call)?;
+        self.authorize(call)?;
+        if call.info.long_running() {
+            return self.dispatch(call, kind).await;
+        }
+        let mutating = !matches!(call.parts.method, Method::GET | Method::HEAD);
+        let _permit = match call.local {
+            true => None,
+            false => Some(self.0.turnstile.enter(mutating).await?),
+        };
+        let _running = self.metrics().in_flight(mutating);
+        let limit = self.0.config.limits.request_timeout;
+        match tokio::time::timeout(limit, self.dispatch(call, kind)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    async fn dispatch(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
+        if !call.info.is_resource {
+            return self.serve_path(call).await;
+        }
+        if let Some(api) = self.local_api(call) {
+            return api.call(call).await;
+        }
+        let kind = kind.ok_or_else(ApiError::no_such_path)?;
+        match (call.info.subresource.as_str(), kind.virtual_kind) {
+            ("", false) => self.serve_kind(call, kind).await,
+            ("", true) => self.serve_virtual(call, kind).await,
+            _ => self.serve_subresource(call, kind).await,
+        }
+    }
+
+    fn local_api(&self, call: &Call) -> Option<&LocalApi> {
+        self.0.config.local_apis.iter().find(|api| api.serves(&call.info.group, &call.info.version))
+    }
+}
+
+fn timed_out() -> ApiError {
+    let message = "Timeout: request did not complete within the allotted timeout";
+    ApiError::new(Reason::Timeout, message)
+}
+
+/// A request from the network or from a test, as a `tower::Service`.
+#[derive(Clone)]
+pub struct ApiService(Server);
+
+/// Requests of one component of this process.
+#[derive(Clone)]
+pub struct LocalClient {
+    server: Server,
+    user: LocalUser,
+}
+
+impl<B> Service<Request<B>> for ApiService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.0.clone();
+        let request = request.map(body::boxed);
+        Box::pin(async move { Ok(server.handle(request).await) })
+    }
+}
+
+impl<B> Service<Request<B>> for LocalClient
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.server.clone();
+        let mut request = request.map(body::boxed);
+        request.extensions_mut().insert(self.user.clone());
+        Box::pin(async move { Ok(server.handle(request).await) })
+    }
+}
+
+impl Server {
+    /// Paths that address no resource.
+    async fn serve_path(&self, call: &Call) -> Result<Answer, ApiError> {
+        if !matches!(call.parts.method, Method::GET | Method::HEAD) {
+            return Err(crate::verbs::no_such_method());
+        }
+        let path = call.info.path.trim_end_matches('/');
+        match path.split('/').nth(1).unwrap_or_default() {
+            "" | "api" | "apis" => self.serve_discovery(call, path),
+            "healthz" | "livez" | "readyz" => self.serve_health(call, path),
+            "version" => self.serve_version(call),
+            "metrics" => self.serve_metrics(),
+            _ => Err(ApiError::no_such_path()),
+        }
+    }
+
+    fn serve_metrics(&self) -> Result<Answer, ApiError> {
+        let kinds = self.registry().kinds().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none());
+        let objects =
+            kinds.map(|kind| (kind.group_resource().to_string(), self.registry().lister(kind).list("").len()));
+        let text = self.metrics().print(objects).map_err(ApiError::internal)?;
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        Ok(respond::with(StatusCode::OK, content_type, body::full(text)))
+    }
+}
+
+impl Server {
+    async fn serve_virtual(&self, _call: &mut Call, _kind: &'static KindDef) -> Result<Answer, ApiError> {
+        Err(ApiError::no_such_path())
+    }
+    async fn serve_subresource(&self, _call: &mut Call, _kind: &'static KindDef) -> Result<Answer, ApiError> {
+        Err(ApiError::no_such_path())
+    }
+}

@@ -1,0 +1,202 @@
+//! The verbs of objects and collections.
+
+use http::StatusCode;
+use kinds::{KindDef, Verb};
+use machinery::{ApiError, Reason};
+use registry::{Deleted, Entry, Patch, Target, Written};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::decode;
+use crate::negotiate::{self, Accept, Format, OBJECT_SHAPES};
+use crate::respond::{self, Answer};
+use crate::server::Server;
+use crate::{options, watch};
+
+/// Kinds whose deletion answers the object as it was, rather than a Status (upstream: `ReturnDeletedObject`).
+const RETURN_DELETED: &[&str] = &[
+    "pods",
+    "services",
+    "serviceaccounts",
+    "persistentvolumes",
+    "persistentvolumeclaims",
+    "podtemplates",
+    "resourcequotas",
+    "csidrivers",
+    "csinodes",
+    "storageclasses",
+    "volumeattachments",
+    "volumeattributesclasses",
+];
+
+const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
+application/strategic-merge-patch+json";
+
+impl Server {
+    /// A request for objects of `kind` themselves.
+    pub(crate) async fn serve_kind(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        check_path(call, kind)?;
+        match call.info.verb.as_str() {
+            "get" => self.get(call, kind).await,
+            "list" => self.list(call, kind).await,
+            "watch" => self.watch(call, kind).await,
+            "create" => self.create(call, kind).await,
+            "update" => self.update(call, kind, Target::Main).await,
+            "patch" => self.patch(call, kind, Target::Main).await,
+            "delete" => self.delete(call, kind).await,
+            "deletecollection" => self.delete_collection(call, kind).await,
+            _ => Err(no_such_method()),
+        }
+    }
+
+    pub(crate) async fn get(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let version = call.query.get("resourceVersion");
+        let entry = self.registry().get(kind, call.namespace(kind), &call.info.name, version).await?;
+        Ok(respond::entry(call, accept, kind, StatusCode::OK, &entry))
+    }
+
+    async fn list(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let list = self.registry().list(kind, call.namespace(kind), &options::list(&call.query)?).await?;
+        Ok(respond::list(call, accept, kind, list))
+    }
+
+    async fn watch(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let mut wanted = options::watch(&call.query)?;
+        // The old form of a watch names one object in its path.
+        if !call.info.name.is_empty() && !wanted.field_selector.contains("metadata.name") {
+            let comma = if wanted.field_selector.is_empty() { "" } else { "," };
+            wanted.field_selector.push_str(&format!("{comma}metadata.name={}", call.info.name));
+        }
+        let events = self.registry().watch(kind, call.namespace(kind), &wanted).await?;
+        let guard = self.metrics().long_running(&call.info, kind);
+        watch::answer(call, accept, kind, events, self.closing(), guard)
+    }
+
+    async fn create(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let context = call.context()?;
+        let body = decode::object(call, kind.into()).await?;
+        let entry = self.registry().create(&context, kind, call.namespace(kind), body).await?;
+        Ok(respond::entry(call, accept, kind, StatusCode::CREATED, &entry))
+    }
+
+    pub(crate) async fn update(
+        &self,
+        call: &mut Call,
+        kind: &'static KindDef,
+        target: Target,
+    ) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let context = call.context()?;
+        let body = decode::object(call, kind.into()).await?;
+        let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
+        let written = self.registry().update(&context, kind, namespace, name, target, body).await?;
+        Ok(answer_written(call, accept, kind, &written))
+    }
+
+    pub(crate) async fn patch(
+        &self,
+        call: &mut Call,
+        kind: &'static KindDef,
+        target: Target,
+    ) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let context = call.context()?;
+        let patch = read_patch(call).await?;
+        let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
+        let written = self.registry().patch(&context, kind, namespace, name, target, &patch).await?;
+        Ok(answer_written(call, accept, kind, &written))
+    }
+
+    async fn delete(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let mut context = call.context()?;
+        let body = decode::optional(call).await?;
+        let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
+        context.dry_run |= dry_run;
+        let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
+        let deleted = self.registry().delete(&context, kind, namespace, name, &wanted).await?;
+        Ok(match &deleted {
+            Deleted::Gone(entry) if !RETURN_DELETED.contains(&kind.resource) => {
+                respond::value(call, accept, StatusCode::OK, &respond::success(deleted_details(kind, entry)))
+            }
+            Deleted::Gone(entry) | Deleted::Pending(entry) => respond::entry(call, accept, kind, StatusCode::OK, entry),
+        })
+    }
+
+    async fn delete_collection(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = call.accept(OBJECT_SHAPES)?;
+        let mut context = call.context()?;
+        let body = decode::optional(call).await?;
+        let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
+        context.dry_run |= dry_run;
+        let which = options::list(&call.query)?;
+        let list = self.registry().delete_collection(&context, kind, call.namespace(kind), &which, &wanted).await?;
+        Ok(respond::list(call, accept, kind, list))
+    }
+}
+
+/// Paths that route to the kind but that upstream does not serve, and verbs that the kind does not have.
+fn check_path(call: &Call, kind: &KindDef) -> Result<(), ApiError> {
+    let info = &call.info;
+    let in_namespace = !info.namespace.is_empty();
+    if in_namespace && !kind.namespaced() && kind.resource != "namespaces" {
+        return Err(ApiError::no_such_path());
+    }
+    let named = matches!(info.verb.as_str(), "get" | "update" | "patch" | "delete");
+    if kind.namespaced() && !in_namespace {
+        match info.verb.as_str() {
+            "create" | "deletecollection" => return Err(no_such_method()),
+            _ if named => return Err(ApiError::no_such_path()),
+            _ => {}
+        }
+    }
+    if named && info.name.is_empty() || info.verb == "create" && !info.name.is_empty() {
+        return Err(no_such_method());
+    }
+    let verb = verb(&info.verb).ok_or_else(no_such_method)?;
+    if kind.allows(verb) { Ok(()) } else { Err(no_such_method()) }
+}
+
+fn verb(name: &str) -> Option<Verb> {
+    kinds::ALL_VERBS.iter().copied().find(|verb| verb.name() == name)
+}
+
+pub(crate) fn no_such_method() -> ApiError {
+    ApiError::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+}
+
+pub(crate) fn answer_written(call: &Call, accept: Accept, kind: &'static KindDef, written: &Written) -> Answer {
+    let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    respond::entry(call, accept, kind, status, &written.entry)
+}
+
+fn deleted_details(kind: &KindDef, entry: &Entry) -> Value {
+    let mut details = json!({"name": entry.name(), "kind": kind.resource, "uid": entry.object().uid()});
+    if !kind.group.is_empty() {
+        details["group"] = json!(kind.group);
+    }
+    details
+}
+
+/// The patch in the body, by its content type.
+pub(crate) async fn read_patch(call: &mut Call) -> Result<Patch, ApiError> {
+    let make: fn(Value) -> Patch = match negotiate::content_type(call.headers()) {
+        "application/json-patch+json" => Patch::Json,
+        "application/merge-patch+json" => Patch::Merge,
+        "application/strategic-merge-patch+json" => Patch::Strategic,
+        _ => return Err(negotiate::unsupported_media_type(PATCH_TYPES)),
+    };
+    let bytes = call.read_body().await?;
+    let value = serde_json::from_slice(&bytes);
+    value.map(make).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+}
+
+/// The format of an answer that has but one shape.
+pub(crate) fn plain_accept(call: &Call) -> Result<Accept, ApiError> {
+    let accept = call.accept(OBJECT_SHAPES)?;
+    Ok(Accept { format: accept.format, pretty: accept.pretty && accept.format == Format::Json, ..Accept::default() })
+}
