@@ -1,0 +1,142 @@
+//! Bytes to objects, checked against the schema table.
+//!
+//! Values of the wrong type are refused in the words of upstream's decoder. Unknown and duplicate fields
+//! are never kept; what is said about them is the caller's [`FieldPolicy`]. What upstream's decoder would
+//! not write again (nulls, empty optional lists and maps) is dropped, so that two ways to say the same
+//! are stored as the same.
+
+mod report;
+mod scalar;
+mod walk;
+
+use serde::de::{DeserializeSeed, Deserializer};
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::names::GroupVersion;
+use crate::object::Object;
+use report::Report;
+
+/// What becomes of unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldPolicy {
+    /// Nothing is said.
+    Ignore,
+    /// They are listed with the object.
+    #[default]
+    Warn,
+    /// The request fails.
+    Strict,
+}
+
+/// Bytes of a body that an error shows.
+const SUMMARY_MAX: usize = 30;
+
+/// Reads JSON as the message of this name (see [`schema::message`]).
+///
+/// Answers with the object and, under [`FieldPolicy::Warn`], with one text for each unknown or duplicate field.
+/// The object's `apiVersion` and `kind` are not compared with the message.
+pub fn decode_json(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
+    let mut report = Report::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = walk(&mut deserializer, message, &mut report).and_then(|value| deserializer.end().map(|()| value));
+    match parsed {
+        Ok(value) => finish(value, message, policy, report),
+        Err(error) => Err(unreadable(bytes, message, &format!("json parse error: {error}"))),
+    }
+}
+
+/// The same for YAML, of which the first document counts.
+pub fn decode_yaml(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
+    let mut report = Report::default();
+    let parsed = serde_saphyr::with_deserializer_from_slice_with_options(bytes, yaml_options(), |deserializer| {
+        walk(deserializer, message, &mut report)
+    });
+    match parsed {
+        Ok(value) => finish(value, message, policy, report),
+        Err(error) => Err(unreadable(bytes, message, &format!("yaml parse error: {error}"))),
+    }
+}
+
+/// The same for a tree, such as a patched object.
+pub fn decode_value(value: Value, message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
+    let mut report = Report::default();
+    match walk(value, message, &mut report) {
+        Ok(value) => finish(value, message, policy, report),
+        Err(error) => Err(ApiError::bad_request(error.to_string())),
+    }
+}
+
+/// Reads JSON without a schema, such as a patch or a custom resource, and lists its duplicate fields.
+pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    let mut report = Report::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = walk::Untyped { report: &mut report }.deserialize(&mut deserializer);
+    let value = value.and_then(|value| deserializer.end().map(|()| value));
+    let value = value.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ok((value, report.problems))
+}
+
+/// Reads YAML (and so JSON too) without a schema, such as an applied configuration.
+pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    let mut report = Report::default();
+    let value = serde_saphyr::with_deserializer_from_slice_with_options(bytes, yaml_options(), |deserializer| {
+        walk::Untyped { report: &mut report }.deserialize(deserializer)
+    });
+    let value = value.map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
+    Ok((value, report.problems))
+}
+
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
+        with_snippet: false,
+    }
+}
+
+fn walk<'de, D: Deserializer<'de>>(deserializer: D, message: &str, report: &mut Report) -> Result<Value, D::Error> {
+    let message = schema::message(message).expect("every kind's schema is in the table");
+    walk::Message { message, report }.deserialize(deserializer)
+}
+
+/// Turns what was found into upstream's answer.
+fn finish(value: Value, message: &str, policy: FieldPolicy, report: Report) -> Result<(Object, Vec<String>), ApiError> {
+    let kind = message.rsplit('.').next().unwrap_or_default();
+    let object = Object::from_value(value).unwrap_or_default();
+    let strict = (policy == FieldPolicy::Strict && !report.problems.is_empty())
+        .then(|| format!("strict decoding error: {}", report.problems.join(", ")));
+    if let Some(reason) = report.mismatch.or(strict) {
+        return Err(mishandled(&object, kind, &reason));
+    }
+    let problems = if policy == FieldPolicy::Ignore { Vec::new() } else { report.problems };
+    Ok((object, problems))
+}
+
+fn mishandled(object: &Object, kind: &str, reason: &str) -> ApiError {
+    let said = if object.kind().is_empty() { kind } else { object.kind() };
+    let version = GroupVersion::parse(object.api_version()).version;
+    ApiError::bad_request(format!("{said} in version {version:?} cannot be handled as a {kind}: {reason}"))
+}
+
+fn unreadable(bytes: &[u8], message: &str, reason: &str) -> ApiError {
+    let kind = message.rsplit('.').next().unwrap_or_default();
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {reason} ({})",
+        summary(bytes)
+    ))
+}
+
+/// The beginning of a body: as text if it looks like JSON, else in hexadecimal.
+fn summary(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SUMMARY_MAX)];
+    let text = match bytes.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if bytes.len() > SUMMARY_MAX { format!("{text} ...") } else { text }
+}
+
+#[cfg(test)]
+mod tests;
