@@ -94,6 +94,29 @@ pub struct Column {
     pub cell: fn(&Object) -> Value,
 }
 
+impl Column {
+    pub const fn string(name: &'static str, description: &'static str, cell: fn(&Object) -> Value) -> Self {
+        Self { name, of_type: "string", format: "", description, priority: 0, cell }
+    }
+
+    pub const fn integer(name: &'static str, description: &'static str, cell: fn(&Object) -> Value) -> Self {
+        Self::string(name, description, cell).of_type("integer")
+    }
+
+    pub const fn of_type(self, of_type: &'static str) -> Self {
+        Self { of_type, ..self }
+    }
+
+    pub const fn format(self, format: &'static str) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Shown only by `-o wide`.
+    pub const fn wide(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+}
+
 /// A field that field selectors may name, besides `metadata.name` and `metadata.namespace`.
 #[derive(Clone, Copy)]
 pub struct SelectableField {

@@ -1,6 +1,11 @@
 //! DaemonSet.
 
-use crate::def::{KindDef, Strategy, Subresource};
+use machinery::Object;
+
+use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, format_labels, number};
+use crate::core::pod::defaults::default_template;
+use crate::def::{Column, KindDef, Strategy, Subresource};
+use crate::tree::{child_or_new, default, default_status_number, default_text, text};
 
 pub static DAEMON_SET: KindDef = KindDef {
     group: "apps",
@@ -11,6 +16,42 @@ pub static DAEMON_SET: KindDef = KindDef {
     categories: &["all"],
     schema: "io.k8s.api.apps.v1.DaemonSet",
     subresources: &[Subresource::Status],
-    strategy: Strategy::WITH_STATUS,
+    columns: &[
+        NAME,
+        Column::integer("Desired", "Nodes that should run it", |object| {
+            number(object, &["status", "desiredNumberScheduled"])
+        }),
+        Column::integer("Current", "Nodes that run it", |object| number(object, &["status", "currentNumberScheduled"])),
+        Column::integer("Ready", "Nodes where it is ready", |object| number(object, &["status", "numberReady"])),
+        Column::integer("Up-to-date", "Nodes that run the present template", |object| {
+            number(object, &["status", "updatedNumberScheduled"])
+        }),
+        Column::integer("Available", "Nodes where it has been ready long enough", |object| {
+            number(object, &["status", "numberAvailable"])
+        }),
+        Column::string("Node Selector", "Labels of its nodes", |object| {
+            format_labels(object.map(&["spec", "template", "spec", "nodeSelector"])).into()
+        }),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    ],
+    strategy: Strategy { default: default_daemon_set, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
+
+fn default_daemon_set(object: &mut Object) {
+    let spec = child_or_new(&mut object.0, "spec");
+    default_template(spec, "template");
+    default(spec, "revisionHistoryLimit", 10);
+    let strategy = child_or_new(spec, "updateStrategy");
+    default_text(strategy, "type", "RollingUpdate");
+    if text(strategy, "type") == "RollingUpdate" {
+        let rolling = child_or_new(strategy, "rollingUpdate");
+        default(rolling, "maxUnavailable", 1);
+        default(rolling, "maxSurge", 0);
+    }
+    let counts = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
+    default_status_number(object, &counts);
+}

@@ -1,6 +1,12 @@
 //! ReplicaSet.
 
-use crate::def::{KindDef, ScalePaths, Strategy, Subresource};
+use machinery::Object;
+
+use super::deployment::SCALE;
+use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
+use crate::core::pod::defaults::default_template;
+use crate::def::{Column, KindDef, SelectableField, Strategy, Subresource};
+use crate::tree::default_status_number;
 
 pub static REPLICA_SET: KindDef = KindDef {
     group: "apps",
@@ -10,14 +16,27 @@ pub static REPLICA_SET: KindDef = KindDef {
     short_names: &["rs"],
     categories: &["all"],
     schema: "io.k8s.api.apps.v1.ReplicaSet",
-    subresources: &[
-        Subresource::Scale(ScalePaths {
-            spec_replicas: &["spec", "replicas"],
-            status_replicas: &["status", "replicas"],
-            selector: &["spec", "selector"],
-        }),
-        Subresource::Status,
+    subresources: &[Subresource::Scale(SCALE), Subresource::Status],
+    selectable_fields: &[SelectableField {
+        name: "status.replicas",
+        value: |object| object.int(&["status", "replicas"]).unwrap_or(0).to_string(),
+    }],
+    columns: &[
+        NAME,
+        Column::integer("Desired", "Pods that should be", |object| number(object, &["spec", "replicas"])),
+        Column::integer("Current", "Pods that are", |object| number(object, &["status", "replicas"])),
+        Column::integer("Ready", "Pods that are ready", |object| number(object, &["status", "readyReplicas"])),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
     ],
-    strategy: Strategy::WITH_STATUS,
+    strategy: Strategy { default: default_replica_set, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
+
+fn default_replica_set(object: &mut Object) {
+    default_template(object.map_mut(&["spec"]), "template");
+    object.set_default(&["spec", "replicas"], 1);
+    default_status_number(object, &["replicas"]);
+}

@@ -5,6 +5,8 @@
 use machinery::Object;
 use serde_json::{Map, Value, json};
 
+use super::defaults::default_v2;
+
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
@@ -22,6 +24,7 @@ pub fn v1_to_v2(object: &mut Object) {
         object.set(&["spec", "behavior"], behavior);
     }
     status_to_v2(object);
+    default_v2(object);
 }
 
 fn status_to_v2(object: &mut Object) {
@@ -120,11 +123,13 @@ mod tests {
             },
             "status": {"conditions": [{"type": "AbleToScale", "status": "True"}], "desiredReplicas": 1},
         });
-        let mut object = Object::from_value(v2.clone()).unwrap();
+        let mut object = Object::from_value(v2).unwrap();
+        default_v2(&mut object);
+        let v2 = object.clone();
         v2_to_v1(&mut object);
         assert_eq!(object.int(&["spec", "targetCPUUtilizationPercentage"]), Some(50));
         assert!(object.annotation(METRICS).unwrap().contains("memory"));
         v1_to_v2(&mut object);
-        assert_eq!(object.into_value(), v2);
+        assert_eq!(object, v2);
     }
 }

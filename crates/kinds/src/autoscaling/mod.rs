@@ -1,6 +1,8 @@
 //! autoscaling/v1 and v2. Autoscalers are stored as v2.
 
+mod columns;
 mod convert;
+mod defaults;
 mod horizontal_pod_autoscaler;
 
 use crate::def::KindDef;

@@ -1,6 +1,7 @@
 //! Lease.
 
-use crate::def::{KindDef, Strategy};
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Strategy};
 
 pub static LEASE: KindDef = KindDef {
     group: "coordination.k8s.io",
@@ -8,6 +9,11 @@ pub static LEASE: KindDef = KindDef {
     resource: "leases",
     singular: "lease",
     schema: "io.k8s.api.coordination.v1.Lease",
+    columns: &[
+        NAME,
+        Column::string("Holder", "Who holds it", |lease| lease.str(&["spec", "holderIdentity"]).into()),
+        AGE,
+    ],
     strategy: Strategy { create_on_update: true, unconditional_update: false, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

@@ -1,6 +1,12 @@
-//! Event.
+//! Event. The columns read both forms, this group's and events.k8s.io's.
 
-use crate::def::{KindDef, Strategy};
+use machinery::Object;
+use serde_json::Value;
+
+use crate::columns::{NAME, non_empty};
+use crate::def::{Column, KindDef, SelectableField, Strategy};
+use crate::duration::human_since;
+use crate::tree::str_of;
 
 pub static EVENT: KindDef = KindDef {
     kind: "Event",
@@ -8,6 +14,88 @@ pub static EVENT: KindDef = KindDef {
     singular: "event",
     short_names: &["ev"],
     schema: "io.k8s.api.core.v1.Event",
-    strategy: Strategy { create_on_update: true, ..Strategy::PLAIN },
+    selectable_fields: &[
+        of_object("involvedObject.kind", |event| about(event, "kind")),
+        of_object("involvedObject.namespace", |event| about(event, "namespace")),
+        of_object("involvedObject.name", |event| about(event, "name")),
+        of_object("involvedObject.uid", |event| about(event, "uid")),
+        of_object("involvedObject.apiVersion", |event| about(event, "apiVersion")),
+        of_object("involvedObject.resourceVersion", |event| about(event, "resourceVersion")),
+        of_object("involvedObject.fieldPath", |event| about(event, "fieldPath")),
+        of_object("reason", |event| event.str(&["reason"]).to_owned()),
+        of_object("reportingComponent", |event| either(event, "reportingComponent", "reportingController").to_owned()),
+        of_object("source", |event| source_component(event).to_owned()),
+        of_object("type", |event| event.str(&["type"]).to_owned()),
+    ],
+    columns: &[
+        Column::string("Last Seen", "Time since it last happened", |event| human_since(last_seen(event)).into()),
+        Column::string("Type", "Normal or Warning", |event| event.str(&["type"]).into()),
+        Column::string("Reason", "Why it happened, in one word", |event| event.str(&["reason"]).into()),
+        Column::string("Object", "What it is about", |event| {
+            format!("{}/{}", about(event, "kind").to_lowercase(), about(event, "name")).into()
+        }),
+        Column::string("Subobject", "Which part of it", |event| about(event, "fieldPath").into()).wide(),
+        Column::string("Source", "Who reports it", source).wide(),
+        Column::string("Message", "What happened", |event| either(event, "message", "note").trim().into()),
+        Column::string("First Seen", "Time since it first happened", |event| human_since(first_seen(event)).into())
+            .wide(),
+        Column::integer("Count", "How often it happened", count).wide(),
+        NAME.wide(),
+    ],
+    strategy: Strategy { default: default_event, create_on_update: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
+
+/// These have no place in a client's write but are always shown.
+fn default_event(event: &mut Object) {
+    for field in ["reportingComponent", "reportingInstance"] {
+        event.set_default(&[field], "");
+    }
+    event.set_default(&["source"], Value::Object(serde_json::Map::new()));
+    for time in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+        event.0.entry(time).or_insert(Value::Null);
+    }
+}
+
+const fn of_object(name: &'static str, value: fn(&Object) -> String) -> SelectableField {
+    SelectableField { name, value }
+}
+
+fn about(event: &Object, field: &str) -> String {
+    let object = event.get(&["involvedObject"]).or_else(|| event.get(&["regarding"]));
+    object.map_or("", |object| str_of(object, field)).to_owned()
+}
+
+fn either<'a>(event: &'a Object, core: &str, events: &str) -> &'a str {
+    non_empty(event.str(&[core]), event.str(&[events]))
+}
+
+fn reported_source<'a>(event: &'a Object, field: &str) -> &'a str {
+    non_empty(event.str(&["source", field]), event.str(&["deprecatedSource", field]))
+}
+
+fn source_component(event: &Object) -> &str {
+    non_empty(reported_source(event, "component"), either(event, "reportingComponent", "reportingController"))
+}
+
+fn source(event: &Object) -> Value {
+    let host = non_empty(reported_source(event, "host"), event.str(&["reportingInstance"]));
+    match host {
+        "" => source_component(event).into(),
+        host => format!("{}, {host}", source_component(event)).into(),
+    }
+}
+
+fn first_seen(event: &Object) -> &str {
+    non_empty(either(event, "firstTimestamp", "deprecatedFirstTimestamp"), event.str(&["eventTime"]))
+}
+
+fn last_seen(event: &Object) -> &str {
+    let observed = event.str(&["series", "lastObservedTime"]);
+    non_empty(observed, non_empty(either(event, "lastTimestamp", "deprecatedLastTimestamp"), first_seen(event)))
+}
+
+fn count(event: &Object) -> Value {
+    let fields = [&["series", "count"][..], &["count"], &["deprecatedCount"]];
+    fields.into_iter().find_map(|field| event.int(field).filter(|count| *count > 0)).unwrap_or(1).into()
+}

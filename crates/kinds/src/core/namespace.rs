@@ -1,6 +1,17 @@
 //! Namespace.
 
-use crate::def::{KindDef, OtherSubresource, Scope, Strategy, Subresource, Verb};
+use machinery::Object;
+use serde_json::json;
+
+use crate::columns::{AGE, NAME};
+use crate::def::{
+    Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field, keep_status,
+};
+
+/// The label that carries the namespace's name.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// The finalizer of the namespace controller.
+const FINALIZER: &str = "kubernetes";
 
 pub static NAMESPACE: KindDef = KindDef {
     kind: "Namespace",
@@ -20,6 +31,65 @@ pub static NAMESPACE: KindDef = KindDef {
         }),
         Subresource::Status,
     ],
-    strategy: Strategy { generation: false, ..Strategy::WITH_STATUS },
+    selectable_fields: &[SelectableField { name: "status.phase", value: phase }],
+    columns: &[NAME, Column::string("Status", "Whether it is in use", |namespace| phase(namespace).into()), AGE],
+    strategy: Strategy {
+        default: default_namespace,
+        prepare_create,
+        prepare_update,
+        prepare_subresource_update,
+        generation: false,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
+
+fn phase(namespace: &Object) -> String {
+    namespace.str(&["status", "phase"]).to_owned()
+}
+
+fn default_namespace(namespace: &mut Object) {
+    let name = namespace.name().to_owned();
+    if !name.is_empty() {
+        namespace.set(&["metadata", "labels", NAME_LABEL], name);
+    }
+    namespace.set_default(&["status", "phase"], "Active");
+}
+
+fn prepare_create(namespace: &mut Object) {
+    namespace.set(&["status"], json!({"phase": "Active"}));
+    let mut finalizers = namespace.list(&["spec", "finalizers"]).to_vec();
+    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        finalizers.push(FINALIZER.into());
+    }
+    namespace.set(&["spec", "finalizers"], finalizers);
+}
+
+fn prepare_update(new: &mut Object, old: &Object) {
+    copy_field(new, old, "spec");
+    keep_status(new, old);
+}
+
+/// `finalize` writes the finalizers of the spec.
+fn prepare_subresource_update(new: &mut Object, old: &Object, _subresource: &str) {
+    keep_status(new, old);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_namespace_is_active_and_waits_for_its_controller() {
+        let mut namespace =
+            Object::from_value(json!({"metadata": {"name": "a"}, "status": {"phase": "Terminating"}})).unwrap();
+        default_namespace(&mut namespace);
+        prepare_create(&mut namespace);
+        assert_eq!(
+            namespace.into_value(),
+            json!({
+            "metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}},
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
+        );
+    }
+}

@@ -1,6 +1,15 @@
 //! Node.
 
-use crate::def::{KindDef, PROXY_VERBS, Scope, Strategy, Subresource};
+use machinery::Object;
+use serde_json::Value;
+
+use crate::columns::{AGE, NAME, NONE, non_empty};
+use crate::def::{Column, KindDef, PROXY_VERBS, Scope, SelectableField, Strategy, Subresource};
+use crate::tree::{condition, str_of};
+
+const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+const ROLE_LABEL: &str = "kubernetes.io/role";
+const UNKNOWN: &str = "<unknown>";
 
 pub static NODE: KindDef = KindDef {
     kind: "Node",
@@ -13,6 +22,90 @@ pub static NODE: KindDef = KindDef {
         Subresource::Connect { name: "proxy", kind: "NodeProxyOptions", verbs: PROXY_VERBS },
         Subresource::Status,
     ],
-    strategy: Strategy { generation: false, ..Strategy::WITH_STATUS },
+    selectable_fields: &[SelectableField {
+        name: "spec.unschedulable",
+        value: |node| node.bool(&["spec", "unschedulable"]).to_string(),
+    }],
+    columns: &[
+        NAME,
+        Column::string("Status", "Whether pods can run there", |node| status(node).into()),
+        Column::string("Roles", "Roles from its labels", |node| roles(node).into()),
+        AGE,
+        Column::string("Version", "Version of its agent", |node| {
+            node.str(&["status", "nodeInfo", "kubeletVersion"]).into()
+        }),
+        Column::string("Internal-IP", "Address inside the cluster", |node| address(node, "InternalIP")).wide(),
+        Column::string("External-IP", "Address outside the cluster", |node| address(node, "ExternalIP")).wide(),
+        Column::string("OS-Image", "Its operating system", |node| info(node, "osImage")).wide(),
+        Column::string("Kernel-Version", "Its kernel", |node| info(node, "kernelVersion")).wide(),
+        Column::string("Container-Runtime", "What runs its containers", |node| info(node, "containerRuntimeVersion"))
+            .wide(),
+    ],
+    // A node registers itself with its status, so creation keeps it.
+    strategy: Strategy { default: default_node, prepare_create: |_| {}, generation: false, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
+
+fn default_node(node: &mut Object) {
+    if let Some(capacity) = node.map(&["status", "capacity"]).cloned() {
+        node.set_default(&["status", "allocatable"], capacity);
+    }
+}
+
+fn status(node: &Object) -> String {
+    let ready = match condition(node, "Ready").map(|condition| str_of(condition, "status")) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    };
+    match node.bool(&["spec", "unschedulable"]) {
+        true => format!("{ready},SchedulingDisabled"),
+        false => ready.to_owned(),
+    }
+}
+
+fn roles(node: &Object) -> String {
+    let labels = node.labels();
+    let mut roles: Vec<&str> = labels
+        .iter()
+        .filter_map(|(label, value)| match label.strip_prefix(ROLE_PREFIX) {
+            Some(role) => Some(role),
+            None => (label == ROLE_LABEL).then_some(value.as_str()),
+        })
+        .filter(|role| !role.is_empty())
+        .collect();
+    roles.sort_unstable();
+    roles.dedup();
+    non_empty(&roles.join(","), NONE).to_owned()
+}
+
+fn address(node: &Object, of_type: &str) -> Value {
+    let addresses = node.list(&["status", "addresses"]);
+    let found = addresses.iter().find(|address| str_of(address, "type") == of_type);
+    found.map_or(NONE, |address| str_of(address, "address")).into()
+}
+
+fn info(node: &Object, field: &str) -> Value {
+    non_empty(node.str(&["status", "nodeInfo", field]), UNKNOWN).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn status_and_roles_read_as_upstream_prints_them() {
+        let node = Object::from_value(json!({
+            "metadata": {"labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "control-plane"}},
+            "spec": {"unschedulable": true}, "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap();
+        assert_eq!(
+            (status(&node).as_str(), roles(&node).as_str()),
+            ("Ready,SchedulingDisabled", "control-plane,worker")
+        );
+        let new = Object::default();
+        assert_eq!((status(&new).as_str(), roles(&new).as_str()), ("Unknown", "<none>"));
+    }
+}

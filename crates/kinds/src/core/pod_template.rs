@@ -1,12 +1,33 @@
 //! PodTemplate.
 
-use crate::def::{KindDef, Strategy};
+use machinery::Object;
+use serde_json::Value;
+
+use super::pod::defaults::default_template;
+use crate::columns::{NAME, container_images, container_names, format_labels};
+use crate::def::{Column, KindDef, Strategy};
 
 pub static POD_TEMPLATE: KindDef = KindDef {
     kind: "PodTemplate",
     resource: "podtemplates",
     singular: "podtemplate",
     schema: "io.k8s.api.core.v1.PodTemplate",
-    strategy: Strategy { generation: true, ..Strategy::PLAIN },
+    columns: &[
+        NAME,
+        Column::string("Containers", "Names of the containers", |object| container_names(template(object)).into()),
+        Column::string("Images", "Images of the containers", |object| container_images(template(object)).into()),
+        Column::string("Pod Labels", "Labels of its pods", |object| {
+            format_labels(object.map(&["template", "metadata", "labels"])).into()
+        }),
+    ],
+    strategy: Strategy {
+        default: |object| default_template(&mut object.0, "template"),
+        generation: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
+
+fn template(object: &Object) -> &Value {
+    object.get(&["template"]).unwrap_or(&Value::Null)
+}

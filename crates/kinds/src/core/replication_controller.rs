@@ -1,6 +1,10 @@
 //! ReplicationController.
 
-use crate::def::{KindDef, ScalePaths, Strategy, Subresource};
+use machinery::Object;
+
+use super::pod::defaults::default_template;
+use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
+use crate::def::{Column, KindDef, Propagation, ScalePaths, SelectableField, Strategy, Subresource};
 
 pub static REPLICATION_CONTROLLER: KindDef = KindDef {
     kind: "ReplicationController",
@@ -17,6 +21,33 @@ pub static REPLICATION_CONTROLLER: KindDef = KindDef {
         }),
         Subresource::Status,
     ],
-    strategy: Strategy::WITH_STATUS,
+    selectable_fields: &[SelectableField {
+        name: "status.replicas",
+        value: |object| object.int(&["status", "replicas"]).unwrap_or(0).to_string(),
+    }],
+    columns: &[
+        NAME,
+        Column::integer("Desired", "Pods that should be", |object| number(object, &["spec", "replicas"])),
+        Column::integer("Current", "Pods that are", |object| number(object, &["status", "replicas"])),
+        Column::integer("Ready", "Pods that are ready", |object| number(object, &["status", "readyReplicas"])),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    ],
+    strategy: Strategy { default, default_propagation: Propagation::Orphan, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
+
+/// Labels and selector default to the labels of the template.
+fn default(object: &mut Object) {
+    default_template(object.map_mut(&["spec"]), "template");
+    object.set_default(&["spec", "replicas"], 1);
+    object.set_default(&["status", "replicas"], 0);
+    let Some(labels) = object.map(&["spec", "template", "metadata", "labels"]).cloned() else { return };
+    for path in [&["spec", "selector"][..], &["metadata", "labels"]] {
+        if object.map(path).is_none_or(serde_json::Map::is_empty) {
+            object.set(path, labels.clone());
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! ServiceAccount.
 
-use crate::def::{KindDef, OtherSubresource, Subresource, Verb};
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, OtherSubresource, Strategy, Subresource, Verb};
 
 pub static SERVICE_ACCOUNT: KindDef = KindDef {
     kind: "ServiceAccount",
@@ -15,5 +16,11 @@ pub static SERVICE_ACCOUNT: KindDef = KindDef {
         kind: "TokenRequest",
         verbs: &[Verb::Create],
     })],
+    columns: &[
+        NAME,
+        Column::integer("Secrets", "Number of secrets pods may use", |account| account.list(&["secrets"]).len().into()),
+        AGE,
+    ],
+    strategy: Strategy::PLAIN,
     ..KindDef::PLAIN
 };

@@ -1,6 +1,10 @@
 //! FlowSchema.
 
-use crate::def::{KindDef, Scope, Strategy, Subresource};
+use crate::columns::{AGE, NAME, NONE, non_empty, number};
+use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
+use crate::tree::condition;
+
+const PRECEDENCE: i32 = 1000;
 
 pub static FLOW_SCHEMA: KindDef = KindDef {
     group: "flowcontrol.apiserver.k8s.io",
@@ -10,6 +14,26 @@ pub static FLOW_SCHEMA: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.flowcontrol.v1.FlowSchema",
     subresources: &[Subresource::Status],
-    strategy: Strategy { unconditional_update: false, ..Strategy::WITH_STATUS },
+    columns: &[
+        NAME,
+        Column::string("PriorityLevel", "Priority level of its requests", |schema| {
+            schema.str(&["spec", "priorityLevelConfiguration", "name"]).into()
+        }),
+        Column::integer("MatchingPrecedence", "Lower goes first", |schema| {
+            number(schema, &["spec", "matchingPrecedence"])
+        }),
+        Column::string("DistinguisherMethod", "What parts its requests into flows", |schema| {
+            non_empty(schema.str(&["spec", "distinguisherMethod", "type"]), NONE).into()
+        }),
+        AGE,
+        Column::string("MissingPL", "Whether its priority level is missing", |schema| {
+            condition(schema, "Dangling").map_or("?", |dangling| crate::tree::str_of(dangling, "status")).into()
+        }),
+    ],
+    strategy: Strategy {
+        default: |schema| schema.set_default(&["spec", "matchingPrecedence"], PRECEDENCE),
+        unconditional_update: false,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };

@@ -1,15 +1,13 @@
 //! rbac.authorization.k8s.io/v1.
 
-mod cluster_role;
-mod cluster_role_binding;
-mod role;
-mod role_binding;
+mod bindings;
+mod roles;
 
 use crate::def::KindDef;
 
-pub use cluster_role::CLUSTER_ROLE;
-pub use cluster_role_binding::CLUSTER_ROLE_BINDING;
-pub use role::ROLE;
-pub use role_binding::ROLE_BINDING;
+pub use bindings::{CLUSTER_ROLE_BINDING, ROLE_BINDING};
+pub use roles::{CLUSTER_ROLE, ROLE};
+
+pub const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub const KINDS: &[&KindDef] = &[&CLUSTER_ROLE_BINDING, &CLUSTER_ROLE, &ROLE_BINDING, &ROLE];

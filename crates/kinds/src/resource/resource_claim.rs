@@ -1,6 +1,11 @@
-//! ResourceClaim.
+//! ResourceClaim and ResourceClaimTemplate.
 
-use crate::def::{KindDef, Strategy, Subresource};
+use machinery::Object;
+use serde_json::Value;
+
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Strategy, Subresource};
+use crate::tree::{Map, child, child_or_new, default, default_text, each, text};
 
 pub static RESOURCE_CLAIM: KindDef = KindDef {
     group: "resource.k8s.io",
@@ -9,6 +14,56 @@ pub static RESOURCE_CLAIM: KindDef = KindDef {
     singular: "resourceclaim",
     schema: "io.k8s.api.resource.v1.ResourceClaim",
     subresources: &[Subresource::Status],
-    strategy: Strategy { generation: false, ..Strategy::WITH_STATUS },
+    columns: &[NAME, Column::string("State", "How it stands", state), AGE],
+    strategy: Strategy {
+        default: |claim| default_claim_spec(claim.map_mut(&["spec"])),
+        generation: false,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
+
+pub static RESOURCE_CLAIM_TEMPLATE: KindDef = KindDef {
+    group: "resource.k8s.io",
+    kind: "ResourceClaimTemplate",
+    resource: "resourceclaimtemplates",
+    singular: "resourceclaimtemplate",
+    schema: "io.k8s.api.resource.v1.ResourceClaimTemplate",
+    columns: &[NAME, AGE],
+    strategy: Strategy {
+        default: |template| default_claim_spec(child_or_new(template.map_mut(&["spec"]), "spec")),
+        ..Strategy::PLAIN
+    },
+    ..KindDef::PLAIN
+};
+
+fn default_claim_spec(spec: &mut Map) {
+    let Some(devices) = child(spec, "devices") else { return };
+    each(devices, "requests", |request| {
+        child(request, "exactly").into_iter().for_each(default_count);
+        each(request, "firstAvailable", default_count);
+    });
+}
+
+fn default_count(request: &mut Map) {
+    default_text(request, "allocationMode", "ExactCount");
+    if text(request, "allocationMode") == "ExactCount" {
+        default(request, "count", 1);
+    }
+}
+
+fn state(claim: &Object) -> Value {
+    let mut states = Vec::new();
+    if claim.is_deleting() {
+        states.push("deleted");
+    }
+    match claim.get(&["status", "allocation"]) {
+        Some(_) => states.push("allocated"),
+        None if states.is_empty() => states.push("pending"),
+        None => {}
+    }
+    if !claim.list(&["status", "reservedFor"]).is_empty() {
+        states.push("reserved");
+    }
+    states.join(",").into()
+}

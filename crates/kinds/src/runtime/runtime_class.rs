@@ -1,6 +1,7 @@
 //! RuntimeClass.
 
-use crate::def::{KindDef, Scope, Strategy};
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Scope, Strategy};
 
 pub static RUNTIME_CLASS: KindDef = KindDef {
     group: "node.k8s.io",
@@ -9,6 +10,11 @@ pub static RUNTIME_CLASS: KindDef = KindDef {
     singular: "runtimeclass",
     scope: Scope::Cluster,
     schema: "io.k8s.api.node.v1.RuntimeClass",
+    columns: &[
+        NAME,
+        Column::string("Handler", "What the runtime calls it", |class| class.str(&["handler"]).into()),
+        AGE,
+    ],
     strategy: Strategy { unconditional_update: false, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

@@ -1,6 +1,7 @@
 //! CSINode.
 
-use crate::def::{KindDef, Scope, Strategy};
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Scope, Strategy};
 
 pub static CSI_NODE: KindDef = KindDef {
     group: "storage.k8s.io",
@@ -9,6 +10,13 @@ pub static CSI_NODE: KindDef = KindDef {
     singular: "csinode",
     scope: Scope::Cluster,
     schema: "io.k8s.api.storage.v1.CSINode",
+    columns: &[
+        NAME,
+        Column::integer("Drivers", "Number of drivers on the node", |node| {
+            node.list(&["spec", "drivers"]).len().into()
+        }),
+        AGE,
+    ],
     strategy: Strategy { unconditional_update: false, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

@@ -1,6 +1,7 @@
 //! VolumeAttachment.
 
-use crate::def::{KindDef, Scope, Strategy, Subresource};
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 
 pub static VOLUME_ATTACHMENT: KindDef = KindDef {
     group: "storage.k8s.io",
@@ -10,6 +11,22 @@ pub static VOLUME_ATTACHMENT: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.storage.v1.VolumeAttachment",
     subresources: &[Subresource::Status],
-    strategy: Strategy { generation: false, unconditional_update: false, ..Strategy::WITH_STATUS },
+    columns: &[
+        NAME,
+        Column::string("Attacher", "Driver that attaches it", |object| object.str(&["spec", "attacher"]).into()),
+        Column::string("PV", "Volume to attach", |object| {
+            object.str(&["spec", "source", "persistentVolumeName"]).into()
+        }),
+        Column::string("Node", "Node to attach it to", |object| object.str(&["spec", "nodeName"]).into()),
+        Column::string("Attached", "Whether it is attached", |object| object.bool(&["status", "attached"]).into())
+            .of_type("boolean"),
+        AGE,
+    ],
+    strategy: Strategy {
+        prepare_create: |object| object.set(&["status"], serde_json::json!({"attached": false})),
+        generation: false,
+        unconditional_update: false,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };

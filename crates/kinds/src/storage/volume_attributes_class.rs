@@ -1,6 +1,12 @@
 //! VolumeAttributesClass.
 
-use crate::def::{KindDef, Scope};
+use machinery::Object;
+use serde_json::Value;
+
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Scope, Strategy};
+
+const DEFAULT_ANNOTATION: &str = "volumeattributesclass.alpha.kubernetes.io/is-default-class";
 
 pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
     group: "storage.k8s.io",
@@ -10,5 +16,18 @@ pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
     short_names: &["vac"],
     scope: Scope::Cluster,
     schema: "io.k8s.api.storage.v1.VolumeAttributesClass",
+    columns: &[
+        Column { cell: name, ..NAME },
+        Column::string("DriverName", "Driver that understands it", |class| class.str(&["driverName"]).into()),
+        AGE,
+    ],
+    strategy: Strategy::PLAIN,
     ..KindDef::PLAIN
 };
+
+fn name(class: &Object) -> Value {
+    match class.annotation(DEFAULT_ANNOTATION) {
+        Some("true") => format!("{} (default)", class.name()).into(),
+        _ => class.name().into(),
+    }
+}

@@ -1,0 +1,38 @@
+//! DeviceClass and ResourceSlice.
+
+use crate::columns::{AGE, NAME};
+use crate::def::{Column, KindDef, Scope, SelectableField, Strategy};
+
+pub static DEVICE_CLASS: KindDef = KindDef {
+    group: "resource.k8s.io",
+    kind: "DeviceClass",
+    resource: "deviceclasses",
+    singular: "deviceclass",
+    scope: Scope::Cluster,
+    schema: "io.k8s.api.resource.v1.DeviceClass",
+    columns: &[NAME, AGE],
+    strategy: Strategy { generation: true, ..Strategy::PLAIN },
+    ..KindDef::PLAIN
+};
+
+pub static RESOURCE_SLICE: KindDef = KindDef {
+    group: "resource.k8s.io",
+    kind: "ResourceSlice",
+    resource: "resourceslices",
+    singular: "resourceslice",
+    scope: Scope::Cluster,
+    schema: "io.k8s.api.resource.v1.ResourceSlice",
+    selectable_fields: &[
+        SelectableField { name: "spec.nodeName", value: |slice| slice.str(&["spec", "nodeName"]).to_owned() },
+        SelectableField { name: "spec.driver", value: |slice| slice.str(&["spec", "driver"]).to_owned() },
+    ],
+    columns: &[
+        NAME,
+        Column::string("Node", "Node that has the devices", |slice| slice.str(&["spec", "nodeName"]).into()),
+        Column::string("Driver", "Driver of the devices", |slice| slice.str(&["spec", "driver"]).into()),
+        Column::string("Pool", "Pool the devices belong to", |slice| slice.str(&["spec", "pool", "name"]).into()),
+        AGE,
+    ],
+    strategy: Strategy { generation: true, ..Strategy::PLAIN },
+    ..KindDef::PLAIN
+};
