@@ -8,6 +8,7 @@ pub mod error;
 pub mod field;
 pub mod names;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod selector;
 pub mod user;

@@ -13,7 +13,8 @@ use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::Value;
 
 use crate::error::ApiError;
-use crate::names::GroupVersion;
+use crate::field;
+use crate::names::{GroupVersion, GroupVersionKind};
 use crate::object::Object;
 use report::Report;
 
@@ -58,12 +59,17 @@ pub fn decode_yaml(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(
     }
 }
 
-/// The same for a tree, such as a patched object.
-pub fn decode_value(value: Value, message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
+/// The same for a patched object; what does not fit is an invalid patch.
+pub fn decode_patched(value: Value, message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
+    let text = value.to_string();
     let mut report = Report::default();
-    match walk(value, message, &mut report) {
+    let walked = walk(value, message, &mut report).map_err(|error| error.to_string());
+    match walked.and_then(|value| judge(policy, &report).map_or(Ok(value), Err)) {
         Ok(value) => finish(value, message, policy, report),
-        Err(error) => Err(ApiError::bad_request(error.to_string())),
+        Err(reason) => {
+            let error = field::Error::invalid(&field::Path::new("patch"), text, reason);
+            Err(ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &[error]))
+        }
     }
 }
 
@@ -104,13 +110,18 @@ fn walk<'de, D: Deserializer<'de>>(deserializer: D, message: &str, report: &mut 
 fn finish(value: Value, message: &str, policy: FieldPolicy, report: Report) -> Result<(Object, Vec<String>), ApiError> {
     let kind = message.rsplit('.').next().unwrap_or_default();
     let object = Object::from_value(value).unwrap_or_default();
-    let strict = (policy == FieldPolicy::Strict && !report.problems.is_empty())
-        .then(|| format!("strict decoding error: {}", report.problems.join(", ")));
-    if let Some(reason) = report.mismatch.or(strict) {
+    if let Some(reason) = judge(policy, &report) {
         return Err(mishandled(&object, kind, &reason));
     }
     let problems = if policy == FieldPolicy::Ignore { Vec::new() } else { report.problems };
     Ok((object, problems))
+}
+
+/// Why what was read is refused, if it is.
+fn judge(policy: FieldPolicy, report: &Report) -> Option<String> {
+    let is_strict = policy == FieldPolicy::Strict && !report.problems.is_empty();
+    let strict = is_strict.then(|| format!("strict decoding error: {}", report.problems.join(", ")));
+    report.mismatch.clone().or(strict)
 }
 
 fn mishandled(object: &Object, kind: &str, reason: &str) -> ApiError {

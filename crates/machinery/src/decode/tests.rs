@@ -149,3 +149,11 @@ fn patches_are_read_without_a_schema() {
     assert_eq!((value, problems), (json!({"spec": {"a": 2}}), vec![r#"duplicate field "spec.a""#.to_owned()]));
     assert_eq!(parse_yaml(b"a: [1, {b: c}]").expect("YAML").0, json!({"a": [1, {"b": "c"}]}));
 }
+
+#[test]
+fn a_patched_object_that_does_not_fit_is_invalid() {
+    let error = decode_patched(json!({"spec": {"x": 1}}), POD, FieldPolicy::Strict).expect_err("an unknown field");
+    assert_eq!(error.code(), 422);
+    let expected = r#" "" is invalid: patch: Invalid value: "{\"spec\":{\"x\":1}}": strict decoding error: unknown field "spec.x""#;
+    assert_eq!(error.message, expected);
+}

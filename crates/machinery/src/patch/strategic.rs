@@ -1,0 +1,390 @@
+//! Strategic merge patch: merges lists by key, as the schema says, with directives for the rest.
+//!
+//! upstream: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch
+
+use schema::{Field, Message};
+use serde_json::{Map, Value};
+
+use super::order::{is_same, ordered};
+use crate::error::{ApiError, Reason};
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
+const SET_ORDER: &str = "$setElementOrder";
+
+const BAD_RETAIN_KEYS: &str = "invalid patch format of retainKeys";
+const BAD_ORDER: &str = "invalid patch format of setElementOrder list";
+const BAD_DELETION: &str = "invalid patch format of primitive list";
+
+type Fields = Map<String, Value>;
+
+/// Applies a patch to an object whose schema is the message of this name.
+pub fn strategic_merge_patch(document: Value, patch: &Value, message: &str) -> Result<Value, ApiError> {
+    let (Value::Object(document), Value::Object(patch)) = (document, patch) else {
+        return Err(ApiError::bad_request("invalid JSON document"));
+    };
+    merge_fields(document, patch.clone(), schema::message(message)).map(Value::Object)
+}
+
+/// A directive of the wrong form.
+fn malformed(why: &str) -> ApiError {
+    ApiError::bad_request(why)
+}
+
+/// A patch that does not fit the object: upstream answers with code 500.
+fn misfit(why: impl Into<String>) -> ApiError {
+    ApiError::new(Reason::InternalError, why)
+}
+
+/// What the schema says of one field; all empty where it knows none.
+#[derive(Clone, Copy, Default)]
+struct Strategy {
+    merges: bool,
+    replaces: bool,
+    key: &'static str,
+    message: Option<&'static Message>,
+}
+
+impl Strategy {
+    fn of(message: Option<&'static Message>, name: &str) -> Self {
+        message.and_then(|message| message.field(name)).map(Self::from_field).unwrap_or_default()
+    }
+
+    fn from_field(field: &'static Field) -> Self {
+        Self {
+            merges: field.has_strategy("merge"),
+            replaces: field.has_strategy("replace"),
+            key: field.merge_key,
+            message: field.message(),
+        }
+    }
+}
+
+fn merge_fields(original: Fields, patch: Fields, message: Option<&'static Message>) -> Result<Fields, ApiError> {
+    let (mut original, mut patch) = (original, patch);
+    if let Some(directive) = patch.remove(DIRECTIVE) {
+        return match directive.as_str() {
+            Some("replace") => Ok(patch),
+            Some("delete") => Ok(Fields::new()),
+            _ => Err(misfit(format!("unknown patch type: {} in map: {}", bare(&directive), Value::Object(patch)))),
+        };
+    }
+    retain_keys(&mut original, &mut patch)?;
+    set_orders(&mut original, &mut patch, message)?;
+    for (name, value) in patch {
+        match directive_target(&name, DELETE_FROM, BAD_DELETION)? {
+            Some(target) => delete_items(&mut original, target, &value)?,
+            None => merge_field(&mut original, name, value, message)?,
+        }
+    }
+    Ok(original)
+}
+
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The field that a directive such as `$setElementOrder/containers` speaks of.
+fn directive_target<'a>(name: &'a str, directive: &str, mistake: &str) -> Result<Option<&'a str>, ApiError> {
+    match name.strip_prefix(directive) {
+        None => Ok(None),
+        Some(rest) => rest.strip_prefix('/').map(Some).ok_or_else(|| malformed(mistake)),
+    }
+}
+
+/// `$retainKeys`: drops what it does not name; all else in the patch must be named.
+fn retain_keys(original: &mut Fields, patch: &mut Fields) -> Result<(), ApiError> {
+    let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let kept = kept.as_array().ok_or_else(|| malformed(BAD_RETAIN_KEYS))?;
+    let is_kept = |name: &String| kept.iter().any(|of| of == name);
+    let is_directive = |name: &str| name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER);
+    let is_unnamed = |(name, value): (&String, &Value)| !value.is_null() && !is_directive(name) && !is_kept(name);
+    if patch.iter().any(is_unnamed) {
+        return Err(malformed(BAD_RETAIN_KEYS));
+    }
+    original.retain(|name, _| is_kept(name));
+    Ok(())
+}
+
+/// `$setElementOrder/FIELD`: merges the list of that field, then orders it so.
+fn set_orders(original: &mut Fields, patch: &mut Fields, message: Option<&'static Message>) -> Result<(), ApiError> {
+    let directives: Vec<String> = patch.keys().filter(|name| name.starts_with(SET_ORDER)).cloned().collect();
+    for name in directives {
+        let order = patch.remove(&name);
+        let Some(target) = directive_target(&name, SET_ORDER, BAD_ORDER)? else { continue };
+        let Some(Value::Array(order)) = order else { return Err(malformed(BAD_ORDER)) };
+        let strategy = Strategy::of(message, target);
+        let live = list(original.get(target))?;
+        let patched = list(patch.remove(target).as_ref())?;
+        check_order(patched.as_deref().unwrap_or_default(), &order, strategy.key)?;
+        let merged = match (&live, patched) {
+            (None, None) => continue,
+            (Some(live), None) => live.clone(),
+            (None, Some(patched)) => patched,
+            (Some(live), Some(patched)) => merge_list(live.clone(), patched, strategy)?,
+        };
+        let live = live.unwrap_or_default();
+        original.insert(target.to_owned(), ordered(merged, &order, &live, strategy.key).into());
+    }
+    Ok(())
+}
+
+fn list(value: Option<&Value>) -> Result<Option<Vec<Value>>, ApiError> {
+    match value {
+        None => Ok(None),
+        Some(Value::Array(items)) => Ok(Some(items.clone())),
+        Some(other) => Err(misfit(format!("expected a []interface {{}}, but received a {}", go_type(other)))),
+    }
+}
+
+/// The items of the patch must stand in the order that the directive gives, and all be named there.
+fn check_order(patched: &[Value], order: &[Value], key: &str) -> Result<(), ApiError> {
+    let mut rest = order.iter();
+    let named = |item: &&Value| key.is_empty() || item.get(DIRECTIVE).is_none();
+    if order.is_empty() || patched.iter().filter(named).all(|item| rest.any(|of| is_same(of, item, key))) {
+        return Ok(());
+    }
+    let (patched, order) = (Value::from(patched.to_vec()), Value::from(order.to_vec()));
+    Err(misfit(format!("The order in patch list:\n{patched}\n doesn't match {SET_ORDER} list:\n{order}\n")))
+}
+
+/// `$deleteFromPrimitiveList/FIELD`: takes values out of a list of scalars.
+fn delete_items(original: &mut Fields, target: &str, gone: &Value) -> Result<(), ApiError> {
+    let gone = gone.as_array().ok_or_else(|| malformed(BAD_DELETION))?;
+    if let Some(Value::Array(items)) = original.get_mut(target) {
+        items.retain(|item| !gone.contains(item));
+    }
+    Ok(())
+}
+
+fn merge_field(
+    original: &mut Fields,
+    name: String,
+    value: Value,
+    message: Option<&'static Message>,
+) -> Result<(), ApiError> {
+    let strategy = Strategy::of(message, &name);
+    let merged = match (original.remove(&name), value) {
+        (_, Value::Null) => return Ok(()),
+        (Some(Value::Object(live)), Value::Object(patch)) if !strategy.replaces => {
+            Value::Object(merge_fields(live, patch, strategy.message)?)
+        }
+        (Some(Value::Array(live)), Value::Array(patch)) if strategy.merges => merge_list(live, patch, strategy)?.into(),
+        (_, value) => value,
+    };
+    original.insert(name, merged);
+    Ok(())
+}
+
+fn merge_list(live: Vec<Value>, patch: Vec<Value>, strategy: Strategy) -> Result<Vec<Value>, ApiError> {
+    if !strategy.merges {
+        return Ok(patch);
+    }
+    if live.is_empty() && patch.is_empty() {
+        return Ok(live);
+    }
+    if !live.iter().chain(&patch).any(Value::is_object) {
+        return merge_scalars(live, patch);
+    }
+    if strategy.key.is_empty() {
+        return Err(misfit("cannot merge lists without merge key for type map"));
+    }
+    let (live, patch) = item_directives(live, patch, strategy.key)?;
+    let before = live.clone();
+    let order = patch.clone();
+    let merged = merge_items(live, patch, strategy)?;
+    Ok(ordered(merged, &order, &before, strategy.key))
+}
+
+fn merge_scalars(live: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, ApiError> {
+    if live.iter().chain(&patch).any(Value::is_array) {
+        let message = "the server rejected our request due to an error in our request";
+        return Err(ApiError::new(Reason::Invalid, message));
+    }
+    let mut merged: Vec<Value> = Vec::with_capacity(live.len() + patch.len());
+    for item in live.iter().chain(&patch) {
+        if !merged.contains(item) {
+            merged.push(item.clone());
+        }
+    }
+    Ok(ordered(merged, &patch, &live, ""))
+}
+
+/// Obeys `$patch` in items; answers with what is left of both lists.
+fn item_directives(live: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>), ApiError> {
+    let mut live = live;
+    let mut plain = Vec::new();
+    let mut replaces = false;
+    for item in patch {
+        let Some(directive) = item.get(DIRECTIVE) else {
+            plain.push(item);
+            continue;
+        };
+        match directive.as_str() {
+            Some("delete") if item.get(key).is_some() => live.retain(|of| !is_same(of, &item, key)),
+            Some("delete") => return Err(no_merge_key(&item, key)),
+            Some("replace") => replaces = true,
+            Some("merge") => return Err(misfit("merging lists cannot yet be specified in the patch")),
+            _ => return Err(misfit(format!("unknown patch type: {} in map: {item}", bare(directive)))),
+        }
+    }
+    Ok(if replaces { (plain, Vec::new()) } else { (live, plain) })
+}
+
+fn merge_items(live: Vec<Value>, patch: Vec<Value>, strategy: Strategy) -> Result<Vec<Value>, ApiError> {
+    let mut merged = live;
+    for item in patch {
+        if item.get(strategy.key).is_none() {
+            return Err(no_merge_key(&item, strategy.key));
+        }
+        let found = merged.iter_mut().find(|of| is_same(of, &item, strategy.key));
+        match (found, item) {
+            (Some(Value::Object(live)), Value::Object(patch)) => {
+                *live = merge_fields(std::mem::take(live), patch, strategy.message)?;
+            }
+            (Some(live), item) => *live = item,
+            (None, item) => merged.push(item),
+        }
+    }
+    Ok(merged)
+}
+
+fn no_merge_key(item: &Value, key: &str) -> ApiError {
+    match item {
+        Value::Object(_) => misfit(format!("map: {item} does not contain declared merge key: {key}")),
+        other => misfit(format!("expected a map[string]interface {{}}, but received a {}", go_type(other))),
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const POD: &str = "io.k8s.api.core.v1.Pod";
+    const DEPLOYMENT: &str = "io.k8s.api.apps.v1.Deployment";
+
+    fn check(message: &str, document: Value, patch: Value, expected: Value) {
+        let answer = strategic_merge_patch(document, &patch, message).unwrap_or_else(|error| error.message.into());
+        assert_eq!(answer, expected, "{patch}");
+    }
+
+    /// Containers as `name=image` words.
+    fn containers(text: &str) -> Value {
+        let container = |word: &str| match word.split_once('=') {
+            Some((name, image)) => json!({"name": name, "image": image}),
+            None => json!({"name": word}),
+        };
+        text.split_whitespace().map(container).collect()
+    }
+
+    fn check_containers(live: &str, patch: Value, expected: &str) {
+        let document = json!({"spec": {"containers": containers(live)}});
+        check(POD, document, json!({"spec": patch}), json!({"spec": {"containers": containers(expected)}}));
+    }
+
+    #[test]
+    fn containers_merge_by_name() {
+        check_containers("a=1 b=1", json!({"containers": [{"name": "b", "image": "2"}]}), "a=1 b=2");
+        check_containers("a=1", json!({"containers": [{"name": "b", "image": "2"}]}), "a=1 b=2");
+        check_containers("a=1 b=1", json!({"containers": [{"name": "a", "$patch": "delete"}]}), "b=1");
+        check_containers("a=1", json!({"containers": [{"name": "c", "image": "3"}, {"$patch": "replace"}]}), "c=3");
+        check_containers("a=1", json!({"containers": [{"name": "a", "image": null}]}), "a");
+    }
+
+    #[test]
+    fn the_order_can_be_set() {
+        let order = |names: &str| containers(names);
+        check_containers("a=1 b=1", json!({"$setElementOrder/containers": order("b a")}), "b=1 a=1");
+        check_containers(
+            "a=1 b=1",
+            json!({"$setElementOrder/containers": order("c a b"), "containers": containers("c=3")}),
+            "c=3 a=1 b=1",
+        );
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        check(
+            POD,
+            json!({"spec": {"containers": [{"name": "a"}]}}),
+            json!({"spec": {"containers": [{"image": "x"}]}}),
+            json!(r#"map: {"image":"x"} does not contain declared merge key: name"#),
+        );
+        check(
+            POD,
+            json!({"spec": {}}),
+            json!({"spec": {"$patch": "burn"}}),
+            json!("unknown patch type: burn in map: {}"),
+        );
+        let patch = json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}});
+        check(DEPLOYMENT, json!({"strategy": {}}), patch, json!(BAD_RETAIN_KEYS));
+    }
+
+    #[test]
+    fn keys_are_retained() {
+        check(
+            DEPLOYMENT,
+            json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}),
+            json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
+            json!({"spec": {"strategy": {"type": "Recreate"}}}),
+        );
+    }
+
+    #[test]
+    fn lists_of_texts_merge_and_shrink() {
+        check(
+            POD,
+            json!({"metadata": {"finalizers": ["a", "b"]}}),
+            json!({"metadata": {"finalizers": ["b", "c"]}}),
+            json!({"metadata": {"finalizers": ["a", "b", "c"]}}),
+        );
+        check(
+            POD,
+            json!({"metadata": {"finalizers": ["a", "b"]}}),
+            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}}),
+            json!({"metadata": {"finalizers": ["b"]}}),
+        );
+    }
+
+    #[test]
+    fn unmergeable_lists_and_maps_follow_the_schema() {
+        check(
+            POD,
+            json!({"spec": {"containers": [{"name": "a", "args": ["1"]}], "nodeSelector": {"a": "1", "b": "2"}}}),
+            json!({"spec": {"containers": [{"name": "a", "args": ["2"]}], "nodeSelector": {"a": null, "c": "3"}}}),
+            json!({"spec": {"containers": [{"name": "a", "args": ["2"]}], "nodeSelector": {"b": "2", "c": "3"}}}),
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_applied_twice_changes_nothing_more(live in "([a-e]=[0-9] ){0,4}", patch in "([a-e]=[0-9] ){0,4}") {
+            let unique = |text: &str| {
+                let mut seen = std::collections::BTreeSet::new();
+                let words = text.split_whitespace().filter(|word| seen.insert(word.chars().next()));
+                containers(&words.collect::<Vec<_>>().join(" "))
+            };
+            let document = json!({"spec": {"containers": unique(&live)}});
+            let patch = json!({"spec": {"containers": unique(&patch)}});
+            let once = strategic_merge_patch(document, &patch, POD).expect("a fitting patch");
+            let twice = strategic_merge_patch(once.clone(), &patch, POD).expect("a fitting patch");
+            prop_assert_eq!(once, twice);
+        }
+    }
+}
