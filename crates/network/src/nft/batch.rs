@@ -243,14 +243,7 @@ impl Batch {
         id
     }
 
-    fn write_elements(
-        &mut self,
-        message: Message,
-        flags: u16,
-        set: &str,
-        id: Option<u32>,
-        elements: &[(Data, Value)],
-    ) {
+    fn write_elements(&mut self, message: Message, flags: u16, set: &str, id: Option<u32>, elements: &[(Data, Value)]) {
         self.message(message, flags);
         self.wire.text(1, &self.table);
         self.wire.text(2, set);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::Data;
 use super::batch::{ANONYMOUS_MAP, FAMILY, Verdict, write_data, write_verdict};
 use super::wire::Wire;
-use super::Data;
 
 /// A 32-bit register; wider values take those that follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,27 +36,64 @@ pub enum Expr {
     /// `fib daddr type`
     LoadDestinationKind(Register),
     /// A number below the modulus, at random.
-    Random { into: Register, modulus: u32 },
-    Immediate { into: Register, data: Data },
+    Random {
+        into: Register,
+        modulus: u32,
+    },
+    Immediate {
+        into: Register,
+        data: Data,
+    },
     /// `register & mask ^ xor`, on numbers in the byte order of the host.
-    Bitwise { register: Register, mask: u32, xor: u32 },
+    Bitwise {
+        register: Register,
+        mask: u32,
+        xor: u32,
+    },
     /// `register & mask`, on addresses.
-    MaskAddress { register: Register, mask: [u8; 4] },
+    MaskAddress {
+        register: Register,
+        mask: [u8; 4],
+    },
     Equal(Register, Data),
     NotEqual(Register, Data),
     /// Matches when the key is in the set.
-    InSet { set: String, key: Register },
+    InSet {
+        set: String,
+        key: Register,
+    },
     /// Follows the verdict that a map has for the key.
-    VerdictMap { map: String, key: Register },
+    VerdictMap {
+        map: String,
+        key: Register,
+    },
     /// Loads the value that a map has for the key.
-    Map { map: String, key: Register, into: Register },
+    Map {
+        map: String,
+        key: Register,
+        into: Register,
+    },
     /// The same in the anonymous map that was added to the batch just before, by its id.
-    AnonymousMap { id: u32, key: Register, into: Register },
+    AnonymousMap {
+        id: u32,
+        key: Register,
+        into: Register,
+    },
     /// Follows the verdict of such a map.
-    AnonymousVerdictMap { id: u32, key: Register },
+    AnonymousVerdictMap {
+        id: u32,
+        key: Register,
+    },
     /// Adds the key to a set for a while, or renews it.
-    Remember { set: String, key: Register, timeout: Duration },
-    DestinationNat { address: Register, port: Register },
+    Remember {
+        set: String,
+        key: Register,
+        timeout: Duration,
+    },
+    DestinationNat {
+        address: Register,
+        port: Register,
+    },
     Masquerade,
     /// ICMP port unreachable.
     RejectPort,

@@ -44,8 +44,7 @@ pub fn apply(batch: Batch) -> Result<(), Error> {
 }
 
 fn open(send_bytes: usize) -> Result<OwnedFd, Errno> {
-    let socket =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
     setsockopt(&socket, sockopt::SndBufForce, &(2 * send_bytes + ANSWER_BUFFER))?;
     setsockopt(&socket, sockopt::RcvBufForce, &ANSWER_BUFFER)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS))?;

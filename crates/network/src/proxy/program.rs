@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::{Backend, Balancer, Frontend, Rules, Sticky, sticky_name};
-use crate::MASQUERADE_MARK;
-use crate::nft::{Batch, ChainKind, Data, DataType, Expr, Hook, Register, SetSpec, Value, ValueSpec, Verdict};
+use crate::nft::{self, Batch, ChainKind, Data, DataType, Expr, Hook, Register, SetSpec, Value, ValueSpec, Verdict};
+use crate::{MASQUERADE_MARK, Result};
 
 /// Everything of the service proxy is in this table.
-pub const TABLE: &str = "keelson-services";
+const TABLE: &str = "keelson-services";
 
 const ADDRESSES: &str = "addresses";
 const NODE_PORTS: &str = "node-ports";
 const REFUSED: &str = "refused";
 const REFUSED_NODE_PORTS: &str = "refused-node-ports";
-const HAIRPINS: &str = "hairpins";
 const SERVICES: &str = "services";
 const REFUSE: &str = "refuse";
 
@@ -27,8 +26,30 @@ const DESTINATION_NAT_PRIORITY: i32 = -100;
 const SOURCE_NAT_PRIORITY: i32 = 100;
 const FILTER_PRIORITY: i32 = 0;
 
+/// The rules of the network namespace that it is applied in.
+#[derive(Default)]
+pub struct Program {
+    /// Nothing: the kernel's state is not known.
+    applied: Option<Rules>,
+}
+
+impl Program {
+    /// Makes the kernel follow `rules`: all of them the first time and after a failure, else what differs.
+    /// Blocks for the kernel.
+    pub fn apply(&mut self, rules: Rules) -> Result<()> {
+        let applied = self.applied.take();
+        match &applied {
+            None => nft::apply(replace(&rules))?,
+            Some(applied) if *applied == rules => {}
+            Some(applied) => nft::apply(update(applied, &rules))?,
+        }
+        self.applied = Some(rules);
+        Ok(())
+    }
+}
+
 /// Replaces whatever the table holds by `rules`, in one step.
-pub fn replace(rules: &Rules) -> Batch {
+fn replace(rules: &Rules) -> Batch {
     let mut batch = Batch::new(TABLE);
     batch.replace_table();
     base(&mut batch);
@@ -36,14 +57,11 @@ pub fn replace(rules: &Rules) -> Batch {
     batch
 }
 
-/// Turns `old` rules into `new` ones; nothing when they are equal.
-pub fn update(old: &Rules, new: &Rules) -> Option<Batch> {
-    if old == new {
-        return None;
-    }
+/// Turns `old` rules into `new` ones.
+fn update(old: &Rules, new: &Rules) -> Batch {
     let mut batch = Batch::new(TABLE);
     change(&mut batch, old, new);
-    Some(batch)
+    batch
 }
 
 /// Removes the table.
@@ -59,7 +77,6 @@ fn base(batch: &mut Batch) {
     batch.add_set(&SetSpec::verdict_map(NODE_PORTS, NODE_PORT));
     batch.add_set(&SetSpec::set(REFUSED, FRONTEND));
     batch.add_set(&SetSpec::set(REFUSED_NODE_PORTS, NODE_PORT));
-    batch.add_set(&SetSpec::set(HAIRPINS, &[DataType::Address, DataType::Address]));
     batch.add_chain(SERVICES, ChainKind::Regular);
     batch.add_chain(REFUSE, ChainKind::Regular);
     batch.add_rule(SERVICES, &[load_frontend(), vec![Expr::VerdictMap { map: text(ADDRESSES), key: A }]].concat());
@@ -84,7 +101,7 @@ fn base(batch: &mut Batch) {
     masquerade(batch);
 }
 
-/// Packets that carry the mark lose it and take the node's address; so do those of a pod to itself.
+/// Packets that carry the mark lose it and take the node's address.
 fn masquerade(batch: &mut Batch) {
     const CHAIN: &str = "nat-postrouting";
     batch.add_chain(CHAIN, ChainKind::Nat(Hook::Postrouting, SOURCE_NAT_PRIORITY));
@@ -98,13 +115,6 @@ fn masquerade(batch: &mut Batch) {
         Expr::Masquerade,
     ];
     batch.add_rule(CHAIN, &marked);
-    let to_itself = [
-        Expr::LoadSourceAddress(A),
-        Expr::LoadDestinationAddress(B),
-        Expr::InSet { set: text(HAIRPINS), key: A },
-        Expr::Masquerade,
-    ];
-    batch.add_rule(CHAIN, &to_itself);
 }
 
 /// The order matters: chains exist before anything leads to them, and are deleted after.
@@ -128,7 +138,6 @@ fn change(batch: &mut Batch, old: &Rules, new: &Rules) {
     change_map(batch, NODE_PORTS, &old.node_ports, &new.node_ports, node_port_key);
     change_set(batch, REFUSED, &old.refused, &new.refused, frontend_key);
     change_set(batch, REFUSED_NODE_PORTS, &old.refused_node_ports, &new.refused_node_ports, node_port_key);
-    change_set(batch, HAIRPINS, &old.hairpins, &new.hairpins, |ip| Data::new().address(*ip).address(*ip));
     for name in added(&new.balancers, &old.balancers) {
         batch.flush_chain(name);
         batch.delete_chain(name);

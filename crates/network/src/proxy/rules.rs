@@ -29,9 +29,6 @@ pub struct Rules {
     /// Addresses without any endpoint: refused, so that clients do not wait.
     pub refused: BTreeSet<Frontend>,
     pub refused_node_ports: BTreeSet<(u8, u16)>,
-    /// Pods of this node that are endpoints: when one reaches itself through a Service, its packets must
-    /// seem to come from the node.
-    pub hairpins: BTreeSet<Ipv4Addr>,
 }
 
 /// Picks one of its endpoints for each new connection.
@@ -111,7 +108,6 @@ fn add_port(
     };
     let spec = service.spec.clone().unwrap_or_default();
     let endpoints = Endpoints::of(slices, port, node);
-    rules.hairpins.extend(endpoints.local.iter().map(|(address, _)| *address));
     let name = |kind: &str| {
         let (namespace, service) = (text(&service.metadata.namespace), text(&service.metadata.name));
         format!("{kind}/{namespace}/{service}/{}/{number}", port.protocol.as_deref().unwrap_or("TCP").to_lowercase())
