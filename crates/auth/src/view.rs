@@ -1,6 +1,8 @@
 //! What authentication, authorization and admission read of the cluster.
 
+use kinds::KindDef;
 use machinery::Object;
+use registry::Registry;
 
 /// A served resource, by group, version and plural name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,5 +58,103 @@ pub trait View: Send + Sync {
         let mut pods = self.list(Resource::PODS, namespace);
         pods.retain(|pod| pod.str(&["spec", "nodeName"]) == node);
         pods
+    }
+}
+
+impl View for Registry {
+    fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<Object> {
+        Some(self.lister(kind(self, resource)?).get(namespace, name)?.object())
+    }
+
+    fn list(&self, resource: Resource, namespace: &str) -> Vec<Object> {
+        let Some(kind) = kind(self, resource) else { return Vec::new() };
+        self.lister(kind).list(namespace).iter().map(|entry| entry.object()).collect()
+    }
+
+    fn version(&self, resource: Resource) -> u64 {
+        kind(self, resource).map_or(0, |kind| self.lister(kind).version())
+    }
+
+    /// Pods of other nodes are told apart by what the cache has extracted, without parsing them.
+    fn pods_on(&self, node: &str, namespace: &str) -> Vec<Object> {
+        let Some(kind) = kind(self, Resource::PODS) else { return Vec::new() };
+        let pods = self.lister(kind).list(namespace);
+        let own = pods.iter().filter(|pod| pod.field("spec.nodeName").as_deref() == Some(node));
+        own.map(|pod| pod.object()).collect()
+    }
+}
+
+fn kind(registry: &Registry, resource: Resource) -> Option<&'static KindDef> {
+    registry.kinds().find(resource.group, resource.version, resource.name)
+}
+
+/// A cluster made of a few objects, for tests of this crate and of admission.
+pub mod testing {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use parking_lot::RwLock;
+    use serde_json::Value;
+
+    use super::*;
+
+    type Key = (String, String, String);
+
+    #[derive(Default)]
+    pub struct Objects {
+        objects: RwLock<BTreeMap<Key, Object>>,
+        version: AtomicU64,
+    }
+
+    impl Objects {
+        /// One object a line: `RESOURCE[/NAMESPACE] NAME [FIELD=JSON]...`; JSON without spaces.
+        pub fn apply(&self, lines: &str) {
+            for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                let mut words = line.split_whitespace();
+                let place = words.next().expect("a resource");
+                let (resource, namespace) = place.split_once('/').unwrap_or((place, ""));
+                let mut object = Object::default();
+                object.set(&["metadata", "name"], words.next().expect("a name"));
+                if !namespace.is_empty() {
+                    object.set(&["metadata", "namespace"], namespace);
+                }
+                for word in words {
+                    let (field, json) = word.split_once('=').expect("FIELD=JSON");
+                    let value: Value = serde_json::from_str(json).expect("JSON");
+                    object.set(&field.split('.').collect::<Vec<_>>(), value);
+                }
+                self.put(resource, object);
+            }
+        }
+
+        pub fn put(&self, resource: &str, object: Object) {
+            let key = (resource.to_owned(), object.namespace().to_owned(), object.name().to_owned());
+            self.objects.write().insert(key, object);
+            self.version.fetch_add(1, Ordering::Relaxed);
+        }
+
+        pub fn remove(&self, resource: &str, namespace: &str, name: &str) {
+            self.objects.write().remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+            self.version.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl View for Objects {
+        fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<Object> {
+            let key = (resource.name.to_owned(), namespace.to_owned(), name.to_owned());
+            self.objects.read().get(&key).cloned()
+        }
+
+        fn list(&self, resource: Resource, namespace: &str) -> Vec<Object> {
+            let objects = self.objects.read();
+            let of = objects
+                .iter()
+                .filter(|((name, ns, _), _)| name == resource.name && (namespace.is_empty() || ns == namespace));
+            of.map(|(_, object)| object.clone()).collect()
+        }
+
+        fn version(&self, _: Resource) -> u64 {
+            self.version.load(Ordering::Relaxed)
+        }
     }
 }

@@ -1,6 +1,20 @@
 //! Authorization: whether a user may do what they ask.
 
+pub mod escalation;
+pub mod node;
+pub mod rbac;
+pub mod references;
+pub mod reviews;
+pub mod rules;
+
+use std::sync::Arc;
+
 use machinery::{ApiError, GroupResource, UserInfo};
+
+use crate::view::View;
+pub use escalation::Escalation;
+pub use node::NodeAuthorizer;
+pub use rbac::Rbac;
 
 /// One request, as authorizers see it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +30,8 @@ pub struct Attributes {
     pub name: String,
     /// The path, where no resource is addressed.
     pub path: String,
+    /// As sent with list, watch and deletecollection.
+    pub field_selector: String,
     pub is_resource: bool,
 }
 
@@ -55,7 +71,14 @@ pub trait Authorizer: Send + Sync {
 }
 
 /// Asks several authorizers in order; the first that has an opinion decides.
-pub struct Union(pub Vec<Box<dyn Authorizer>>);
+pub struct Union(pub Vec<Arc<dyn Authorizer>>);
+
+impl Union {
+    /// The authorizer of a cluster: `system:masters`, the Node authorizer, RBAC.
+    pub fn standard(view: Arc<dyn View>, rbac: Arc<Rbac>) -> Self {
+        Self(vec![Arc::new(Masters), Arc::new(NodeAuthorizer::new(view)), rbac])
+    }
+}
 
 impl Authorizer for Union {
     fn authorize(&self, attributes: &Attributes) -> Decision {
