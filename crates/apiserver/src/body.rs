@@ -39,6 +39,15 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
+/// Keeps `guard` until the body is sent or given up.
+pub fn guarded(body: Body, guard: impl Send + 'static) -> Body {
+    body.map_frame(move |frame| {
+        let _kept = &guard;
+        frame
+    })
+    .boxed_unsync()
+}
+
 /// Reads a whole request body, up to [`REQUEST_BYTES_MAX`].
 pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

@@ -40,10 +40,6 @@ impl Call {
         &self.parts.headers
     }
 
-    pub fn header(&self, name: &str) -> &str {
-        self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
     /// The body as it comes in; empty when it was taken before.
     pub fn take_body(&mut self) -> Body {
         self.body.get_mut().take().unwrap_or_else(body::empty)

@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 use kinds::KindDef;
+use machinery::decode::FieldPolicy;
 use machinery::{ApiError, GroupVersion, Object};
+use registry::FieldValidation;
 
 use crate::call::Call;
 use crate::negotiate::{self, Format};
+
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 /// What a body must be: the kind of the path or of its subresource.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +17,7 @@ pub struct Expected {
     pub group: &'static str,
     pub version: &'static str,
     pub kind: &'static str,
-    /// The message of the schema table; empty where there is none to check against.
+    /// The message in the schema table.
     pub schema: &'static str,
 }
 
@@ -24,21 +28,33 @@ impl From<&KindDef> for Expected {
 }
 
 /// Reads the body of a write. What the schema does not know becomes a warning or an error, as asked for.
-pub async fn object(call: &mut Call, expected: Expected) -> Result<Object, ApiError> {
+pub async fn object(call: &mut Call, expected: Expected, validation: FieldValidation) -> Result<Object, ApiError> {
     let format = negotiate::body_format(call.headers())?;
     let bytes = call.read_body().await?;
-    let mut object = parse(&bytes, format)?;
+    let (mut object, problems) = checked(&bytes, format, expected.schema, policy(validation))?;
     settle_type(&mut object, expected)?;
+    problems.into_iter().for_each(|problem| call.warnings.add(problem));
     Ok(object)
 }
 
-fn parse(bytes: &Bytes, format: Format) -> Result<Object, ApiError> {
-    let parsed = match format {
-        Format::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::from_slice(bytes).map_err(|error| error.to_string()),
-    };
-    let value = parsed.map_err(|error| ApiError::bad_request(format!("error decoding the body: {error}")))?;
-    Object::from_value(value).ok_or_else(|| ApiError::bad_request("the body is not an object"))
+fn policy(validation: FieldValidation) -> FieldPolicy {
+    match validation {
+        FieldValidation::Ignore => FieldPolicy::Ignore,
+        FieldValidation::Warn => FieldPolicy::Warn,
+        FieldValidation::Strict => FieldPolicy::Strict,
+    }
+}
+
+fn checked(
+    bytes: &Bytes,
+    format: Format,
+    schema: &str,
+    policy: FieldPolicy,
+) -> Result<(Object, Vec<String>), ApiError> {
+    match format {
+        Format::Json => machinery::decode::decode_json(bytes, schema, policy),
+        Format::Yaml => machinery::decode::decode_yaml(bytes, schema, policy),
+    }
 }
 
 /// A body without a type is of the expected one; a body of another is refused.
@@ -68,14 +84,15 @@ fn settle_type(object: &mut Object, expected: Expected) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Reads a small document of which only a few fields matter, such as `DeleteOptions`; nothing for no body.
-pub async fn optional(call: &mut Call) -> Result<Option<Object>, ApiError> {
+/// Reads the `DeleteOptions` of a deletion; nothing for no body.
+pub async fn delete_options(call: &mut Call) -> Result<Option<Object>, ApiError> {
     let bytes = call.read_body().await?;
     if bytes.is_empty() {
         return Ok(None);
     }
     let format = negotiate::body_format(call.headers())?;
-    parse(&bytes, format).map(Some)
+    let (object, _) = checked(&bytes, format, DELETE_OPTIONS, FieldPolicy::Ignore)?;
+    Ok(Some(object))
 }
 
 #[cfg(test)]

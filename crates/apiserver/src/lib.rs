@@ -7,6 +7,7 @@
 mod access;
 mod body;
 mod call;
+mod connect;
 mod decode;
 mod digest;
 mod discovery;
@@ -21,6 +22,7 @@ mod query;
 mod respond;
 mod serve;
 mod server;
+mod subresource;
 mod verbs;
 mod version;
 mod watch;

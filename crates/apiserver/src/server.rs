@@ -261,7 +261,4 @@ impl Server {
     async fn serve_virtual(&self, _call: &mut Call, _kind: &'static KindDef) -> Result<Answer, ApiError> {
         Err(ApiError::no_such_path())
     }
-    async fn serve_subresource(&self, _call: &mut Call, _kind: &'static KindDef) -> Result<Answer, ApiError> {
-        Err(ApiError::no_such_path())
-    }
 }

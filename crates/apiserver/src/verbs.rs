@@ -78,7 +78,7 @@ impl Server {
     async fn create(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(OBJECT_SHAPES)?;
         let context = call.context()?;
-        let body = decode::object(call, kind.into()).await?;
+        let body = decode::object(call, kind.into(), context.field_validation).await?;
         let entry = self.registry().create(&context, kind, call.namespace(kind), body).await?;
         Ok(respond::entry(call, accept, kind, StatusCode::CREATED, &entry))
     }
@@ -91,7 +91,7 @@ impl Server {
     ) -> Result<Answer, ApiError> {
         let accept = call.accept(OBJECT_SHAPES)?;
         let context = call.context()?;
-        let body = decode::object(call, kind.into()).await?;
+        let body = decode::object(call, kind.into(), context.field_validation).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         let written = self.registry().update(&context, kind, namespace, name, target, body).await?;
         Ok(answer_written(call, accept, kind, &written))
@@ -114,7 +114,7 @@ impl Server {
     async fn delete(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(OBJECT_SHAPES)?;
         let mut context = call.context()?;
-        let body = decode::optional(call).await?;
+        let body = decode::delete_options(call).await?;
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
         context.dry_run |= dry_run;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
@@ -130,7 +130,7 @@ impl Server {
     async fn delete_collection(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(OBJECT_SHAPES)?;
         let mut context = call.context()?;
-        let body = decode::optional(call).await?;
+        let body = decode::delete_options(call).await?;
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
         context.dry_run |= dry_run;
         let which = options::list(&call.query)?;

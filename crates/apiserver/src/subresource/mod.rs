@@ -1,0 +1,85 @@
+//! What lies below objects: status, scale, and calls that go by their name.
+
+mod binding;
+mod eviction;
+
+use http::StatusCode;
+use kinds::{KindDef, OtherSubresource, Subresource};
+use machinery::{ApiError, Object};
+use registry::Target;
+
+use crate::call::Call;
+use crate::decode::{self, Expected};
+use crate::respond::{self, Answer};
+use crate::server::Server;
+use crate::verbs::{no_such_method, plain_accept, read_patch};
+
+const SCALE: Expected =
+    Expected { group: "autoscaling", version: "v1", kind: "Scale", schema: "io.k8s.api.autoscaling.v1.Scale" };
+
+impl Server {
+    pub(crate) async fn serve_subresource(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let subresource = kind.subresource(&call.info.subresource).ok_or_else(ApiError::no_such_path)?;
+        if kind.namespaced() && call.info.namespace.is_empty() {
+            return Err(ApiError::no_such_path());
+        }
+        match subresource {
+            Subresource::Status => self.serve_target(call, kind, Target::Status).await,
+            Subresource::Scale(_) => self.serve_scale(call, kind).await,
+            Subresource::Connect { name, verbs, .. } => {
+                if !verbs.contains(&call.info.verb.as_str()) {
+                    return Err(no_such_method());
+                }
+                self.serve_connection(call, kind, name).await
+            }
+            Subresource::Other(other) => self.serve_other(call, kind, other).await,
+        }
+    }
+
+    async fn serve_target(&self, call: &mut Call, kind: &'static KindDef, target: Target) -> Result<Answer, ApiError> {
+        match call.info.verb.as_str() {
+            "get" => self.get(call, kind).await,
+            "update" => self.update(call, kind, target).await,
+            "patch" => self.patch(call, kind, target).await,
+            _ => Err(no_such_method()),
+        }
+    }
+
+    async fn serve_other(
+        &self,
+        call: &mut Call,
+        kind: &'static KindDef,
+        other: &'static OtherSubresource,
+    ) -> Result<Answer, ApiError> {
+        if !other.verbs.iter().any(|verb| verb.name() == call.info.verb) {
+            return Err(no_such_method());
+        }
+        match (kind.resource, other.name) {
+            ("pods", "binding") => self.bind(call, kind).await,
+            ("pods", "eviction") => self.evict(call, kind).await,
+            _ => self.serve_target(call, kind, Target::Other(other.name)).await,
+        }
+    }
+
+    async fn serve_scale(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        let accept = plain_accept(call)?;
+        let context = call.context()?;
+        let registry = self.registry();
+        let namespace = call.namespace(kind).to_owned();
+        let name = call.info.name.clone();
+        match call.info.verb.as_str() {
+            "get" => {}
+            "update" => {
+                let scale = decode::object(call, SCALE, context.field_validation).await?;
+                registry.update(&context, kind, &namespace, &name, Target::Scale, scale).await?;
+            }
+            "patch" => {
+                let patch = read_patch(call).await?;
+                registry.patch(&context, kind, &namespace, &name, Target::Scale, &patch).await?;
+            }
+            _ => return Err(no_such_method()),
+        }
+        let scale: Object = registry.scale(kind, &namespace, &name).await?;
+        Ok(respond::value(call, accept, StatusCode::OK, &scale.into_value()))
+    }
+}
