@@ -439,3 +439,77 @@ fn time(since_epoch: Duration) -> Result<Time, Error> {
 fn since_epoch() -> Duration {
     Duration::from_secs(clock::now().as_second().max(0) as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn an_authority_is_made_once_and_its_key_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Authority::load_or_create(dir.path(), "ca", "keelson-ca").unwrap();
+        let second = Authority::load_or_create(dir.path(), "ca", "keelson-ca").unwrap();
+        assert_eq!(first.certificate_pem().unwrap(), second.certificate_pem().unwrap());
+        let mode = fs::metadata(dir.path().join("ca.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_of_another_authority_is_refused() {
+        let (one, other) = (Authority::create("a").unwrap(), Authority::create("b").unwrap());
+        let result = Authority::from_pem(&one.certificate_pem().unwrap(), &key_pem(&other.key).unwrap());
+        assert!(matches!(result, Err(Error::KeyMismatch)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_is_renewed_when_a_third_of_its_life_is_left() {
+        let _guard = clock::simulate(1);
+        let authority = Authority::create("ca").unwrap();
+        let (certificate, _) = authority.issue(&LeafSpec { days: 90, ..LeafSpec::client("jane", &[]) }).unwrap();
+        let days = |days| tokio::time::advance(DAY * days);
+        days(59).await;
+        assert!(!needs_renewal(&certificate));
+        days(2).await;
+        assert!(needs_renewal(&certificate));
+        assert!(renewal_time(&certificate).unwrap() < clock::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stored_certificate_is_replaced_when_it_is_old_or_not_what_is_wanted() {
+        let _guard = clock::simulate(1);
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::create("ca").unwrap();
+        let spec =
+            LeafSpec::server("kube-apiserver", vec!["kubernetes".to_owned()], vec!["10.43.0.1".parse().unwrap()]);
+        let load = |spec: &LeafSpec| authority.load_or_issue(dir.path(), "apiserver", spec).unwrap().0;
+        let first = load(&spec);
+        assert_eq!(load(&spec), first);
+        let wider = LeafSpec { dns_names: vec!["kubernetes".to_owned(), "host".to_owned()], ..spec };
+        let second = load(&wider);
+        assert_ne!(second, first);
+        tokio::time::advance(DAY * 300).await;
+        assert_ne!(load(&wider), second);
+    }
+
+    #[test]
+    fn a_leaf_does_not_outlive_its_authority() {
+        let authority = Authority::create("ca").unwrap();
+        let (pem, _) = authority.issue(&LeafSpec { days: 5000, ..LeafSpec::client("a", &[]) }).unwrap();
+        let leaf = Certificate::from_pem(&pem).unwrap();
+        let end = |certificate: &Certificate| certificate.tbs_certificate().validity().not_after.to_unix_duration();
+        assert_eq!(end(&leaf), end(&authority.certificate));
+    }
+
+    #[test]
+    fn a_kubeconfig_holds_all_that_a_client_needs() {
+        let config: serde_json::Value =
+            serde_saphyr::from_str(&kubeconfig("https://127.0.0.1:6443", "CA", "CERT", "KEY")).unwrap();
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://127.0.0.1:6443");
+        assert_eq!(config["clusters"][0]["cluster"]["certificate-authority-data"], "Q0E=");
+        assert_eq!(config["users"][0]["user"]["client-key-data"], "S0VZ");
+        assert_eq!(config["contexts"][0]["context"]["user"], config["users"][0]["name"]);
+        assert_eq!(config["current-context"], config["contexts"][0]["name"]);
+    }
+}

@@ -109,3 +109,79 @@ fn certified(certificate: &str, key: &str) -> Result<CertifiedKey, Error> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| Error::Pem(error.to_string()))?;
     Ok(CertifiedKey::from_der(certificates(certificate)?, key, &crypto_provider())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::*;
+    use crate::pki::{Authority, LeafSpec};
+
+    struct Fixture {
+        authority: Authority,
+        ca: String,
+        server: Arc<Identity>,
+    }
+
+    fn fixture() -> Fixture {
+        let authority = Authority::create("ca").unwrap();
+        let server = Identity::from_pem(&server_pair(&authority, "api").0, &server_pair(&authority, "api").1);
+        assert!(server.is_err(), "a key of another certificate is refused");
+        let (certificate, key) = server_pair(&authority, "api");
+        let server = Identity::from_pem(&certificate, &key).unwrap();
+        Fixture { ca: authority.certificate_pem().unwrap(), authority, server }
+    }
+
+    fn server_pair(authority: &Authority, name: &str) -> (String, String) {
+        authority.issue(&LeafSpec::server(name, vec![name.to_owned()], vec!["127.0.0.1".parse().unwrap()])).unwrap()
+    }
+
+    fn client(authority: &Authority, user: &str) -> Arc<Identity> {
+        let (certificate, key) = authority.issue(&LeafSpec::client(user, &["dev", "ops"])).unwrap();
+        Identity::from_pem(&certificate, &key).unwrap()
+    }
+
+    /// Shakes hands in memory; the answer is the subject the server saw, if the client showed a certificate.
+    fn handshake(server: ServerConfig, mut client: ClientConfig, name: &str) -> Result<Option<usize>, rustls::Error> {
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        assert_eq!(server.alpn_protocol(), Some(&b"h2"[..]));
+        Ok(server.peer_certificates().map(<[_]>::len))
+    }
+
+    #[test]
+    fn clients_may_show_a_certificate_of_the_authority() {
+        let fixture = fixture();
+        let server = || server_config(fixture.server.clone(), ClientAuth::Optional(&fixture.ca)).unwrap();
+        let config = |identity| client_config(&fixture.ca, identity).unwrap();
+        assert_eq!(handshake(server(), config(None), "api"), Ok(None));
+        assert_eq!(handshake(server(), config(Some(client(&fixture.authority, "jane"))), "127.0.0.1"), Ok(Some(1)));
+        let stranger = client(&Authority::create("ca").unwrap(), "jane");
+        assert!(handshake(server(), config(Some(stranger)), "api").is_err());
+        assert!(handshake(server(), config(None), "other").is_err());
+        let required = server_config(fixture.server.clone(), ClientAuth::Required(&fixture.ca)).unwrap();
+        assert!(handshake(required, config(None), "api").is_err());
+    }
+
+    #[test]
+    fn a_replaced_certificate_serves_the_next_handshake() {
+        let fixture = fixture();
+        let (certificate, key) = server_pair(&fixture.authority, "renamed");
+        fixture.server.replace(&certificate, &key).unwrap();
+        let server = server_config(fixture.server.clone(), ClientAuth::None).unwrap();
+        assert_eq!(handshake(server, client_config(&fixture.ca, None).unwrap(), "renamed"), Ok(None));
+    }
+}

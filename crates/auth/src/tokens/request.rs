@@ -1,0 +1,185 @@
+//! The `token` subresource of service accounts: a TokenRequest in, the same with a token out.
+
+use jiff::Timestamp;
+use machinery::{ApiError, GroupResource, GroupVersion, GroupVersionKind, Object, field};
+use serde_json::json;
+
+use super::{Private, Reference, TokenIssuer};
+use crate::view::{Resource, View};
+
+const MIN_SECONDS: i64 = 10 * 60;
+const MAX_SECONDS: i64 = 1 << 32;
+const DEFAULT_SECONDS: i64 = 60 * 60;
+
+/// Serves a TokenRequest for a service account.
+///
+/// Without audiences the token is meant for the API server.
+pub fn serve(
+    view: &dyn View,
+    issuer: &TokenIssuer,
+    namespace: &str,
+    name: &str,
+    mut request: Object,
+) -> Result<Object, ApiError> {
+    let account = view.get(Resource::SERVICE_ACCOUNTS, namespace, name);
+    let account = account.ok_or_else(|| ApiError::not_found(&GroupResource::new("", "serviceaccounts"), name))?;
+    request.set_default(&["spec", "expirationSeconds"], DEFAULT_SECONDS);
+    if request.list(&["spec", "audiences"]).is_empty() {
+        request.set(&["spec", "audiences"], json!([issuer.issuer()]));
+    }
+    let seconds = seconds(&request)?;
+    let mut private =
+        Private { namespace: namespace.to_owned(), serviceaccount: reference(&account), ..Private::default() };
+    bind(view, &mut private, &request)?;
+    let audiences = request.list(&["spec", "audiences"]).iter().filter_map(|of| of.as_str()).map(str::to_owned);
+    let (token, claims) = issuer.mint(private, audiences.collect(), seconds).map_err(ApiError::internal)?;
+    let expires = Timestamp::from_second(claims.exp).map_err(ApiError::internal)?;
+    request.set(&["metadata", "name"], name);
+    request.set(&["metadata", "namespace"], namespace);
+    request.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
+    request.set(&["status"], json!({"token": token, "expirationTimestamp": clock::format_time(expires)}));
+    Ok(request)
+}
+
+fn seconds(request: &Object) -> Result<i64, ApiError> {
+    let seconds = request.int(&["spec", "expirationSeconds"]).unwrap_or(DEFAULT_SECONDS);
+    let why = match seconds {
+        MIN_SECONDS..=MAX_SECONDS => return Ok(seconds),
+        ..MIN_SECONDS => "may not specify a duration less than 10 minutes",
+        _ => "may not specify a duration larger than 2^32 seconds",
+    };
+    let path = field::Path::new("spec").child("expirationSeconds");
+    let gvk = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
+    Err(ApiError::invalid(&gvk, "", &[field::Error::invalid(&path, seconds, why)]))
+}
+
+fn reference(object: &Object) -> Reference {
+    Reference { name: object.name().to_owned(), uid: object.uid().to_owned() }
+}
+
+/// Binds the token to what `boundObjectRef` names.
+fn bind(view: &dyn View, private: &mut Private, request: &Object) -> Result<(), ApiError> {
+    const REF: [&str; 2] = ["spec", "boundObjectRef"];
+    let text = |field: &str| request.str(&[REF[0], REF[1], field]);
+    if request.map(&REF).is_none() {
+        return Ok(());
+    }
+    let version = GroupVersion::parse(text("apiVersion"));
+    let gvk = GroupVersionKind::new(version.group, version.version, text("kind"));
+    let find = |resource: Resource, namespace: &str| {
+        let found = view.get(resource, namespace, text("name"));
+        found.ok_or_else(|| ApiError::not_found(&GroupResource::new(resource.group, resource.name), text("name")))
+    };
+    let bound = match (gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str()) {
+        ("", "v1", "Pod") => {
+            let pod = find(Resource::PODS, &private.namespace)?;
+            check_account(&pod, &private.serviceaccount.name)?;
+            private.node = node_of(view, &pod);
+            private.pod.insert(reference(&pod))
+        }
+        ("", "v1", "Secret") => private.secret.insert(reference(&find(Resource::SECRETS, &private.namespace)?)),
+        ("", "v1", "Node") => private.node.insert(reference(&find(Resource::NODES, "")?)),
+        _ => {
+            let why = format!("cannot bind token for serviceaccount to object of type {gvk}");
+            return Err(ApiError::bad_request(why));
+        }
+    };
+    let uid = text("uid");
+    if !uid.is_empty() && uid != bound.uid {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. \
+             The object might have been deleted and then recreated"
+        );
+        return Err(ApiError::conflict(&GroupResource::new(gvk.group, gvk.kind), text("name"), why));
+    }
+    Ok(())
+}
+
+fn check_account(pod: &Object, account: &str) -> Result<(), ApiError> {
+    if pod.str(&["spec", "serviceAccountName"]) == account {
+        return Ok(());
+    }
+    let why =
+        format!("cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name.");
+    Err(ApiError::bad_request(why))
+}
+
+/// The node of the pod, with its uid if the node is registered.
+fn node_of(view: &dyn View, pod: &Object) -> Option<Reference> {
+    let name = pod.str(&["spec", "nodeName"]);
+    let node = view.get(Resource::NODES, "", name)?;
+    Some(reference(&node))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::pki;
+    use crate::tokens::ISSUER;
+    use crate::view::testing::Objects;
+
+    fn request(spec: Value) -> Result<(Object, TokenIssuer), ApiError> {
+        let objects = Objects::default();
+        objects.apply(
+            r#"
+            serviceaccounts/dev bot metadata.uid="sa-uid"
+            pods/dev web metadata.uid="pod-uid" spec={"nodeName":"n1","serviceAccountName":"bot"}
+            pods/dev other spec={"serviceAccountName":"else"}
+            nodes n1 metadata.uid="node-uid"
+            "#,
+        );
+        let issuer = TokenIssuer::from_pem(&pki::key_pem(&pki::generate_key()).unwrap(), ISSUER).unwrap();
+        let request = Object::from_value(json!({"kind": "TokenRequest", "spec": spec})).unwrap();
+        Ok((serve(&objects, &issuer, "dev", "bot", request)?, issuer))
+    }
+
+    fn bound(kind: &str, name: &str, uid: &str) -> Value {
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": kind, "name": name, "uid": uid}})
+    }
+
+    #[test]
+    fn a_token_is_bound_to_its_pod_and_node() {
+        let (answer, issuer) = request(bound("Pod", "web", "pod-uid")).unwrap();
+        let claims = issuer.verify(answer.str(&["status", "token"]), &[ISSUER.to_owned()]).unwrap();
+        let reference = |name: &str, uid: &str| Some(Reference { name: name.to_owned(), uid: uid.to_owned() });
+        assert_eq!(claims.kubernetes.pod, reference("web", "pod-uid"));
+        assert_eq!(claims.kubernetes.node, reference("n1", "node-uid"));
+        assert_eq!(claims.exp - claims.iat, 3600);
+        assert_eq!(answer.int(&["spec", "expirationSeconds"]), Some(3600));
+        assert!(!answer.str(&["status", "expirationTimestamp"]).is_empty());
+    }
+
+    #[test]
+    fn requests_are_checked() {
+        for (spec, code, message) in [
+            (
+                json!({"expirationSeconds": 599}),
+                422,
+                "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 599: \
+                 may not specify a duration less than 10 minutes",
+            ),
+            (bound("Pod", "gone", ""), 404, "pods \"gone\" not found"),
+            (
+                bound("Pod", "other", ""),
+                400,
+                "cannot bind token for serviceaccount \"bot\" to pod running with different serviceaccount name.",
+            ),
+            (
+                bound("Pod", "web", "old"),
+                409,
+                "Operation cannot be fulfilled on Pod \"web\": the UID in the bound object reference (old) does not \
+                 match the UID in record. The object might have been deleted and then recreated",
+            ),
+            (
+                bound("Service", "web", ""),
+                400,
+                "cannot bind token for serviceaccount to object of type v1, Kind=Service",
+            ),
+        ] {
+            let error = request(spec).err().unwrap();
+            assert_eq!((error.code(), error.message.as_str()), (code, message));
+        }
+    }
+}
