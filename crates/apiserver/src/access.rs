@@ -44,7 +44,7 @@ impl Server {
         if is_open(&call.info.path) {
             return Ok(());
         }
-        let attributes = attributes(&call.info, &call.user);
+        let attributes = attributes(call);
         self.check(&attributes)?;
         // A GET that becomes a connection does what a POST does.
         if is_streaming(&call.info) && attributes.verb == "get" && call.headers().contains_key(UPGRADE) {
@@ -79,9 +79,10 @@ fn is_streaming(info: &RequestInfo) -> bool {
     info.resource == "pods" && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward")
 }
 
-pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
+fn attributes(call: &Call) -> Attributes {
+    let info = &call.info;
     Attributes {
-        user: user.clone(),
+        user: call.user.clone(),
         verb: info.verb.clone(),
         namespace: info.namespace.clone(),
         api_group: info.group.clone(),
@@ -91,6 +92,7 @@ pub(crate) fn attributes(info: &RequestInfo, user: &UserInfo) -> Attributes {
         name: info.name.clone(),
         path: info.path.clone(),
         is_resource: info.is_resource,
+        field_selector: call.query.get("fieldSelector").to_owned(),
     }
 }
 

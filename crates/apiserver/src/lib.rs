@@ -6,6 +6,7 @@
 
 mod access;
 mod body;
+mod bootstrap;
 mod call;
 mod connect;
 mod decode;
@@ -20,6 +21,7 @@ mod negotiate;
 mod options;
 mod query;
 mod respond;
+mod review;
 mod serve;
 mod server;
 mod subresource;
@@ -29,6 +31,7 @@ mod watch;
 
 pub use access::ClientCertificate;
 pub use body::{Body, BoxError};
+pub use bootstrap::{Bootstrap, bootstrap};
 pub use limits::Limits;
 pub use local::{LocalApi, LocalService};
 pub use metrics::{ServerMetrics, SharedMetrics};

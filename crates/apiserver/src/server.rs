@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use auth::authz::Rbac;
 use auth::{Authenticator, Authorizer};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -32,6 +33,8 @@ pub struct ServerConfig {
     pub registry: Registry,
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
+    /// What users may do, for those who ask for a list.
+    pub rbac: Arc<Rbac>,
     /// How the server shows itself to nodes, and whom it trusts there. Without it connections to nodes fail.
     pub node_tls: Option<Arc<rustls::ClientConfig>>,
     pub version: Version,
@@ -254,11 +257,5 @@ impl Server {
         let text = self.metrics().print(objects).map_err(ApiError::internal)?;
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         Ok(respond::with(StatusCode::OK, content_type, body::full(text)))
-    }
-}
-
-impl Server {
-    async fn serve_virtual(&self, _call: &mut Call, _kind: &'static KindDef) -> Result<Answer, ApiError> {
-        Err(ApiError::no_such_path())
     }
 }

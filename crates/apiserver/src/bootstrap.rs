@@ -1,0 +1,170 @@
+//! Objects that every cluster has from its first start, made again whenever one is missing.
+
+use std::net::IpAddr;
+
+use machinery::{ApiError, Object, Reason, UserInfo};
+use registry::{Context, Registry, Target};
+use serde_json::{Value, json};
+
+/// What the objects say about this server.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// Where the server is reached from nodes and pods.
+    pub address: IpAddr,
+    pub port: u16,
+    /// Of the `kubernetes` Service.
+    pub service_port: u16,
+    /// PEM of the authority that signs client certificates.
+    pub client_ca: String,
+}
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+];
+
+/// Makes what is missing, and brings the addresses of this server up to date. Safe to repeat.
+pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
+    let objects = Objects { registry, context: context() };
+    for name in NAMESPACES {
+        objects.ensure(namespace(name)).await?;
+    }
+    auth::policy::reconcile(registry).await?;
+    for (name, value, description) in PRIORITY_CLASSES {
+        objects.ensure(priority_class(name, value, description)).await?;
+    }
+    objects.ensure(service(bootstrap)).await?;
+    objects.replace(endpoints(bootstrap), &["subsets"]).await?;
+    objects.replace(endpoint_slice(bootstrap), &["endpoints", "ports"]).await?;
+    objects.replace(authentication(bootstrap), &["data"]).await
+}
+
+fn context() -> Context {
+    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
+    Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
+}
+
+struct Objects<'a> {
+    registry: &'a Registry,
+    context: Context,
+}
+
+impl Objects<'_> {
+    /// Creates the object unless it is there.
+    async fn ensure(&self, object: Object) -> Result<(), ApiError> {
+        let kind = self.kind(&object)?;
+        let namespace = object.namespace().to_owned();
+        if self.registry.lister(kind).get(&namespace, object.name()).is_some() {
+            return Ok(());
+        }
+        match self.registry.create(&self.context, kind, &namespace, object).await {
+            Err(error) if error.reason != Reason::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates the object, or sets these fields of the one that is there.
+    async fn replace(&self, object: Object, fields: &[&str]) -> Result<(), ApiError> {
+        self.ensure(object.clone()).await?;
+        let kind = self.kind(&object)?;
+        let (namespace, name) = (object.namespace(), object.name());
+        let mut current = self.registry.get(kind, namespace, name, "").await?.object();
+        if fields.iter().all(|field| current.0.get(*field) == object.0.get(*field)) {
+            return Ok(());
+        }
+        for field in fields {
+            current.set(&[field], object.0.get(*field).cloned().unwrap_or(Value::Null));
+        }
+        self.registry.update(&self.context, kind, namespace, name, Target::Main, current).await?;
+        Ok(())
+    }
+
+    fn kind(&self, object: &Object) -> Result<&'static kinds::KindDef, ApiError> {
+        let gvk = object.gvk();
+        self.registry.kinds().by_gvk(&gvk).ok_or_else(|| ApiError::internal(format!("{gvk} is not served")))
+    }
+}
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).expect("the literals here are objects")
+}
+
+fn namespace(name: &str) -> Object {
+    object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+}
+
+fn priority_class(name: &str, value: i64, description: &str) -> Object {
+    object(json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+        "value": value, "description": description,
+    }))
+}
+
+fn service(bootstrap: &Bootstrap) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP", "sessionAffinity": "None",
+            "ports": [{
+                "name": "https", "protocol": "TCP", "port": bootstrap.service_port, "targetPort": bootstrap.port,
+            }],
+        },
+    }))
+}
+
+fn endpoints(bootstrap: &Bootstrap) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": bootstrap.address.to_string()}],
+            "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
+        }],
+    }))
+}
+
+fn endpoint_slice(bootstrap: &Bootstrap) -> Object {
+    let family = if bootstrap.address.is_ipv4() { "IPv4" } else { "IPv6" };
+    object(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": family,
+        "endpoints": [{"addresses": [bootstrap.address.to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
+    }))
+}
+
+/// What servers of extension APIs need to trust the users that this server sends them.
+fn authentication(bootstrap: &Bootstrap) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "client-ca-file": bootstrap.client_ca, "requestheader-client-ca-file": bootstrap.client_ca,
+            "requestheader-allowed-names": r#"["front-proxy-client"]"#,
+            "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+            "requestheader-group-headers": r#"["X-Remote-Group"]"#,
+            "requestheader-username-headers": r#"["X-Remote-User"]"#,
+        },
+    }))
+}

@@ -1,0 +1,80 @@
+//! Kinds that are asked and never stored: reviews of tokens and of access, and bindings by their old path.
+
+use auth::Credentials;
+use auth::authz::reviews;
+use http::StatusCode;
+use kinds::KindDef;
+use machinery::{ApiError, Object, UserInfo};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::decode;
+use crate::respond::{self, Answer};
+use crate::server::Server;
+use crate::verbs::{no_such_method, plain_accept};
+
+impl Server {
+    pub(crate) async fn serve_virtual(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
+        if call.info.verb != "create" || !call.info.name.is_empty() {
+            return Err(no_such_method());
+        }
+        if kind.namespaced() == call.info.namespace.is_empty() {
+            return Err(ApiError::no_such_path());
+        }
+        if kind.resource == "bindings" {
+            return self.bind(call, self.kind("", "v1", "pods")?).await;
+        }
+        let accept = plain_accept(call)?;
+        let context = call.context()?;
+        let review = decode::object(call, kind.into(), context.field_validation).await?;
+        let reviewed = self.review(call, kind, review).await?;
+        Ok(respond::value(call, accept, StatusCode::CREATED, &reviewed.into_value()))
+    }
+
+    async fn review(&self, call: &Call, kind: &KindDef, review: Object) -> Result<Object, ApiError> {
+        let user = &call.user;
+        match kind.kind {
+            "TokenReview" => self.token_review(review).await,
+            "SelfSubjectReview" => Ok(self_subject_review(review, user)),
+            "SubjectAccessReview" => reviews::subject_access_review(self.authorizer(), review),
+            "LocalSubjectAccessReview" => {
+                reviews::local_subject_access_review(self.authorizer(), &call.info.namespace, review)
+            }
+            "SelfSubjectAccessReview" => reviews::self_subject_access_review(self.authorizer(), user, review),
+            "SelfSubjectRulesReview" => reviews::self_subject_rules_review(&self.config().rbac, user, review),
+            _ => Err(ApiError::no_such_path()),
+        }
+    }
+
+    async fn token_review(&self, mut review: Object) -> Result<Object, ApiError> {
+        let token = review.str(&["spec", "token"]).to_owned();
+        if token.is_empty() {
+            return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+        }
+        let audiences: Vec<String> =
+            review.list(&["spec", "audiences"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let credentials =
+            Credentials { bearer_token: Some(token), audiences: audiences.clone(), client_certificate: None };
+        let status = match self.authenticator().authenticate(&credentials).await {
+            Ok(Some(user)) => authenticated(&user, &audiences),
+            Ok(None) => json!({"user": {}}),
+            Err(error) => json!({"user": {}, "error": error.message}),
+        };
+        review.set(&["status"], status);
+        Ok(review)
+    }
+}
+
+fn authenticated(user: &UserInfo, audiences: &[String]) -> Value {
+    let mut status = json!({"authenticated": true, "user": user});
+    if !audiences.is_empty() {
+        status["audiences"] = json!(audiences);
+    }
+    status
+}
+
+fn self_subject_review(mut review: Object, user: &UserInfo) -> Object {
+    review.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now()));
+    review.set(&["status"], json!({"userInfo": user}));
+    review
+}
