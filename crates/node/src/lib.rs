@@ -9,8 +9,13 @@
 
 pub mod agent;
 pub mod config;
+pub mod container;
 pub mod machine;
+pub mod paths;
+pub mod pod;
 pub mod registration;
+pub mod resources;
+pub mod volumes;
 
 pub use agent::Agent;
 pub use config::{AgentConfig, Error};

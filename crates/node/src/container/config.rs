@@ -64,10 +64,8 @@ pub fn container_config(
 fn managed_mounts(pod: &Pod, container: &Container, attempt: u32, volumes: &[Mount], paths: &Paths) -> Vec<Mount> {
     let uid = spec::uid(pod);
     let log = container.termination_message_path.as_deref().filter(|path| !path.is_empty());
-    let managed = [
-        (paths.hosts_file(uid), Some("/etc/hosts")),
-        (paths.termination_log(uid, &container.name, attempt), log),
-    ];
+    let managed =
+        [(paths.hosts_file(uid), Some("/etc/hosts")), (paths.termination_log(uid, &container.name, attempt), log)];
     managed
         .into_iter()
         .filter_map(|(host_path, inside)| Some((host_path, PathBuf::from(inside?))))

@@ -175,13 +175,7 @@ mod tests {
     fn hostnames_follow_hostname_and_subdomain() {
         let name = |spec: Value| hostname(&pod(spec), "cluster.local");
         assert_eq!(name(json!({})), ("web-0".into(), String::new()));
-        assert_eq!(
-            name(json!({"hostname": "h", "subdomain": "s"})),
-            ("h".into(), "s.shop.svc.cluster.local".into())
-        );
-        assert_eq!(
-            name(json!({"subdomain": "s", "setHostnameAsFQDN": true})).0,
-            "web-0.s.shop.svc.cluster.local"
-        );
+        assert_eq!(name(json!({"hostname": "h", "subdomain": "s"})), ("h".into(), "s.shop.svc.cluster.local".into()));
+        assert_eq!(name(json!({"subdomain": "s", "setHostnameAsFQDN": true})).0, "web-0.s.shop.svc.cluster.local");
     }
 }

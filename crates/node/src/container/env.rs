@@ -45,9 +45,9 @@ pub fn environment(
                 Some(value) => value,
                 None => continue,
             },
-            (_, value) => expand(value, |name| {
-                get(&variables, name).or_else(|| from_services.get(name).map(String::as_str))
-            }),
+            (_, value) => {
+                expand(value, |name| get(&variables, name).or_else(|| from_services.get(name).map(String::as_str)))
+            }
         };
         set(&mut variables, &variable.name, value);
     }
@@ -225,7 +225,8 @@ mod tests {
 
     fn services() -> Vec<Arc<Service>> {
         let service = |namespace: &str, name: &str, ip: &str, ports: Value| {
-            let value = json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"clusterIP": ip, "ports": ports}});
+            let value =
+                json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"clusterIP": ip, "ports": ports}});
             Arc::new(serde_json::from_value(value).unwrap())
         };
         vec![

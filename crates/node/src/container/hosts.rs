@@ -15,11 +15,8 @@ const HOST_HEADER: &str = "# Kubernetes-managed hosts file (host network).";
 /// The file of a pod; one in the host's network starts from the host's own text.
 pub fn hosts_file(pod: &Pod, ips: &[IpAddr], hostname: &str, domain: &str, host_text: &str) -> String {
     let aliases = spec::spec(pod).host_aliases.as_deref().unwrap_or_default();
-    let mut text = if spec::host_network(pod) {
-        format!("{HOST_HEADER}\n{host_text}")
-    } else {
-        own(ips, hostname, domain)
-    };
+    let mut text =
+        if spec::host_network(pod) { format!("{HOST_HEADER}\n{host_text}") } else { own(ips, hostname, domain) };
     text += &entries(aliases);
     text
 }

@@ -85,8 +85,7 @@ mod tests {
             "spec": {"hostPID": true, "securityContext": {"sysctls": [{"name": "net.a", "value": "1"}]},
                 "containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}]}]}}))
         .unwrap();
-        let config =
-            sandbox_config(&pod, 2, &Paths::new(Path::new("/r")), &ClusterDns::default(), &Resolv::default());
+        let config = sandbox_config(&pod, 2, &Paths::new(Path::new("/r")), &ClusterDns::default(), &Resolv::default());
         assert_eq!(config.metadata.attempt, 2);
         assert_eq!(config.log_directory, Path::new("/r/logs/pods/shop_web_u"));
         assert_eq!(config.labels["app"], "web");

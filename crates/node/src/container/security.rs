@@ -92,8 +92,7 @@ mod tests {
             "spec": {"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}}))
         .unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        let image =
-            Image { id: "i".into(), tags: vec![], digests: vec![], size: 1, user: user.map(str::to_string) };
+        let image = Image { id: "i".into(), tags: vec![], digests: vec![], size: 1, user: user.map(str::to_string) };
         security_context(&pod, container, &image, &Paths::new(Path::new("/r"))).map_err(|error| error.0)
     }
 

@@ -55,9 +55,14 @@ pub struct Stopping {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Volumes {
     Down,
-    SettingUp { failures: u32 },
+    SettingUp {
+        failures: u32,
+    },
     /// The last attempt failed; the next is due then.
-    Failed { failures: u32, retry_at: Timestamp },
+    Failed {
+        failures: u32,
+        retry_at: Timestamp,
+    },
     Up,
     TearingDown,
     TornDown,
@@ -66,12 +71,24 @@ pub enum Volumes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sandbox {
     None,
-    Starting { failures: u32 },
-    Failed { failures: u32, retry_at: Timestamp },
-    Ready { id: String, ips: Vec<IpAddr> },
-    Stopping { id: String },
+    Starting {
+        failures: u32,
+    },
+    Failed {
+        failures: u32,
+        retry_at: Timestamp,
+    },
+    Ready {
+        id: String,
+        ips: Vec<IpAddr>,
+    },
+    Stopping {
+        id: String,
+    },
     /// Kept for its containers' logs.
-    Stopped { id: String },
+    Stopped {
+        id: String,
+    },
 }
 
 impl Sandbox {
@@ -124,9 +141,15 @@ pub struct Member {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Phase {
-    Waiting { reason: String, message: String, retry_at: Option<Timestamp> },
+    Waiting {
+        reason: String,
+        message: String,
+        retry_at: Option<Timestamp>,
+    },
     /// A start is under way; clients keep seeing what was before.
-    Starting { shown: Box<Phase> },
+    Starting {
+        shown: Box<Phase>,
+    },
     Running(Run),
     Exited(Ended),
 }
@@ -204,7 +227,13 @@ impl State {
     /// Takes over what an earlier agent left: the sandbox and all its containers, oldest first.
     ///
     /// Readiness comes from the API's status, so that an agent's restart takes no endpoint away.
-    pub fn adopt(&mut self, sandbox: Sandbox, attempt: u32, observations: Vec<Observation>, scheme: &str) -> Vec<Effect> {
+    pub fn adopt(
+        &mut self,
+        sandbox: Sandbox,
+        attempt: u32,
+        observations: Vec<Observation>,
+        scheme: &str,
+    ) -> Vec<Effect> {
         self.sandbox = sandbox;
         self.sandboxes = attempt + 1;
         let mut effects = Vec::new();
@@ -220,7 +249,8 @@ impl State {
                 member.started |= known.started.unwrap_or(false);
             }
         }
-        self.initialized = self.of_kind(Kind::App).any(|member| member.phase.id().is_some());
+        let apps_ran = self.of_kind(Kind::App).any(|member| member.phase.id().is_some());
+        self.initialized = apps_ran;
         effects
     }
 
@@ -254,7 +284,8 @@ impl State {
 
     /// An init container failed for good.
     pub fn init_failed(&self) -> bool {
-        !self.initialized && self.of_kind(Kind::Init).any(|m| m.ended().is_some_and(|e| e.exit_code != 0 && !m.restarts(e)))
+        !self.initialized
+            && self.of_kind(Kind::Init).any(|m| m.ended().is_some_and(|e| e.exit_code != 0 && !m.restarts(e)))
     }
 
     fn apps_done(&self) -> bool {
@@ -286,7 +317,8 @@ impl State {
 
 impl Member {
     fn new(pod: &Pod, kind: Kind, container: &Container) -> Member {
-        let waits_for_init = matches!(kind, Kind::App) && spec::spec(pod).init_containers.iter().flatten().next().is_some();
+        let waits_for_init =
+            matches!(kind, Kind::App) && spec::spec(pod).init_containers.iter().flatten().next().is_some();
         let reason = if waits_for_init || kind == Kind::Init || kind == Kind::Sidecar {
             "PodInitializing"
         } else {

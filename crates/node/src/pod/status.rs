@@ -119,7 +119,9 @@ pub fn phase(state: &State) -> PodPhase {
         _ if !state.initialized => PodPhase::Pending,
         Tally { waiting: 1.., .. } => PodPhase::Pending,
         Tally { running: 1.., .. } => PodPhase::Running,
-        _ if state.members.iter().any(|member| member.kind == Kind::Sidecar && member.running().is_some()) => PodPhase::Running,
+        _ if state.members.iter().any(|member| member.kind == Kind::Sidecar && member.running().is_some()) => {
+            PodPhase::Running
+        }
         Tally { stopped, .. } if stopped > 0 && !state.terminal() => PodPhase::Running,
         Tally { stopped, succeeded, .. } if stopped == succeeded => PodPhase::Succeeded,
         _ => PodPhase::Failed,
@@ -184,6 +186,9 @@ fn statuses(state: &State, node: &NodeView, kinds: &[Kind]) -> Option<Vec<Contai
 }
 
 fn container_status(state: &State, member: &Member, node: &NodeView) -> ContainerStatus {
+    if member.kind == Kind::Init && state.initialized && matches!(member.phase, Phase::Waiting { .. }) {
+        return forgotten_init(state, member);
+    }
     let phase = shown(&member.phase);
     // A start keeps its number until it made a container, and clients count only those.
     let count = if matches!(member.phase, Phase::Starting { .. }) && !member.used {
@@ -223,13 +228,36 @@ fn container_status(state: &State, member: &Member, node: &NodeView) -> Containe
     status
 }
 
+/// An init container whose run is no longer known, in a pod that is past it.
+fn forgotten_init(state: &State, member: &Member) -> ContainerStatus {
+    if let Some(known) = status_of(&state.pod, &member.name) {
+        return known.clone();
+    }
+    let message = "Unable to get init container status from container runtime and pod has been initialized, \
+                   treat it as exited normally";
+    let terminated = ContainerStateTerminated {
+        reason: Some("Completed".into()),
+        message: Some(message.into()),
+        ..ContainerStateTerminated::default()
+    };
+    ContainerStatus {
+        name: member.name.clone(),
+        image: member.image.clone(),
+        ready: true,
+        state: Some(ContainerState { terminated: Some(terminated), ..ContainerState::default() }),
+        ..ContainerStatus::default()
+    }
+}
+
 fn container_state(state: &State, phase: &Phase, node: &NodeView) -> ContainerState {
     match phase {
         Phase::Running(run) => ContainerState {
             running: Some(ContainerStateRunning { started_at: Some(Time(whole(run.started_at))) }),
             ..ContainerState::default()
         },
-        Phase::Exited(ended) => ContainerState { terminated: Some(terminated(ended, node)), ..ContainerState::default() },
+        Phase::Exited(ended) => {
+            ContainerState { terminated: Some(terminated(ended, node)), ..ContainerState::default() }
+        }
         Phase::Waiting { .. } if torn_down(state) => never_located(),
         Phase::Waiting { reason, message, .. } => ContainerState {
             waiting: Some(ContainerStateWaiting {
@@ -249,7 +277,9 @@ fn waiting_reason<'a>(state: &State, reason: &'a str) -> &'a str {
 
 /// The pod was stopped and nothing of it can start any more.
 fn torn_down(state: &State) -> bool {
-    state.stopping.is_some() && state.sandboxes > 0 && !matches!(state.sandbox, Sandbox::Starting { .. } | Sandbox::Ready { .. })
+    state.stopping.is_some()
+        && state.initialized
+        && !matches!(state.sandbox, Sandbox::Starting { .. } | Sandbox::Ready { .. })
 }
 
 fn never_located() -> ContainerState {
@@ -378,4 +408,3 @@ fn ready(pod: &Pod, containers: &Finding) -> Finding {
     }
     if faults.is_empty() { Ok(None) } else { Err(("ReadinessGatesNotReady", faults.join(", "))) }
 }
-

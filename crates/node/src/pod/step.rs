@@ -43,13 +43,27 @@ pub enum Event {
     SandboxLost,
     Observed(Observation),
     /// The whole start, with its hook, is through.
-    StartDone { name: String, result: Result<(), StartError> },
+    StartDone {
+        name: String,
+        result: Result<(), StartError>,
+    },
     /// A stop is through; the end itself comes as `Observed`.
-    StopDone { id: String },
-    Readiness { id: String, ready: bool },
-    StartupPassed { id: String },
+    StopDone {
+        id: String,
+    },
+    Readiness {
+        id: String,
+        ready: bool,
+    },
+    StartupPassed {
+        id: String,
+    },
     /// A liveness or startup probe failed as often as its threshold says.
-    ProbeFailed { id: String, probe: &'static str, grace: Option<Duration> },
+    ProbeFailed {
+        id: String,
+        probe: &'static str,
+        grace: Option<Duration>,
+    },
     /// The node needs the pod's resources back.
     Evict(Verdict),
 }
@@ -66,20 +80,47 @@ pub struct StartError {
 pub enum Effect {
     SetUpVolumes,
     TearDownVolumes,
-    RunSandbox { attempt: u32 },
-    StopSandbox { id: String },
+    RunSandbox {
+        attempt: u32,
+    },
+    StopSandbox {
+        id: String,
+    },
     /// Removes a sandbox that another one replaces.
-    RemoveSandbox { id: String },
+    RemoveSandbox {
+        id: String,
+    },
     /// Pull, create, start, post-start hook.
-    StartContainer { name: String, attempt: u32 },
+    StartContainer {
+        name: String,
+        attempt: u32,
+    },
     /// Gives up a start that is under way.
-    CancelStart { name: String },
+    CancelStart {
+        name: String,
+    },
     /// Pre-stop hook, stop signal, kill.
-    StopContainer { name: String, id: String, grace: Duration },
-    RemoveContainer { id: String },
-    StartProbes { name: String, id: String },
-    EndProbes { id: String },
-    Record { warning: bool, reason: &'static str, message: String, container: Option<String> },
+    StopContainer {
+        name: String,
+        id: String,
+        grace: Duration,
+    },
+    RemoveContainer {
+        id: String,
+    },
+    StartProbes {
+        name: String,
+        id: String,
+    },
+    EndProbes {
+        id: String,
+    },
+    Record {
+        warning: bool,
+        reason: &'static str,
+        message: String,
+        container: Option<String>,
+    },
     /// Deletes the pod from the API once its last status is there.
     DeletePod,
     /// Removes everything the pod left on this node and ends the worker.
@@ -283,8 +324,7 @@ fn start_done(
         member.pull = Some(PullBackoff { delay, retry_at: now + delay, error });
         retry_at = now + PULL_ERROR_SHOWN;
     }
-    member.phase =
-        Phase::Waiting { reason: error.reason.into(), message: error.message, retry_at: Some(retry_at) };
+    member.phase = Phase::Waiting { reason: error.reason.into(), message: error.message, retry_at: Some(retry_at) };
 }
 
 fn with_run(state: &mut State, id: &str, change: impl FnOnce(&mut Member)) {
@@ -294,13 +334,7 @@ fn with_run(state: &mut State, id: &str, change: impl FnOnce(&mut Member)) {
     }
 }
 
-fn probe_failed(
-    state: &mut State,
-    id: &str,
-    probe: &'static str,
-    grace: Option<Duration>,
-    effects: &mut Vec<Effect>,
-) {
+fn probe_failed(state: &mut State, id: &str, probe: &'static str, grace: Option<Duration>, effects: &mut Vec<Effect>) {
     let grace = grace.unwrap_or_else(|| spec::grace(&state.pod));
     if state.stopping.is_some() {
         return;
@@ -502,13 +536,17 @@ fn bring_up(state: &mut State, index: usize, now: Timestamp, effects: &mut Vec<E
             kill(member, spec::grace(&pod), message, effects);
         }
         Phase::Waiting { retry_at: Some(at), .. } if *at > now => {}
-        Phase::Waiting { .. } if pull_backs_off(member, now, effects) => {}
-        Phase::Waiting { .. } if !busy => start(member, effects),
-        Phase::Waiting { .. } => {}
+        Phase::Waiting { .. } => {
+            if !pull_backs_off(member, now, effects) && !busy {
+                start(member, effects);
+            }
+        }
         Phase::Exited(ended) if !member.restarts(ended) => {}
-        Phase::Exited(_) if crash_backs_off(&pod, member, now, effects) => {}
-        Phase::Exited(_) if !busy => restart(member, now, effects),
-        Phase::Exited(_) => {}
+        Phase::Exited(_) => {
+            if !crash_backs_off(&pod, member, now, effects) && !busy {
+                restart(member, now, effects);
+            }
+        }
     }
 }
 

@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn items_choose_and_rename_keys() {
         let items: Vec<KeyToPath> =
-            serde_json::from_value(json!([{"key": "a", "path": "x/y", "mode": 256}, {"key": "b", "path": "z"}])).unwrap();
+            serde_json::from_value(json!([{"key": "a", "path": "x/y", "mode": 256}, {"key": "b", "path": "z"}]))
+                .unwrap();
         let missing: Vec<KeyToPath> = serde_json::from_value(json!([{"key": "no", "path": "z"}])).unwrap();
         let objects = objects();
         assert_eq!(show(config_map("cm", Some(&items), None, false, &objects)), "x/y=1 400, z=2 644");

@@ -1,0 +1,4 @@
+//! Volumes of pods on this node.
+
+pub mod atomic;
+pub mod payload;
