@@ -61,10 +61,19 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Watches<K> {
         keys: impl Fn(&Change<T>) -> I + Send + Sync + 'static,
     ) -> Informer<T> {
         let informer = self.informers.get::<T>();
+        self.on_informer(&informer, keys);
+        informer
+    }
+
+    /// As [`Self::on`], for an informer of selected objects.
+    pub fn on_informer<T: Watched, I: IntoIterator<Item = K>>(
+        &mut self,
+        informer: &Informer<T>,
+        keys: impl Fn(&Change<T>) -> I + Send + Sync + 'static,
+    ) {
         let queue = self.queue.clone();
         informer.subscribe(move |change| keys(change).into_iter().for_each(|key| queue.add(key)));
-        self.needs(&informer);
-        informer
+        self.needs(informer);
     }
 
     /// Holds the workers back until `informer` is filled.

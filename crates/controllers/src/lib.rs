@@ -2,6 +2,7 @@
 //! `mod.rs` and the tests beside them.
 
 pub mod deployment;
+pub mod endpoints;
 mod podset;
 pub mod replicaset;
 

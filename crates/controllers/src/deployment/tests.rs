@@ -213,7 +213,7 @@ mod simulation {
 
         /// Runs the controller once; answers whether it changed anything.
         fn reconcile(&mut self) -> bool {
-            self.view.now = self.view.now + Duration::from_secs(1);
+            self.view.now += Duration::from_secs(1);
             let plan = decide(&self.view);
             let changed = !plan.actions.is_empty() || plan.status != self.view.status;
             self.view.status = plan.status;
