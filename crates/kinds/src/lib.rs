@@ -14,6 +14,7 @@ pub mod authorization;
 pub mod autoscaling;
 pub mod batch;
 pub mod certificates;
+mod check;
 mod columns;
 pub mod coordination;
 pub mod core;

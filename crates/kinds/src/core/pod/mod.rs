@@ -4,8 +4,10 @@ mod columns;
 pub mod defaults;
 mod qos;
 mod strategy;
+pub mod validate;
 
 use machinery::Object;
+use machinery::field::ErrorList;
 
 use crate::def::{KindDef, OtherSubresource, PROXY_VERBS, STREAM_VERBS, SelectableField, Strategy, Subresource, Verb};
 
@@ -47,6 +49,10 @@ pub static POD: KindDef = KindDef {
         prepare_update: strategy::prepare_update,
         prepare_status_update: strategy::prepare_status_update,
         prepare_subresource_update: strategy::prepare_subresource_update,
+        validate: validate::validate,
+        validate_update: validate::validate_update,
+        validate_status_update: validate::validate_status_update,
+        validate_subresource_update,
         grace: strategy::grace,
         ..Strategy::WITH_STATUS
     },
@@ -69,6 +75,14 @@ const fn other(
 
 const fn field(name: &'static str, value: fn(&Object) -> String) -> SelectableField {
     SelectableField { name, value }
+}
+
+fn validate_subresource_update(new: &Object, old: &Object, subresource: &str) -> ErrorList {
+    match subresource {
+        "ephemeralcontainers" => validate::validate_ephemeral_update(new, old),
+        "resize" => validate::validate_resize(new, old),
+        _ => ErrorList::new(),
+    }
 }
 
 /// The first of `status.podIPs`; `status.podIP` when there is no list.

@@ -1,0 +1,108 @@
+//! A value and where it is, so that checks read both together.
+
+use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
+use serde_json::Value;
+
+static ABSENT: Value = Value::Null;
+
+#[derive(Clone, Debug)]
+pub struct At<'a> {
+    /// Null when there is nothing.
+    pub value: &'a Value,
+    pub path: Path,
+}
+
+impl<'a> At<'a> {
+    /// A field at the top of an object.
+    pub fn field(object: &'a Object, name: &str) -> Self {
+        Self { value: object.0.get(name).unwrap_or(&ABSENT), path: Path::new(name) }
+    }
+
+    pub fn child(&self, name: &str) -> Self {
+        Self { value: self.value.get(name).unwrap_or(&ABSENT), path: self.path.child(name) }
+    }
+
+    /// The elements of a list.
+    pub fn items(&self) -> Vec<Self> {
+        let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
+        items.iter().enumerate().map(|(index, value)| Self { value, path: self.path.index(index) }).collect()
+    }
+
+    /// The entries of a map.
+    pub fn entries(&self) -> Vec<(&'a str, Self)> {
+        let entries = self.value.as_object().into_iter().flatten();
+        entries.map(|(key, value)| (key.as_str(), Self { value, path: self.path.key(key) })).collect()
+    }
+
+    /// Those of `names` that are set.
+    pub fn set_children(&self, names: &[&str]) -> Vec<Self> {
+        names.iter().map(|name| self.child(name)).filter(Self::is_set).collect()
+    }
+
+    /// The text there is; empty when there is none.
+    pub fn text(&self) -> &'a str {
+        self.value.as_str().unwrap_or_default()
+    }
+
+    pub fn int(&self) -> Option<i64> {
+        self.value.as_i64()
+    }
+
+    pub fn is_true(&self) -> bool {
+        self.value == &Value::Bool(true)
+    }
+
+    pub fn is_set(&self) -> bool {
+        !self.value.is_null()
+    }
+
+    /// Absent, or an empty text, list or map.
+    pub fn is_empty(&self) -> bool {
+        match self.value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+
+    pub fn required(&self, detail: &str) -> Error {
+        Error::required(&self.path, detail)
+    }
+
+    pub fn invalid(&self, detail: impl Into<String>) -> Error {
+        Error::invalid(&self.path, self.value.clone(), detail)
+    }
+
+    /// Invalid, shown as the empty text, as upstream shows objects that lack something.
+    pub fn invalid_empty(&self, detail: &str) -> Error {
+        Error::invalid(&self.path, "", detail)
+    }
+
+    pub fn forbidden(&self, detail: impl Into<String>) -> Error {
+        Error::forbidden(&self.path, detail)
+    }
+
+    pub fn not_supported(&self, supported: &[&str]) -> Error {
+        Error::not_supported(&self.path, self.value.clone(), supported)
+    }
+
+    pub fn not_found(&self) -> Error {
+        Error::not_found(&self.path, self.value.clone())
+    }
+
+    pub fn duplicate(&self) -> Error {
+        Error::duplicate(&self.path, self.value.clone())
+    }
+
+    /// What `check` says about the text.
+    pub fn check(&self, check: fn(&str) -> Vec<String>) -> ErrorList {
+        self.messages(check(self.text()))
+    }
+
+    pub fn messages(&self, messages: Vec<String>) -> ErrorList {
+        messages.into_iter().map(|message| self.invalid(message)).collect()
+    }
+}
