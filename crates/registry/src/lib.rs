@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod entry;
 pub mod keys;
 pub mod kind_table;
+pub mod openapi;
 pub mod registry;
 pub mod request;
 pub mod table;

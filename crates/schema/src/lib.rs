@@ -38,6 +38,8 @@ pub struct Field {
     pub map_keys: &'static [&'static str],
     /// A map or object that is merged as a whole.
     pub atomic: bool,
+    /// Merged field by field even though its message is atomic.
+    pub granular: bool,
     /// What tells list items apart in a strategic merge patch; empty if nothing does.
     pub merge_key: &'static str,
     /// The strategies of a strategic merge patch: `merge`, `replace`, `retainKeys`, parted by commas.
@@ -141,6 +143,7 @@ impl Field {
         list: ListType::Unsaid,
         map_keys: &[],
         atomic: false,
+        granular: false,
         merge_key: "",
         strategy: "",
     };

@@ -61,13 +61,12 @@ pub fn decode_yaml(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(
 
 /// The same for a patched object; what does not fit is an invalid patch.
 pub fn decode_patched(value: Value, message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
-    let text = value.to_string();
     let mut report = Report::default();
-    let walked = walk(value, message, &mut report).map_err(|error| error.to_string());
-    match walked.and_then(|value| judge(policy, &report).map_or(Ok(value), Err)) {
-        Ok(value) => finish(value, message, policy, report),
+    let walked = walk(&value, message, &mut report).map_err(|error| error.to_string());
+    match walked.and_then(|walked| judge(policy, &report).map_or(Ok(walked), Err)) {
+        Ok(walked) => finish(walked, message, policy, report),
         Err(reason) => {
-            let error = field::Error::invalid(&field::Path::new("patch"), text, reason);
+            let error = field::Error::invalid(&field::Path::new("patch"), value.to_string(), reason);
             Err(ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &[error]))
         }
     }

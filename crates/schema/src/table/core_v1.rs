@@ -827,7 +827,7 @@ pub static PersistentVolumeClaimSpec: Message = Message { name: "io.k8s.api.core
 
 pub static PersistentVolumeClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimStatus", atomic: false, fields: &[
     Field { json: "accessModes", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "allocatedResourceStatuses", shape: Shape::Map, tag: 7, ..Field::TEXT },
+    Field { json: "allocatedResourceStatuses", shape: Shape::Map, tag: 7, granular: true, ..Field::TEXT },
     Field { json: "allocatedResources", shape: Shape::Map, of: Type::Quantity, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "capacity", shape: Shape::Map, of: Type::Quantity, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&PersistentVolumeClaimCondition), tag: 4, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
@@ -854,7 +854,7 @@ pub static PersistentVolumeSpec: Message = Message { name: "io.k8s.api.core.v1.P
     Field { json: "capacity", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "cephfs", of: Type::Message(&CephFSPersistentVolumeSource), tag: 9, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "cinder", of: Type::Message(&CinderPersistentVolumeSource), tag: 8, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "claimRef", of: Type::Message(&ObjectReference), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "claimRef", of: Type::Message(&ObjectReference), tag: 4, wire: Wire::Message, granular: true, ..Field::TEXT },
     Field { json: "csi", of: Type::Message(&CSIPersistentVolumeSource), tag: 22, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "fc", of: Type::Message(&FCVolumeSource), tag: 10, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "flexVolume", of: Type::Message(&FlexPersistentVolumeSource), tag: 12, outer: &[2], wire: Wire::Message, ..Field::TEXT },

@@ -129,6 +129,9 @@ fn protobuf_text(pb: &Pb) -> Vec<String> {
     if pb.atomic {
         parts.push("atomic: true".to_owned());
     }
+    if pb.granular {
+        parts.push("granular: true".to_owned());
+    }
     if let Some(key) = &pb.merge_key {
         parts.push(format!("merge_key: {key:?}"));
     }

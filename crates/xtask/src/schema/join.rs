@@ -34,6 +34,7 @@ pub struct Pb {
     pub list: Option<String>,
     pub map_keys: Vec<String>,
     pub atomic: bool,
+    pub granular: bool,
     pub merge_key: Option<String>,
     pub strategy: Option<String>,
 }
@@ -124,14 +125,15 @@ fn field(property: &Property, marked_required: bool, found: &Found<'_>) -> Field
 
 fn protobuf(outer: &[u32], field: &PbField) -> Pb {
     let marker = |key: &str| field.markers.get(key).map(str::to_owned);
-    let is_atomic = |key: &str| field.markers.get(key) == Some("atomic");
+    let is_marked = |how: &str| ["mapType", "structType"].iter().any(|key| field.markers.get(key) == Some(how));
     Pb {
         tag: field.tag,
         outer: outer.to_vec(),
         wire: field.wire,
         list: marker("listType"),
         map_keys: field.markers.all("listMapKey").map(str::to_owned).collect(),
-        atomic: is_atomic("mapType") || is_atomic("structType"),
+        atomic: is_marked("atomic"),
+        granular: is_marked("granular"),
         merge_key: marker("patchMergeKey"),
         strategy: marker("patchStrategy"),
     }
