@@ -1,0 +1,72 @@
+use std::convert::Infallible;
+
+use apiserver::LocalApi;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use machinery::UserInfo;
+use serde_json::{Value, json};
+use tower::util::BoxCloneSyncService;
+
+use crate::support::{Options, start, start_with};
+
+const AGGREGATED: (&str, &str) =
+    ("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
+
+#[tokio::test]
+async fn groups_versions_and_resources_are_listed() {
+    let api = start().await;
+    let groups = api.get("/apis").await.expect(200);
+    let names: Vec<&str> =
+        groups["groups"].as_array().unwrap().iter().map(|group| group["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"apps") && names.contains(&"rbac.authorization.k8s.io"), "{names:?}");
+    let apps = api.get("/apis/apps/v1").await.expect(200);
+    let has = |name: &str| apps["resources"].as_array().unwrap().iter().any(|resource| resource["name"] == name);
+    assert!(has("deployments") && has("deployments/scale") && has("deployments/status"));
+    assert_eq!(api.get("/api").await.expect(200)["versions"], json!(["v1"]));
+    assert_eq!(api.get("/apis/apps").await.expect(200)["preferredVersion"]["version"], "v1");
+    assert_eq!(api.get("/apis/nothing").await.expect(404)["reason"], "NotFound");
+}
+
+#[tokio::test]
+async fn the_aggregated_document_is_not_sent_twice() {
+    let api = start().await;
+    let first = api.send("GET", "/apis", &[AGGREGATED], "").await;
+    assert_eq!(first.json()["kind"], "APIGroupDiscoveryList");
+    let content_type = first.headers["content-type"].to_str().unwrap();
+    assert!(content_type.contains("as=APIGroupDiscoveryList"), "{content_type}");
+    let tag = first.headers["etag"].to_str().unwrap();
+    let second = api.send("GET", "/apis", &[AGGREGATED, ("if-none-match", tag)], "").await;
+    assert_eq!((second.status.as_u16(), second.bytes.len()), (304, 0));
+    let core = api.send("GET", "/api", &[AGGREGATED], "").await.expect(200);
+    assert_eq!(core["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_group_of_another_component_is_served_as_our_own() {
+    let service = tower::service_fn(|request: Request<Bytes>| async move {
+        let user = request.extensions().get::<UserInfo>().unwrap().name.clone();
+        let answer = json!({"user": user, "path": request.uri().path()}).to_string();
+        let body = http_body_util::Full::from(answer).map_err(|never: Infallible| match never {}).boxed_unsync();
+        Ok::<_, apiserver::BoxError>(Response::new(body))
+    });
+    let local = LocalApi {
+        group: "metrics.k8s.io",
+        version: "v1beta1",
+        resources: json!([
+            {"name": "nodes", "singularName": "", "namespaced": false, "kind": "NodeMetrics", "verbs": ["get", "list"]},
+        ]),
+        service: BoxCloneSyncService::new(service),
+    };
+    let api = start_with(Options { local_apis: vec![local], ..Options::default() }).await;
+    let answer: Value = api.get("/apis/metrics.k8s.io/v1beta1/nodes").await.expect(200);
+    assert_eq!(answer, json!({"user": "admin", "path": "/apis/metrics.k8s.io/v1beta1/nodes"}));
+    let list = api.get("/apis/metrics.k8s.io/v1beta1").await.expect(200);
+    assert_eq!(list["resources"][0]["kind"], "NodeMetrics");
+    let refused = api.as_user("nobody", "GET", "/apis/metrics.k8s.io/v1beta1/nodes").await;
+    assert_eq!(
+        refused.problem(),
+        "403 Forbidden: nodes.metrics.k8s.io is forbidden: User \"nobody\" cannot list resource \"nodes\" in API \
+         group \"metrics.k8s.io\" at the cluster scope"
+    );
+}

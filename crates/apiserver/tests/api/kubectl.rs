@@ -1,0 +1,113 @@
+//! The real kubectl, which must be on the path: these tests fail where it is not.
+
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio_util::sync::DropGuard;
+
+use crate::support::{Api, start};
+
+struct Kubectl {
+    home: TempDir,
+    _api: Api,
+    _serving: DropGuard,
+}
+
+impl Kubectl {
+    async fn start() -> Self {
+        let api = start().await.bootstrapped().await;
+        let (address, serving) = api.listen().await;
+        let home = tempfile::tempdir().unwrap();
+        let ca = home.path().join("ca.crt");
+        std::fs::write(&ca, api.authority.certificate_pem().unwrap()).unwrap();
+        let config = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+             clusters: [{{name: c, cluster: {{server: 'https://{address}', certificate-authority: '{}'}}}}]\n\
+             users: [{{name: u, user: {{token: admin}}}}]\n\
+             contexts: [{{name: c, context: {{cluster: c, user: u, namespace: default}}}}]\n",
+            ca.display()
+        );
+        std::fs::write(home.path().join("config"), config).unwrap();
+        Self { home, _api: api, _serving: serving }
+    }
+
+    /// The output of `kubectl WORDS`, given `input`; what it says when it fails counts too.
+    async fn run(&self, words: &str, input: &str) -> String {
+        let mut child = Command::new("kubectl")
+            .args(words.split(' '))
+            .env("KUBECONFIG", self.home.path().join("config"))
+            .env("HOME", self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("kubectl is on the path");
+        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!("{}{}", text(&output.stdout), text(&output.stderr))
+    }
+
+    async fn check(&self, words: &str, input: &str, wanted: &str) {
+        let got = self.run(words, input).await;
+        assert!(got.contains(wanted), "kubectl {words}\ngot: {got}\nwanted: {wanted}");
+    }
+}
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: a, image: 'example.com/a:1'}]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_manages_objects() {
+    let kubectl = Kubectl::start().await;
+    kubectl.check("create configmap settings --from-literal=a=1", "", "configmap/settings created").await;
+    kubectl.check("get configmap settings -o jsonpath={.data.a}", "", "1").await;
+    kubectl.check("get cm", "", "NAME").await;
+    kubectl.check("label configmap settings tier=front", "", "configmap/settings labeled").await;
+    kubectl.check("annotate configmap settings note=x", "", "configmap/settings annotated").await;
+    kubectl.check("get configmaps -l tier=front -o name", "", "configmap/settings").await;
+    kubectl.check("get configmap settings -o yaml", "", "note: x").await;
+    kubectl.check("delete configmap settings", "", "configmap \"settings\" deleted").await;
+    kubectl
+        .check("get configmap settings", "", "Error from server (NotFound): configmaps \"settings\" not found")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_applies_scales_and_waits() {
+    let kubectl = Kubectl::start().await;
+    kubectl.check("apply -f -", DEPLOYMENT, "deployment.apps/web created").await;
+    kubectl.check("apply -f -", DEPLOYMENT, "deployment.apps/web unchanged").await;
+    kubectl.check("apply -f -", &DEPLOYMENT.replace("a:1", "a:2"), "deployment.apps/web configured").await;
+    kubectl.check("scale deployment web --replicas=3", "", "deployment.apps/web scaled").await;
+    kubectl.check("get deployment web", "", "0/3").await;
+    kubectl.check("wait deployment/web --for=jsonpath={.spec.replicas}=3 --timeout=10s", "", "condition met").await;
+    kubectl.check("set image deployment/web a=example.com/a:3", "", "deployment.apps/web image updated").await;
+    kubectl.check("describe deployment web", "", "example.com/a:3").await;
+    kubectl.check("delete deployment web --wait=true", "", "deployment.apps \"web\" deleted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_finds_its_way() {
+    let kubectl = Kubectl::start().await;
+    kubectl.check("api-resources --api-group=apps", "", "deployments").await;
+    kubectl.check("api-versions", "", "rbac.authorization.k8s.io/v1").await;
+    kubectl.check("version", "", "v1.35.0").await;
+    kubectl.check("get namespaces", "", "kube-node-lease   Active").await;
+    kubectl.check("get svc kubernetes", "", "443/TCP").await;
+    kubectl.check("auth can-i delete pods", "", "yes").await;
+    kubectl.check("auth whoami", "", "admin").await;
+    kubectl.check("get --raw /readyz", "", "ok").await;
+}

@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use apiserver::Limits;
+use http::Request;
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::support::{Options, collect, start, start_with};
+
+#[tokio::test]
+async fn a_body_over_three_mebibytes_is_refused() {
+    let api = start().await;
+    let body = format!("{{\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(3 << 20));
+    let got = api.send("POST", "/api/v1/namespaces/default/configmaps", &[], &body).await;
+    assert_eq!(got.problem(), "413 RequestEntityTooLarge: Request entity too large: limit is 3145728");
+}
+
+#[tokio::test]
+async fn a_server_without_turns_left_says_when_to_come_back() {
+    let limits = Limits { writes: 0, queue_wait: Duration::from_millis(1), ..Limits::default() };
+    let api = start_with(Options { limits, ..Options::default() }).await;
+    let got = api.post("/api/v1/namespaces", &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!((got.status.as_u16(), &got.headers["retry-after"]), (429, &http::HeaderValue::from_static("1")));
+    api.get("/api").await.expect(200);
+}
+
+#[tokio::test]
+async fn components_of_the_process_are_not_made_to_wait() {
+    let limits = Limits { reads: 0, writes: 0, queue_wait: Duration::from_millis(1), ..Limits::default() };
+    let api = start_with(Options { limits, ..Options::default() }).await;
+    let user = machinery::UserInfo::new("component", &[machinery::UserInfo::MASTERS]);
+    let request = Request::get("/api").body(Full::<bytes::Bytes>::default()).unwrap();
+    let response = tower::ServiceExt::oneshot(api.server.client(user), request).await.unwrap();
+    collect(response).await.expect(200);
+}

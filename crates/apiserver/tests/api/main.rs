@@ -1,0 +1,12 @@
+//! The server as its clients see it: over loopback, over TLS, in process, and with kubectl.
+
+mod access;
+mod discovery;
+mod kubectl;
+mod limits;
+mod network;
+mod node;
+mod objects;
+mod subresources;
+mod support;
+mod watches;

@@ -1,0 +1,85 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::pki::LeafSpec;
+use auth::tls::{self, Identity};
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::{Api, start};
+
+async fn connect(api: &Api, address: std::net::SocketAddr, protocol: &str, certified: bool) -> TlsStream<TcpStream> {
+    let ca = api.authority.certificate_pem().unwrap();
+    let identity = certified.then(|| {
+        let (certificate, key) = api.authority.issue(&LeafSpec::client("certified", &[])).unwrap();
+        Identity::from_pem(&certificate, &key).unwrap()
+    });
+    let mut config = tls::client_config(&ca, identity).unwrap();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = "127.0.0.1".to_owned().try_into().unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+const SELF: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+fn who_am_i(address: std::net::SocketAddr) -> Request<Full<Bytes>> {
+    let body = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}).to_string();
+    Request::post(format!("https://{address}{SELF}"))
+        .header("host", address.to_string())
+        .body(Full::from(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_who_one_is_over_http2() {
+    let api = start().await;
+    let (address, _guard) = api.listen().await;
+    let stream = connect(&api, address, "h2", true).await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let running = tokio::spawn(connection);
+    let response = sender.send_request(who_am_i(address)).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    let review: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!(review["status"]["userInfo"]["username"], "certified");
+    running.abort();
+}
+
+#[tokio::test]
+async fn without_a_certificate_one_is_nobody_over_http1() {
+    let api = start().await;
+    let (address, _guard) = api.listen().await;
+    let stream = connect(&api, address, "http/1.1", false).await;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let running = tokio::spawn(connection);
+    let request = Request::post(SELF).header("host", "x").body(Full::<Bytes>::from("{}")).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status().as_u16(), 401);
+    running.abort();
+}
+
+#[tokio::test]
+async fn closing_ends_watches_and_lets_the_server_return() {
+    let api = start().await.bootstrapped().await;
+    let (address, guard) = api.listen().await;
+    let stream = connect(&api, address, "h2", true).await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request =
+        Request::get(format!("https://{address}/api/v1/namespaces?watch=true")).body(Full::<Bytes>::default());
+    let mut events = sender.send_request(request.unwrap()).await.unwrap().into_body();
+    let first = events.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.starts_with(b"{\"type\":\"ADDED\""), "{first:?}");
+    drop(guard);
+    let rest = tokio::time::timeout(Duration::from_secs(5), events.collect()).await;
+    assert!(rest.is_ok(), "the watch goes on after the server closed");
+    let ready = api.as_user("", "GET", "/readyz").await;
+    assert_eq!(ready.status.as_u16(), 500);
+}
