@@ -18,6 +18,7 @@ mod limits;
 mod local;
 mod metrics;
 mod negotiate;
+mod openapi;
 mod options;
 mod query;
 mod respond;

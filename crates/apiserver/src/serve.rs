@@ -44,9 +44,12 @@ impl Server {
         let places = Arc::new(Semaphore::new(self.config().limits.connections));
         let acceptor = tls.map(TlsAcceptor::from);
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let accepting = async {
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                accepted = accepting => accepted,
                 () = shutdown.cancelled() => break,
             };
             let stream = match accepted {

@@ -25,6 +25,7 @@ use crate::discovery::Discovery;
 use crate::limits::{Limits, Turnstile};
 use crate::local::LocalApi;
 use crate::metrics::{Labels, ServerMetrics, SharedMetrics};
+use crate::openapi::Documents;
 use crate::respond::{self, Answer};
 use crate::version::Version;
 
@@ -53,6 +54,7 @@ struct Inner {
     discovery: Discovery,
     metrics: SharedMetrics,
     turnstile: Turnstile,
+    openapi: Documents,
     /// Cancelled when the server closes: watches end, connections drain.
     closing: CancellationToken,
 }
@@ -62,7 +64,8 @@ impl Server {
         let discovery = Discovery::new(&config);
         let turnstile = Turnstile::new(&config.limits);
         let metrics = Arc::new(ServerMetrics::default());
-        Self(Arc::new(Inner { config, discovery, metrics, turnstile, closing: CancellationToken::new() }))
+        let (openapi, closing) = (Documents::default(), CancellationToken::new());
+        Self(Arc::new(Inner { config, discovery, metrics, turnstile, openapi, closing }))
     }
 
     /// The service for callers over the network. A [`crate::ClientCertificate`] in a request's extensions
@@ -99,6 +102,10 @@ impl Server {
 
     pub(crate) fn discovery(&self) -> &Discovery {
         &self.0.discovery
+    }
+
+    pub(crate) fn openapi(&self) -> &Documents {
+        &self.0.openapi
     }
 
     pub(crate) fn closing(&self) -> CancellationToken {
@@ -244,6 +251,7 @@ impl Server {
         match path.split('/').nth(1).unwrap_or_default() {
             "" | "api" | "apis" => self.serve_discovery(call, path),
             "healthz" | "livez" | "readyz" => self.serve_health(call, path),
+            "openapi" => self.serve_openapi(call, path).await,
             "version" => self.serve_version(call),
             "metrics" => self.serve_metrics(),
             _ => Err(ApiError::no_such_path()),

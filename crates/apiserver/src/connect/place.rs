@@ -61,7 +61,7 @@ fn port_name(service: &Object, port: &str) -> Option<String> {
     let ports = service.list(&["spec", "ports"]);
     let is_meant = |of: &&Value| match port {
         "" => ports.len() == 1 || text(of, "name").is_empty(),
-        port => text(of, "name") == port || of.get("port").is_some_and(|number| number.to_string() == port),
+        port => text(of, "name") == port || port.parse::<i64>().is_ok_and(|number| of["port"] == number),
     };
     ports.iter().find(is_meant).map(|of| text(of, "name").to_owned())
 }

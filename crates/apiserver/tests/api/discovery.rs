@@ -70,3 +70,21 @@ async fn a_group_of_another_component_is_served_as_our_own() {
          group \"metrics.k8s.io\" at the cluster scope"
     );
 }
+
+#[tokio::test]
+async fn openapi_documents_have_an_address_that_changes_with_them() {
+    let api = start().await;
+    let index = api.get("/openapi/v3").await.expect(200);
+    let address = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let got = api.get(address).await;
+    assert!(got.headers["cache-control"].to_str().unwrap().contains("immutable"));
+    let tag = got.headers["etag"].to_str().unwrap().to_owned();
+    assert!(got.expect(200)["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"].is_object());
+    let again = api.send("GET", address, &[("if-none-match", &tag)], "").await;
+    assert_eq!(again.status.as_u16(), 304);
+    let packed = api.send("GET", address, &[("accept-encoding", "gzip")], "").await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert_eq!(api.get("/openapi/v3/apis/nothing/v1").await.status.as_u16(), 404);
+    let v2 = api.get("/openapi/v2").await.expect(200);
+    assert!(v2["definitions"]["io.k8s.api.core.v1.Pod"].is_object());
+}

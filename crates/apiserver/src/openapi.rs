@@ -1,0 +1,116 @@
+//! `/openapi/v2` and `/openapi/v3`, made on first use and kept compressed.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderValue, StatusCode};
+use kinds::KindDef;
+use machinery::{ApiError, Reason};
+use parking_lot::Mutex;
+use registry::openapi;
+use serde_json::Value;
+
+use crate::body;
+use crate::call::Call;
+use crate::respond::{self, Answer};
+use crate::server::Server;
+
+/// Documents by their path. A few hundred kilobytes once all have been asked for.
+#[derive(Default)]
+pub struct Documents(Mutex<HashMap<String, Document>>);
+
+#[derive(Clone)]
+struct Document {
+    gzip: Bytes,
+    etag: HeaderValue,
+}
+
+impl Document {
+    fn new(document: &Value) -> Self {
+        let text = document.to_string();
+        let tag = format!("\"{}\"", crate::digest::hex(text.as_bytes()));
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).expect("writing to memory does not fail");
+        let gzip = encoder.finish().expect("writing to memory does not fail");
+        let etag = HeaderValue::try_from(tag).expect("hexadecimal digits fit a header");
+        Self { gzip: Bytes::from(gzip), etag }
+    }
+
+    fn text(&self) -> Result<Bytes, ApiError> {
+        let mut text = Vec::new();
+        GzDecoder::new(self.gzip.as_ref()).read_to_end(&mut text).map_err(ApiError::internal)?;
+        Ok(Bytes::from(text))
+    }
+}
+
+impl Server {
+    /// `path` is `/openapi/v2`, `/openapi/v3` or one of those that the index names.
+    pub(crate) async fn serve_openapi(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
+        check_accept(call)?;
+        let document = self.openapi_document(path).await?;
+        if call.headers().get(IF_NONE_MATCH).is_some_and(|tag| *tag == document.etag) {
+            let mut known = Answer::new(body::empty());
+            *known.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(tagged(known, &document));
+        }
+        let mut answer = if respond::accepts_gzip(call) {
+            let mut answer = respond::with(StatusCode::OK, "application/json", body::full(document.gzip.clone()));
+            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer
+        } else {
+            respond::with(StatusCode::OK, "application/json", body::full(document.text()?))
+        };
+        if call.query.has("hash") {
+            // The address changes with the content.
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable, max-age=31536000"));
+        }
+        Ok(tagged(answer, &document))
+    }
+
+    async fn openapi_document(&self, path: &str) -> Result<Document, ApiError> {
+        let documents = self.openapi();
+        if let Some(document) = documents.0.lock().get(path) {
+            return Ok(document.clone());
+        }
+        let kinds: Vec<&'static KindDef> = self.registry().kinds().iter().collect();
+        let wanted = path.to_owned();
+        // Printing a large document takes a while.
+        let made = tokio::task::spawn_blocking(move || make(&wanted, &kinds).map(|value| Document::new(&value)));
+        let document = made.await.map_err(ApiError::internal)?.ok_or_else(ApiError::no_such_path)?;
+        documents.0.lock().insert(path.to_owned(), document.clone());
+        Ok(document)
+    }
+}
+
+fn make(path: &str, kinds: &[&'static KindDef]) -> Option<Value> {
+    match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+        ["openapi", "v2"] => Some(openapi::v2(kinds)),
+        ["openapi", "v3"] => Some(openapi::v3_index(kinds)),
+        ["openapi", "v3", "api", version] => openapi::v3("", version, kinds),
+        ["openapi", "v3", "apis", group, version] => openapi::v3(group, version, kinds),
+        _ => None,
+    }
+}
+
+fn tagged(mut answer: Answer, document: &Document) -> Answer {
+    answer.headers_mut().insert(ETAG, document.etag.clone());
+    answer.headers_mut().append(VARY, HeaderValue::from_static("Accept"));
+    answer
+}
+
+/// These documents come as JSON alone; who wants nothing but protobuf is told so.
+fn check_accept(call: &Call) -> Result<(), ApiError> {
+    let accepts: Vec<&str> = call.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let json = |clause: &str| {
+        matches!(clause.split(';').next().unwrap_or_default().trim(), "application/json" | "*/*" | "application/*" | "")
+    };
+    if accepts.is_empty() || accepts.iter().flat_map(|accept| accept.split(',')).any(json) {
+        return Ok(());
+    }
+    Err(ApiError::new(Reason::NotAcceptable, "only the following media types are accepted: application/json"))
+}
