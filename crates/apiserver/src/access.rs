@@ -105,7 +105,6 @@ fn credentials(call: &Call) -> Credentials {
     }
 }
 
-/// The token of the Authorization header, or of the WebSocket protocol that browsers carry it in.
 fn bearer_token(headers: &HeaderMap) -> Option<String> {
     let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = header.trim().split_once(' ')?;

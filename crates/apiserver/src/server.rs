@@ -10,7 +10,8 @@ use auth::{Authenticator, Authorizer};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use kinds::KindDef;
 use machinery::{ApiError, Reason, UserInfo};
 use registry::Registry;
@@ -130,6 +131,7 @@ impl Server {
             }
         };
         respond::add_warnings(&mut answer, call.warnings.take());
+        answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         let labels = Labels::new(&call.info, &call.parts.method, kind);
         let dry_run = call.query.has("dryRun");
         self.metrics().observe(labels, dry_run, answer.status().as_u16(), started.elapsed());

@@ -70,7 +70,10 @@ impl Server {
             let comma = if wanted.field_selector.is_empty() { "" } else { "," };
             wanted.field_selector.push_str(&format!("{comma}metadata.name={}", call.info.name));
         }
-        let events = self.registry().watch(kind, call.namespace(kind), &wanted).await?;
+        let events = match self.registry().watch(kind, call.namespace(kind), &wanted).await {
+            Err(error) if error.reason == Reason::Expired => return Ok(watch::expired(&error)),
+            events => events?,
+        };
         let guard = self.metrics().long_running(&call.info, kind);
         watch::answer(call, accept, kind, events, self.closing(), guard)
     }

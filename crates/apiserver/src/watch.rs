@@ -50,6 +50,12 @@ pub fn answer(
     Ok(respond::with(StatusCode::OK, "application/json", body::stream(frames)))
 }
 
+/// A watch that ends at once because its start is compacted. Clients expect this as an event: some try the
+/// same revision for ever when the request itself fails.
+pub fn expired(error: &ApiError) -> Answer {
+    respond::with(StatusCode::OK, "application/json", body::full(join("ERROR", &print(&error.status()))))
+}
+
 struct Running<G> {
     watch: Watch,
     framer: Framer,

@@ -5,7 +5,7 @@ mod eviction;
 
 use http::StatusCode;
 use kinds::{KindDef, OtherSubresource, Subresource};
-use machinery::{ApiError, Object};
+use machinery::ApiError;
 use registry::Target;
 
 use crate::call::Call;
@@ -67,19 +67,21 @@ impl Server {
         let registry = self.registry();
         let namespace = call.namespace(kind).to_owned();
         let name = call.info.name.clone();
-        match call.info.verb.as_str() {
-            "get" => {}
+        let written = match call.info.verb.as_str() {
+            "get" => {
+                let scale = registry.scale(kind, &namespace, &name).await?;
+                return Ok(respond::value(call, accept, StatusCode::OK, &scale.into_value()));
+            }
             "update" => {
                 let scale = decode::object(call, SCALE, context.field_validation).await?;
-                registry.update(&context, kind, &namespace, &name, Target::Scale, scale).await?;
+                registry.update(&context, kind, &namespace, &name, Target::Scale, scale).await?
             }
             "patch" => {
                 let patch = read_patch(call).await?;
-                registry.patch(&context, kind, &namespace, &name, Target::Scale, &patch).await?;
+                registry.patch(&context, kind, &namespace, &name, Target::Scale, &patch).await?
             }
             _ => return Err(no_such_method()),
-        }
-        let scale: Object = registry.scale(kind, &namespace, &name).await?;
-        Ok(respond::value(call, accept, StatusCode::OK, &scale.into_value()))
+        };
+        Ok(respond::value(call, accept, StatusCode::OK, &written.entry.object().into_value()))
     }
 }
