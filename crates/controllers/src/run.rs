@@ -1,0 +1,70 @@
+//! Starts all controllers.
+
+use std::sync::Arc;
+
+use control::{CancellationToken, Controller, Metrics, Shell};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
+use kube::Client;
+use tokio::task::JoinSet;
+use tracing::{Instrument, info_span};
+
+use crate::aggregation::ClusterRoleAggregation;
+use crate::certificates::{CertificateController, CsrSigner};
+use crate::deployment::DeploymentController;
+use crate::endpoints::{EndpointSliceController, EndpointsController};
+use crate::nodes::{Cidr, NodeIpam, NodeLifecycle, TaintEviction};
+use crate::podgc::PodGc;
+use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
+use crate::replicaset::ReplicaController;
+
+/// What the controllers need to know.
+pub struct ControllersConfig {
+    /// Acts as `system:kube-controller-manager`.
+    pub client: Client,
+    /// The cluster's CA certificates, for `kube-root-ca.crt`.
+    pub ca_pem: String,
+    /// The range that nodes get their pod addresses from: `10.42.0.0/16`.
+    pub cluster_cidr: Cidr,
+    /// The prefix length of each node's part of it: 24.
+    pub node_mask: u8,
+    pub signer: Arc<dyn CsrSigner>,
+    pub metrics: Metrics,
+}
+
+/// Reconciles at once, by controller. (upstream: --concurrent-*-syncs)
+const WORKERS: usize = 5;
+
+struct Started {
+    shell: Shell,
+    tasks: JoinSet<()>,
+}
+
+impl Started {
+    fn add<C: Controller>(&mut self, controller: C, workers: usize) {
+        let span = info_span!("controller", name = controller.name());
+        let shell = self.shell.clone();
+        self.tasks.spawn(async move { shell.run(controller, workers).await }.instrument(span));
+    }
+}
+
+/// Runs all controllers until `shutdown`.
+pub async fn run(config: ControllersConfig, shutdown: CancellationToken) {
+    let shell = Shell::new(config.client, config.metrics, shutdown);
+    let mut all = Started { shell: shell.clone(), tasks: JoinSet::new() };
+    all.add(ReplicaController::<ReplicaSet>::new(&shell), WORKERS);
+    all.add(ReplicaController::<ReplicationController>::new(&shell), WORKERS);
+    all.add(DeploymentController::new(&shell), WORKERS);
+    all.add(EndpointSliceController::new(&shell), WORKERS);
+    all.add(EndpointsController::new(&shell), WORKERS);
+    all.add(ServiceAccountController::new(&shell), 1);
+    all.add(RootCaController::new(&shell, config.ca_pem), 1);
+    all.add(TokenCleaner::new(&shell), 1);
+    all.add(ClusterRoleAggregation::new(&shell), 1);
+    all.add(CertificateController::new(&shell, config.signer), 1);
+    all.add(NodeIpam::new(&shell, config.cluster_cidr, config.node_mask), 1);
+    all.add(NodeLifecycle::new(&shell), WORKERS);
+    all.add(TaintEviction::new(&shell), WORKERS);
+    all.add(PodGc::new(&shell), 1);
+    all.tasks.join_all().await;
+}
