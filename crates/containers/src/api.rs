@@ -225,7 +225,8 @@ pub enum Event {
 
 /// The processes' own streams of an exec or attach.
 ///
-/// Without a terminal, `stdin`, `stdout` and `stderr` are pipes; with one, `tty` is its controlling end.
+/// Without a terminal, `stdin`, `stdout` and `stderr` are pipes; with one, `tty` is its controlling end, to write to and to
+/// [resize](Streams::resize). Read from `stdout` where it is given, else from `tty`: attached clients get a copy of the output.
 #[derive(Debug)]
 pub struct Streams {
     pub stdin: Option<OwnedFd>,
@@ -234,6 +235,23 @@ pub struct Streams {
     pub tty: Option<OwnedFd>,
     /// The exit code, once; closed without one when the process was lost. Attach never sends one.
     pub exit: tokio::sync::oneshot::Receiver<i32>,
+}
+
+impl Streams {
+    /// Tells the terminal its size; nothing happens without one.
+    pub fn resize(&self, width: u16, height: u16) -> std::io::Result<()> {
+        self.tty.as_ref().map_or(Ok(()), |tty| resize(tty, width, height))
+    }
+}
+
+/// Tells a terminal its size, in characters. The processes on it get `SIGWINCH`.
+pub fn resize(tty: &OwnedFd, width: u16, height: u16) -> std::io::Result<()> {
+    let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open and the structure lives through the call.
+    if unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(tty), libc::TIOCSWINSZ, &raw const size) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 #[derive(Clone, Debug, Default)]

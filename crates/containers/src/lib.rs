@@ -1,5 +1,23 @@
 //! The container runtime boundary: one trait with CRI v1's verbs, and the runtime that is built in.
+//!
+//! The built-in runtime has two sides. [`embedded::Embedded`] lives in the agent: it keeps images and decides what a container is.
+//! The supervisor is a small single-threaded process of its own, parent of every container on the node: it makes containers,
+//! writes their logs and remembers their ends, and it outlives the agent. They talk over a Unix socket ([`wire`]).
+//!
+//! `unsafe` is found in `init` and `supervisor`, where credentials, namespaces and descriptors are handled.
 
 pub mod api;
+pub mod archive;
+mod cgroup;
+pub mod embedded;
+mod image;
+mod init;
+mod plan;
+mod record;
+mod seccomp;
+mod supervisor;
+mod wire;
 
 pub use api::*;
+pub use init::init_main;
+pub use supervisor::supervisor_main;

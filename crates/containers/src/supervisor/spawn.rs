@@ -1,0 +1,69 @@
+//! Starting the helper processes of [`crate::init`].
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::output::make_nonblocking;
+use crate::init::report::{PLAN_FD, SOCKET_FD};
+
+/// The descriptors of a new process.
+pub struct Streams {
+    pub stdin: Stdio,
+    pub stdout: Stdio,
+    pub stderr: Stdio,
+    /// Comes as descriptor 4.
+    pub plan: Option<OwnedFd>,
+}
+
+impl Streams {
+    pub fn null() -> Streams {
+        Streams { stdin: Stdio::null(), stdout: Stdio::null(), stderr: Stdio::null(), plan: None }
+    }
+}
+
+/// Starts `container-init` with these arguments; answers our end of its report socket. The process is reaped with all others.
+pub fn helper<A: AsRef<OsStr>>(name: &str, args: &[A], streams: Streams) -> io::Result<(OwnedFd, i32)> {
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    let report = theirs.as_raw_fd();
+    let plan = streams.plan.as_ref().map(AsRawFd::as_raw_fd);
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(name).arg("container-init").args(args);
+    command.stdin(streams.stdin).stdout(streams.stdout).stderr(streams.stderr).env_clear();
+    // SAFETY: the closure only copies descriptors, which is allowed between fork and exec.
+    unsafe { command.pre_exec(move || place(report, plan)) };
+    let child = command.spawn()?;
+    make_nonblocking(&ours);
+    Ok((ours, child.id() as i32))
+}
+
+/// Puts the two descriptors at their numbers, whatever they were; copies do not close at exec.
+fn place(report: RawFd, plan: Option<RawFd>) -> io::Result<()> {
+    let above = PLAN_FD + 1;
+    // SAFETY: plain system calls on descriptors of this process, which is about to exec.
+    unsafe {
+        let report = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, above);
+        let plan = plan.map(|fd| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above));
+        if report < 0
+            || libc::dup2(report, SOCKET_FD) < 0
+            || plan.is_some_and(|fd| fd < 0 || libc::dup2(fd, PLAN_FD) < 0)
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Starts the first process of a new PID namespace.
+pub fn pause() -> io::Result<(OwnedFd, i32)> {
+    // Children land in the new namespace; this process itself stays where it is, and goes back to making children there.
+    let own = std::fs::File::open("/proc/self/ns/pid")?;
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID)?;
+    let started = helper("/pause", &["pause"], Streams::null());
+    nix::sched::setns(own, nix::sched::CloneFlags::CLONE_NEWPID)?;
+    started
+}
