@@ -98,7 +98,6 @@ fn retain_keys(original: &mut Fields, patch: &mut Fields) -> Result<(), ApiError
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let kept = kept.as_array().ok_or_else(|| malformed(BAD_RETAIN_KEYS))?;
     let is_kept = |name: &String| kept.iter().any(|of| of == name);
-    let is_directive = |name: &str| name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER);
     let is_unnamed = |(name, value): (&String, &Value)| !value.is_null() && !is_directive(name) && !is_kept(name);
     if patch.iter().any(is_unnamed) {
         return Err(malformed(BAD_RETAIN_KEYS));
@@ -121,7 +120,7 @@ fn set_orders(original: &mut Fields, patch: &mut Fields, message: Option<&'stati
         let merged = match (&live, patched) {
             (None, None) => continue,
             (Some(live), None) => live.clone(),
-            (None, Some(patched)) => patched,
+            (None, Some(patched)) => patched.into_iter().filter(|item| !is_deletion(item)).map(settled).collect(),
             (Some(live), Some(patched)) => merge_list(live.clone(), patched, strategy)?,
         };
         let live = live.unwrap_or_default();
@@ -171,10 +170,32 @@ fn merge_field(
             Value::Object(merge_fields(live, patch, strategy.message)?)
         }
         (Some(Value::Array(live)), Value::Array(patch)) if strategy.merges => merge_list(live, patch, strategy)?.into(),
-        (_, value) => value,
+        (_, value) => settled(value),
     };
     original.insert(name, merged);
     Ok(())
+}
+
+/// A value that there was nothing to merge with: what is left when its directives and nulls are obeyed.
+fn settled(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(name, value)| !value.is_null() && !is_directive(name));
+            Value::Object(kept.map(|(name, value)| (name, settled(value))).collect())
+        }
+        Value::Array(items) => items.into_iter().filter(|item| !is_deletion(item)).map(settled).collect(),
+        scalar => scalar,
+    }
+}
+
+/// An item that deletes another, or is nothing but a directive.
+fn is_deletion(item: &Value) -> bool {
+    let fields = item.as_object();
+    fields.and_then(|fields| fields.get(DIRECTIVE).map(|of| of == "delete" || fields.len() == 1)).unwrap_or(false)
+}
+
+fn is_directive(name: &str) -> bool {
+    name == DIRECTIVE || name == RETAIN_KEYS || name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER)
 }
 
 fn merge_list(live: Vec<Value>, patch: Vec<Value>, strategy: Strategy) -> Result<Vec<Value>, ApiError> {
@@ -244,7 +265,7 @@ fn merge_items(live: Vec<Value>, patch: Vec<Value>, strategy: Strategy) -> Resul
                 *live = merge_fields(std::mem::take(live), patch, strategy.message)?;
             }
             (Some(live), item) => *live = item,
-            (None, item) => merged.push(item),
+            (None, item) => merged.push(settled(item)),
         }
     }
     Ok(merged)
@@ -334,6 +355,15 @@ mod tests {
         );
         let patch = json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}});
         check(DEPLOYMENT, json!({"strategy": {}}), patch, json!(BAD_RETAIN_KEYS));
+    }
+
+    #[test]
+    fn nothing_of_a_directive_is_left_where_there_is_nothing_to_merge_with() {
+        let patch = json!({"nodeSelector": {"a": null, "b": "1"}, "containers":
+            [{"name": "a", "image": null}, {"name": "b", "$patch": "delete"}], "$setElementOrder/containers": [{"name": "a"}]});
+        let expected = json!({"nodeSelector": {"b": "1"}, "containers": [{"name": "a"}]});
+        check(POD, json!({}), json!({"spec": patch}), json!({"spec": expected}));
+        check(POD, json!({"spec": {}}), json!({"spec": patch}), json!({"spec": expected}));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod dialect;
 mod operations;
 mod parameters;
 mod paths;
+mod protobuf;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,6 +18,8 @@ use kinds::KindDef;
 use machinery::GroupVersion;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+
+pub use protobuf::{V2_PROTOBUF_ACCEPTED, V2_PROTOBUF_SENT, v2_protobuf};
 
 use definitions::Definitions;
 use dialect::Dialect;
