@@ -1,5 +1,6 @@
 //! What a kind is.
 
+use machinery::validation::dns1123_subdomain;
 use machinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Object, field};
 use serde_json::{Map, Value};
 
@@ -143,7 +144,7 @@ pub struct Strategy {
     /// `finalize`. The last argument names the subresource.
     pub prepare_subresource_update: fn(&mut Object, &Object, &str),
     pub validate_subresource_update: fn(&Object, &Object, &str) -> field::ErrorList,
-    /// How `metadata.name` is checked; the answer holds upstream's messages.
+    /// How `metadata.name` is checked, a DNS subdomain unless said otherwise; the answer holds upstream's messages.
     pub validate_name: fn(&str) -> Vec<String>,
     /// Whether `metadata.generation` counts changes of everything but metadata and status.
     pub generation: bool,
@@ -179,7 +180,7 @@ impl Strategy {
         validate_status_update: |_, _| Vec::new(),
         prepare_subresource_update: |_, _, _| {},
         validate_subresource_update: |_, _, _| Vec::new(),
-        validate_name: |_| Vec::new(),
+        validate_name: dns1123_subdomain,
         generation: false,
         create_on_update: false,
         unconditional_update: true,

@@ -1,7 +1,10 @@
 //! DaemonSet.
 
 use machinery::Object;
+use machinery::field::ErrorList;
 
+use super::deployment::{at_most_all, keeps_selector, validate_counts, validate_lasting_template};
+use crate::check::{At, int_or_percent, is_zero, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, format_labels, number};
 use crate::core::pod::defaults::default_template;
 use crate::def::{Column, KindDef, Strategy, Subresource};
@@ -37,7 +40,12 @@ pub static DAEMON_SET: KindDef = KindDef {
         IMAGES,
         SELECTOR,
     ],
-    strategy: Strategy { default: default_daemon_set, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default: default_daemon_set,
+        validate,
+        validate_update: keeps_selector,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 
@@ -54,4 +62,38 @@ fn default_daemon_set(object: &mut Object) {
     }
     let counts = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
     default_status_number(object, &counts);
+}
+
+fn validate(object: &Object) -> ErrorList {
+    let spec = At::field(object, "spec");
+    let mut errors = workload_selector(&spec.child("selector"), &spec.child("template"), "daemonset");
+    errors.extend(validate_lasting_template(&spec, "DaemonSet"));
+    errors.extend(validate_counts(&spec, &["minReadySeconds", "revisionHistoryLimit"]));
+    errors.extend(validate_strategy(&spec.child("updateStrategy")));
+    errors
+}
+
+fn validate_strategy(strategy: &At) -> ErrorList {
+    let rolling = strategy.child("rollingUpdate");
+    match strategy.child("type").text() {
+        "OnDelete" => ErrorList::new(),
+        "RollingUpdate" if !rolling.is_set() => vec![rolling.required("")],
+        "RollingUpdate" => validate_rolling(&rolling),
+        _ => vec![strategy.child("type").not_supported(&["RollingUpdate", "OnDelete"])],
+    }
+}
+
+/// Either pods go first, or new ones come first.
+fn validate_rolling(rolling: &At) -> ErrorList {
+    let (unavailable, surge) = (rolling.child("maxUnavailable"), rolling.child("maxSurge"));
+    let mut errors = int_or_percent(&unavailable);
+    errors.extend(int_or_percent(&surge));
+    errors.extend(at_most_all(&unavailable));
+    errors.extend(at_most_all(&surge));
+    match (is_zero(&unavailable), is_zero(&surge)) {
+        (true, true) => errors.push(unavailable.required("cannot be 0 when maxSurge is 0")),
+        (false, false) => errors.push(surge.invalid("may not be set when maxUnavailable is non-zero")),
+        _ => {}
+    }
+    errors
 }

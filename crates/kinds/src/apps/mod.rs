@@ -11,6 +11,7 @@ use crate::def::KindDef;
 pub use controller_revision::CONTROLLER_REVISION;
 pub use daemon_set::DAEMON_SET;
 pub use deployment::DEPLOYMENT;
+pub(crate) use deployment::{at_most_all, validate_counts, validate_lasting_template};
 pub use replica_set::REPLICA_SET;
 pub use stateful_set::STATEFUL_SET;
 

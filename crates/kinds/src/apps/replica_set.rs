@@ -1,8 +1,10 @@
 //! ReplicaSet.
 
 use machinery::Object;
+use machinery::field::ErrorList;
 
-use super::deployment::SCALE;
+use super::deployment::{SCALE, keeps_selector, validate_counts, validate_lasting_template};
+use crate::check::{At, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
 use crate::def::{Column, KindDef, SelectableField, Strategy, Subresource};
@@ -31,7 +33,12 @@ pub static REPLICA_SET: KindDef = KindDef {
         IMAGES,
         SELECTOR,
     ],
-    strategy: Strategy { default: default_replica_set, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default: default_replica_set,
+        validate,
+        validate_update: keeps_selector,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 
@@ -39,4 +46,12 @@ fn default_replica_set(object: &mut Object) {
     default_template(object.map_mut(&["spec"]), "template");
     object.set_default(&["spec", "replicas"], 1);
     default_status_number(object, &["replicas"]);
+}
+
+fn validate(object: &Object) -> ErrorList {
+    let spec = At::field(object, "spec");
+    let mut errors = validate_counts(&spec, &["replicas", "minReadySeconds"]);
+    errors.extend(workload_selector(&spec.child("selector"), &spec.child("template"), "deployment"));
+    errors.extend(validate_lasting_template(&spec, "ReplicaSet"));
+    errors
 }

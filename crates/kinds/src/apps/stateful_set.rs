@@ -1,8 +1,11 @@
 //! StatefulSet.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::validate_labels;
 
-use super::deployment::{SCALE, ready};
+use super::deployment::{SCALE, ready, validate_counts, validate_runs_on};
+use crate::check::{At, non_negative, one_of, same, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME};
 use crate::core::persistent_volume_claim::default_claim_map;
 use crate::core::pod::defaults::default_template;
@@ -25,7 +28,7 @@ pub static STATEFUL_SET: KindDef = KindDef {
         CONTAINERS,
         IMAGES,
     ],
-    strategy: Strategy { default: default_stateful_set, ..Strategy::WITH_STATUS },
+    strategy: Strategy { default: default_stateful_set, validate, validate_update, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
 
@@ -49,4 +52,72 @@ fn default_stateful_set(object: &mut Object) {
         default_claim_map(claim);
     });
     default_status_number(object, &["availableReplicas", "replicas"]);
+}
+
+/// Fields of the spec that an update may change.
+const CHANGEABLE: [&str; 7] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+];
+const RETENTION: &[&str] = &["Delete", "Retain"];
+
+/// The template's pods are checked when they are made: their volumes come from the claims.
+fn validate(object: &Object) -> ErrorList {
+    let spec = At::field(object, "spec");
+    let mut errors = validate_policy(&spec.child("podManagementPolicy"));
+    errors.extend(validate_strategy(&spec.child("updateStrategy")));
+    for field in spec.child("persistentVolumeClaimRetentionPolicy").set_children(&["whenDeleted", "whenScaled"]) {
+        errors.extend(one_of(&field, RETENTION));
+    }
+    errors.extend(validate_counts(&spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"]));
+    errors.extend(non_negative(&spec.child("ordinals").child("start")));
+    let template = spec.child("template");
+    errors.extend(workload_selector(&spec.child("selector"), &template, "statefulset"));
+    let labels = template.child("metadata").child("labels");
+    let texts = labels.entries().iter().map(|(key, at)| ((*key).to_owned(), at.text().to_owned())).collect();
+    errors.extend(validate_labels(&texts, &labels.path));
+    errors.extend(validate_runs_on(&template, "StatefulSet"));
+    errors
+}
+
+fn validate_policy(policy: &At) -> ErrorList {
+    match policy.text() {
+        "OrderedReady" | "Parallel" => ErrorList::new(),
+        "" => vec![policy.required("")],
+        _ => vec![policy.invalid("must be 'OrderedReady' or 'Parallel'")],
+    }
+}
+
+fn validate_strategy(strategy: &At) -> ErrorList {
+    let (of_type, rolling) = (strategy.child("type"), strategy.child("rollingUpdate"));
+    match of_type.text() {
+        "" => vec![of_type.required("")],
+        "OnDelete" if rolling.is_set() => {
+            vec![rolling.invalid("only allowed for updateStrategy 'RollingUpdate'")]
+        }
+        "OnDelete" => ErrorList::new(),
+        "RollingUpdate" => non_negative(&rolling.child("partition")).into_iter().collect(),
+        _ => vec![of_type.invalid("must be 'RollingUpdate' or 'OnDelete'")],
+    }
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let fixed = |object: &Object| {
+        let mut spec = object.map(&["spec"]).cloned().unwrap_or_default();
+        spec.retain(|field, _| !CHANGEABLE.contains(&field.as_str()));
+        serde_json::Value::Object(spec)
+    };
+    if same(&fixed(new), &fixed(old)) {
+        return ErrorList::new();
+    }
+    let (last, others) = CHANGEABLE.split_last().expect("there are some");
+    let others: Vec<String> = others.iter().map(|field| format!("'{field}'")).collect();
+    let text =
+        format!("updates to statefulset spec for fields other than {} and '{last}' are forbidden", others.join(", "));
+    vec![At::field(new, "spec").forbidden(text)]
 }

@@ -29,6 +29,11 @@ impl<'a> At<'a> {
         items.iter().enumerate().map(|(index, value)| Self { value, path: self.path.index(index) }).collect()
     }
 
+    /// Where the element at `index` is or would be.
+    pub fn index_path(&self, index: usize) -> Path {
+        self.path.index(index)
+    }
+
     /// The entries of a map.
     pub fn entries(&self) -> Vec<(&'a str, Self)> {
         let entries = self.value.as_object().into_iter().flatten();

@@ -3,6 +3,8 @@
 mod at;
 mod same;
 
+use std::net::IpAddr;
+
 use machinery::field::{Error, ErrorList};
 use machinery::quantity::Quantity;
 use machinery::validation::{percent, port_name, port_number, validate_label_selector};
@@ -118,4 +120,47 @@ pub fn selector_matches(selector: &At, template: &At) -> Option<Error> {
     let parsed = machinery::selector::LabelSelector::from_object(selector.value).ok()?;
     let text = "`selector` does not match template `labels`";
     (!parsed.matches_map(&labels)).then(|| labels_at.invalid(text))
+}
+
+/// An address and the length of its prefix.
+pub fn is_cidr(text: &str) -> bool {
+    cidr(text).is_some()
+}
+
+fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let (address, length): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+    let max = if address.is_ipv4() { 32 } else { 128 };
+    (length <= max).then_some((address, length))
+}
+
+/// Whether all of `inner` lies in `outer`, and `outer` is larger.
+pub fn is_strict_subset(inner: &str, outer: &str) -> bool {
+    let (Some((inner, inner_length)), Some((outer, outer_length))) = (cidr(inner), cidr(outer)) else { return false };
+    let mask = u128::MAX.checked_shl(128 - u32::from(outer_length)).unwrap_or(0);
+    let same_family = inner.is_ipv4() == outer.is_ipv4();
+    same_family && inner_length > outer_length && leading_bits(inner) & mask == leading_bits(outer) & mask
+}
+
+/// The bits of an address, the first one uppermost.
+fn leading_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
+        IpAddr::V6(address) => u128::from(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_lie_in_larger_ranges() {
+        assert!(is_strict_subset("10.1.0.0/16", "10.0.0.0/8"));
+        assert!(is_strict_subset("10.1.0.0/16", "0.0.0.0/0"));
+        assert!(is_strict_subset("fd00:1::/64", "fd00::/16"));
+        assert!(!is_strict_subset("10.0.0.0/8", "10.0.0.0/8"));
+        assert!(!is_strict_subset("11.0.0.0/16", "10.0.0.0/8"));
+        assert!(!is_strict_subset("10.0.0.0", "10.0.0.0/8"));
+    }
 }

@@ -1,8 +1,11 @@
 //! Namespace.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::{dns1123_label, qualified_name};
 use serde_json::json;
 
+use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::{
     Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field, keep_status,
@@ -38,6 +41,9 @@ pub static NAMESPACE: KindDef = KindDef {
         prepare_create,
         prepare_update,
         prepare_subresource_update,
+        validate,
+        validate_status_update,
+        validate_name: dns1123_label,
         generation: false,
         ..Strategy::WITH_STATUS
     },
@@ -73,6 +79,27 @@ fn prepare_update(new: &mut Object, old: &Object) {
 /// `finalize` writes the finalizers of the spec.
 fn prepare_subresource_update(new: &mut Object, old: &Object, _subresource: &str) {
     keep_status(new, old);
+}
+
+fn validate(namespace: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for finalizer in At::field(namespace, "spec").child("finalizers").items() {
+        errors.extend(finalizer.check(qualified_name));
+        if !finalizer.text().contains('/') && finalizer.text() != FINALIZER {
+            errors.push(finalizer.invalid("name is neither a standard finalizer name nor is it fully qualified"));
+        }
+    }
+    errors
+}
+
+fn validate_status_update(new: &Object, _old: &Object) -> ErrorList {
+    let phase = At::field(new, "status").child("phase");
+    let problem = match (new.is_deleting(), phase.text()) {
+        (false, "Active") | (true, "Terminating") => return ErrorList::new(),
+        (false, _) => "may only be 'Active' if `deletionTimestamp` is empty",
+        (true, _) => "may only be 'Terminating' if `deletionTimestamp` is not empty",
+    };
+    vec![phase.invalid(problem)]
 }
 
 #[cfg(test)]

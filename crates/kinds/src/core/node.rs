@@ -1,8 +1,11 @@
 //! Node.
 
 use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::pod::validate::validate_taints;
+use crate::check::{At, duplicates, is_cidr, same};
 use crate::columns::{AGE, NAME, NONE, non_empty};
 use crate::def::{Column, KindDef, PROXY_VERBS, Scope, SelectableField, Strategy, Subresource};
 use crate::tree::{condition, str_of};
@@ -42,7 +45,14 @@ pub static NODE: KindDef = KindDef {
             .wide(),
     ],
     // A node registers itself with its status, so creation keeps it.
-    strategy: Strategy { default: default_node, prepare_create: |_| {}, generation: false, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default: default_node,
+        prepare_create: |_| {},
+        generation: false,
+        validate,
+        validate_update,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 
@@ -50,6 +60,38 @@ fn default_node(node: &mut Object) {
     if let Some(capacity) = node.map(&["status", "capacity"]).cloned() {
         node.set_default(&["status", "allocatable"], capacity);
     }
+}
+
+fn validate(node: &Object) -> ErrorList {
+    let (spec, status) = (At::field(node, "spec"), At::field(node, "status"));
+    let mut errors = validate_taints(&spec.child("taints"));
+    let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    let ranges = spec.child("podCIDRs");
+    errors.extend(ranges.items().iter().filter(|range| !is_cidr(range.text())).map(|range| range.invalid(text)));
+    if ranges.items().len() > 2 {
+        errors.push(ranges.invalid("may specify no more than one CIDR for each IP family"));
+    }
+    errors.extend(duplicates(&status.child("conditions").items(), "type"));
+    errors
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
+    let changed = |field: &str| !was.child(field).is_empty() && !same(spec.child(field).value, was.child(field).value);
+    let mut errors = ErrorList::new();
+    if changed("podCIDRs") || changed("podCIDR") {
+        let text = "node updates may not change podCIDR except from \"\" to valid";
+        errors.push(spec.child("podCIDRs").forbidden(text));
+    }
+    if changed("providerID") {
+        let text = "node updates may not change providerID except from \"\" to valid";
+        errors.push(spec.child("providerID").forbidden(text));
+    }
+    if !same(spec.child("externalID").value, was.child("externalID").value) {
+        let text = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
+        errors.push(Error::forbidden(&Path::new(""), text));
+    }
+    errors
 }
 
 fn status(node: &Object) -> String {

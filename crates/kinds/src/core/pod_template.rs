@@ -4,6 +4,8 @@ use machinery::Object;
 use serde_json::Value;
 
 use super::pod::defaults::default_template;
+use super::pod::validate::validate_template;
+use crate::check::At;
 use crate::columns::{NAME, container_images, container_names, format_labels};
 use crate::def::{Column, KindDef, Strategy};
 
@@ -22,6 +24,7 @@ pub static POD_TEMPLATE: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |object| default_template(&mut object.0, "template"),
+        validate: |object| validate_template(&At::field(object, "template")),
         generation: true,
         ..Strategy::PLAIN
     },

@@ -1,8 +1,11 @@
 //! ReplicationController.
 
 use machinery::Object;
+use machinery::field::ErrorList;
 
 use super::pod::defaults::default_template;
+use crate::apps::{validate_counts, validate_lasting_template};
+use crate::check::At;
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::def::{Column, KindDef, Propagation, ScalePaths, SelectableField, Strategy, Subresource};
 
@@ -35,7 +38,7 @@ pub static REPLICATION_CONTROLLER: KindDef = KindDef {
         IMAGES,
         SELECTOR,
     ],
-    strategy: Strategy { default, default_propagation: Propagation::Orphan, ..Strategy::WITH_STATUS },
+    strategy: Strategy { default, validate, default_propagation: Propagation::Orphan, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
 
@@ -50,4 +53,19 @@ fn default(object: &mut Object) {
             object.set(path, labels.clone());
         }
     }
+}
+
+fn validate(object: &Object) -> ErrorList {
+    let spec = At::field(object, "spec");
+    let selector = spec.child("selector");
+    let mut errors = validate_counts(&spec, &["replicas", "minReadySeconds"]);
+    if selector.is_empty() {
+        errors.push(selector.required(""));
+    }
+    let labels = spec.child("template").child("metadata").child("labels");
+    if selector.entries().iter().any(|(key, value)| labels.child(key).value != value.value) {
+        errors.push(labels.invalid("`selector` does not match template `labels`"));
+    }
+    errors.extend(validate_lasting_template(&spec, "ReplicationController"));
+    errors
 }

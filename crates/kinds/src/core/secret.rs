@@ -3,8 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use machinery::Object;
+use machinery::field::{Error, ErrorList};
 use serde_json::{Map, Value};
 
+use super::config_map::{SIZE_MAX, decoded_length, unchanged_if_immutable, validate_key};
+use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, SelectableField, Strategy};
 use crate::tree::default_text;
@@ -21,7 +24,13 @@ pub static SECRET: KindDef = KindDef {
         Column::integer("Data", "Number of entries", |secret| secret.map(&["data"]).map_or(0, Map::len).into()),
         AGE,
     ],
-    strategy: Strategy { default: default_secret, prepare_update: keep_type, ..Strategy::PLAIN },
+    strategy: Strategy {
+        default: default_secret,
+        prepare_update: keep_type,
+        validate,
+        validate_update,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 
@@ -43,6 +52,59 @@ fn keep_type(new: &mut Object, old: &Object) {
     if new.str(&["type"]).is_empty() {
         new.set(&["type"], old.str(&["type"]));
     }
+}
+
+fn validate(secret: &Object) -> ErrorList {
+    let data = At::field(secret, "data");
+    let mut errors = ErrorList::new();
+    for (key, at) in data.entries() {
+        errors.extend(validate_key(key, &at.path));
+    }
+    let size: usize = data.entries().iter().map(|(_, at)| decoded_length(at.text())).sum();
+    if size > SIZE_MAX {
+        errors.push(Error::too_long(&data.path, SIZE_MAX));
+    }
+    errors.extend(validate_type(secret, &data));
+    errors
+}
+
+/// Some types promise certain entries.
+fn validate_type(secret: &Object, data: &At) -> ErrorList {
+    let entry = |key: &str| At { value: data.child(key).value, path: data.path.key(key) };
+    let missing = |key: &str| (!entry(key).is_set()).then(|| entry(key).required(""));
+    match secret.str(&["type"]) {
+        "kubernetes.io/service-account-token" => {
+            let annotations = At::field(secret, "metadata").child("annotations");
+            let key = "kubernetes.io/service-account.name";
+            let named = !annotations.child(key).is_empty();
+            (!named).then(|| Error::required(&annotations.path.key(key), "")).into_iter().collect()
+        }
+        "kubernetes.io/dockercfg" => validate_json(&entry(".dockercfg")),
+        "kubernetes.io/dockerconfigjson" => validate_json(&entry(".dockerconfigjson")),
+        "kubernetes.io/basic-auth" if !entry("username").is_set() && !entry("password").is_set() => {
+            ["username", "password"].into_iter().filter_map(missing).collect()
+        }
+        "kubernetes.io/ssh-auth" => missing("ssh-privatekey").into_iter().collect(),
+        "kubernetes.io/tls" => ["tls.crt", "tls.key"].into_iter().filter_map(missing).collect(),
+        _ => ErrorList::new(),
+    }
+}
+
+fn validate_json(entry: &At) -> ErrorList {
+    if !entry.is_set() {
+        return vec![entry.required("")];
+    }
+    let decoded = STANDARD.decode(entry.text()).unwrap_or_default();
+    match serde_json::from_slice::<Map<String, Value>>(&decoded) {
+        Ok(_) => ErrorList::new(),
+        Err(error) => vec![Error::invalid(&entry.path, "<secret contents redacted>", error.to_string())],
+    }
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors: ErrorList = immutable(&At::field(new, "type"), &At::field(old, "type")).into_iter().collect();
+    errors.extend(unchanged_if_immutable(new, old));
+    errors
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod columns;
 mod strategy;
+mod validate;
 
 use machinery::Object;
+use machinery::validation::dns1035_label;
 
 use crate::def::{KindDef, PROXY_VERBS, SelectableField, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_text, each, is_absent, text};
@@ -30,6 +32,9 @@ pub static SERVICE: KindDef = KindDef {
         default: default_service,
         prepare_create: strategy::prepare_create,
         prepare_update: strategy::prepare_update,
+        validate: validate::validate,
+        validate_update: validate::validate_update,
+        validate_name: dns1035_label,
         generation: false,
         create_on_update: true,
         ..Strategy::WITH_STATUS

@@ -21,7 +21,8 @@ use machinery::validation::{validate_annotations, validate_labels};
 
 use crate::check::At;
 
-pub use spec::validate_spec;
+pub use scheduling::{validate_node_selector, validate_taints};
+pub use spec::{validate_ip, validate_spec};
 pub use update::{validate_ephemeral_update, validate_resize, validate_status_update, validate_update};
 
 /// A pod by itself.
