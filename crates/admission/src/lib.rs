@@ -1,1 +1,157 @@
-//! admission
+//! Built-in admission: a flat, ordered list of plugins that look at every write.
+//!
+//! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
+//! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
+//! Names, order and texts are upstream's.
+
+mod certificates;
+mod default_classes;
+mod default_toleration_seconds;
+mod limit_ranger;
+mod namespace_lifecycle;
+mod node_restriction;
+mod pod_security;
+mod pods;
+mod priority;
+mod rbac_escalation;
+mod resource_quota;
+mod runtime_class;
+mod service_account;
+mod taint_nodes;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use auth::authz::Escalation;
+use auth::view::Resource;
+use auth::{Authorizer, View};
+use machinery::{ApiError, Object};
+use registry::{Admission, AdmissionRequest, Operation, Registry};
+
+pub use priority::system_classes as system_priority_classes;
+
+type Mutate = fn(&Admit<'_>, &mut Object) -> Result<(), ApiError>;
+type Validate = fn(&Admit<'_>, Option<&Object>) -> Result<(), ApiError>;
+
+/// In the order they are asked.
+const MUTATING: &[(&str, Mutate)] = &[
+    ("NamespaceLifecycle", namespace_lifecycle::mutate),
+    ("NodeRestriction", |admit, object| node_restriction::validate(admit, Some(object))),
+    ("LimitRanger", limit_ranger::mutate),
+    ("ServiceAccount", service_account::mutate),
+    ("TaintNodesByCondition", taint_nodes::mutate),
+    ("Priority", priority::mutate),
+    ("DefaultTolerationSeconds", default_toleration_seconds::mutate),
+    ("DefaultStorageClass", default_classes::storage),
+    ("RuntimeClass", runtime_class::mutate),
+    ("DefaultIngressClass", default_classes::ingress),
+];
+
+const VALIDATING: &[(&str, Validate)] = &[
+    ("NamespaceLifecycle", namespace_lifecycle::validate),
+    ("NodeRestriction", node_restriction::validate),
+    ("LimitRanger", limit_ranger::validate),
+    ("ServiceAccount", service_account::validate),
+    ("PodSecurity", pod_security::validate),
+    ("Priority", priority::validate),
+    ("RuntimeClass", runtime_class::validate),
+    ("RBACEscalation", rbac_escalation::validate),
+    ("CertificateApproval", certificates::approval),
+    ("CertificateSigning", certificates::signing),
+    ("CertificateSubjectRestriction", certificates::subject),
+];
+
+/// A pod may be created right after its namespace, whose default service account a controller makes.
+const SERVICE_ACCOUNT_ATTEMPTS: usize = 10;
+const SERVICE_ACCOUNT_WAIT: Duration = Duration::from_millis(100);
+
+/// The admission of a cluster.
+pub struct BuiltIn {
+    view: Arc<dyn View>,
+    authorizer: Arc<dyn Authorizer>,
+    escalation: Escalation,
+}
+
+impl BuiltIn {
+    pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>, escalation: Escalation) -> Self {
+        Self { view, authorizer, escalation }
+    }
+
+    fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
+        Admit { request, view: &*self.view, authorizer: &*self.authorizer, escalation: &self.escalation }
+    }
+}
+
+/// One write and what plugins may look at.
+pub(crate) struct Admit<'a> {
+    pub request: &'a AdmissionRequest<'a>,
+    pub view: &'a dyn View,
+    pub authorizer: &'a dyn Authorizer,
+    pub escalation: &'a Escalation,
+}
+
+impl Admit<'_> {
+    /// Whether the request is about this resource itself, or about a subresource if one is named.
+    fn is(&self, resource: Resource, subresource: &str) -> bool {
+        let kind = self.request.kind;
+        (kind.group, kind.resource) == (resource.group, resource.name) && self.request.subresource == subresource
+    }
+
+    fn creates(&self, resource: Resource) -> bool {
+        self.request.operation == Operation::Create && self.is(resource, "")
+    }
+
+    /// Refuses the request as upstream's plugins do.
+    fn forbidden(&self, object: Option<&Object>, why: impl AsRef<str>) -> ApiError {
+        let named = object.map(|object| match object.name() {
+            "" => object.str(&["metadata", "generateName"]),
+            name => name,
+        });
+        let name = match (self.request.name, named) {
+            ("", Some(name)) => name,
+            (name, _) => name,
+        };
+        ApiError::forbidden(&self.request.kind.group_resource(), name, why)
+    }
+}
+
+#[async_trait]
+impl Admission for BuiltIn {
+    async fn mutate(&self, _: &Registry, request: &AdmissionRequest<'_>, object: &mut Object) -> Result<(), ApiError> {
+        await_service_account(&*self.view, request, object).await;
+        let admit = self.admit(request);
+        MUTATING.iter().try_for_each(|(_, plugin)| plugin(&admit, object))
+    }
+
+    async fn validate(
+        &self,
+        registry: &Registry,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Object>,
+    ) -> Result<(), ApiError> {
+        let admit = self.admit(request);
+        VALIDATING.iter().try_for_each(|(_, plugin)| plugin(&admit, object))?;
+        resource_quota::charge(&admit, registry, object).await
+    }
+}
+
+/// Waits a little for the default service account of a pod to appear in the cache.
+async fn await_service_account(view: &dyn View, request: &AdmissionRequest<'_>, pod: &Object) {
+    let kind = request.kind;
+    let creates_pod =
+        request.operation == Operation::Create && (kind.group, kind.resource, request.subresource) == ("", "pods", "");
+    if !creates_pod || !matches!(pod.str(&["spec", "serviceAccountName"]), "" | service_account::DEFAULT) {
+        return;
+    }
+    for _ in 0..SERVICE_ACCOUNT_ATTEMPTS {
+        let namespace = view.get(Resource::NAMESPACES, "", request.namespace);
+        let found = view.get(Resource::SERVICE_ACCOUNTS, request.namespace, service_account::DEFAULT);
+        if found.is_some() || namespace.is_none() {
+            return;
+        }
+        tokio::time::sleep(SERVICE_ACCOUNT_WAIT).await;
+    }
+}

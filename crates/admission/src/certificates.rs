@@ -1,0 +1,108 @@
+//! Who may approve and sign certificate signing requests, and that nobody asks to be `system:masters`.
+
+use auth::authz::Attributes;
+use auth::csr::{CLIENT_SIGNER, Request};
+use auth::view::Resource;
+use machinery::{ApiError, Object, UserInfo};
+use registry::Operation;
+
+use crate::Admit;
+
+const GROUP: &str = "certificates.k8s.io";
+const REQUESTS: Resource = Resource { group: GROUP, version: "v1", name: "certificatesigningrequests" };
+
+pub fn approval(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> {
+    let Some(csr) = csr.filter(|_| updates(admit, "approval")) else { return Ok(()) };
+    let changed = |old: &Object| old.get(&["status", "conditions"]) != csr.get(&["status", "conditions"]);
+    if admit.request.old.is_none_or(changed) { authorized(admit, csr, "approve") } else { Ok(()) }
+}
+
+pub fn signing(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> {
+    let Some(csr) = csr.filter(|_| updates(admit, "status")) else { return Ok(()) };
+    let Some(old) = admit.request.old else { return Ok(()) };
+    let field = |of: &Object, name: &str| of.get(&["status", name]).cloned();
+    let changed = ["certificate", "conditions"].iter().any(|name| field(csr, name) != field(old, name));
+    if changed { authorized(admit, csr, "sign") } else { Ok(()) }
+}
+
+fn updates(admit: &Admit<'_>, subresource: &str) -> bool {
+    admit.request.operation == Operation::Update && admit.is(REQUESTS, subresource)
+}
+
+fn authorized(admit: &Admit<'_>, csr: &Object, verb: &str) -> Result<(), ApiError> {
+    let signer = admit.request.old.unwrap_or(csr).str(&["spec", "signerName"]);
+    let domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
+    let may = |name: &str| {
+        admit.authorizer.authorize(&Attributes {
+            user: admit.request.context.user.clone(),
+            verb: verb.to_owned(),
+            api_group: GROUP.to_owned(),
+            api_version: "*".to_owned(),
+            resource: "signers".to_owned(),
+            name: name.to_owned(),
+            is_resource: true,
+            ..Attributes::default()
+        })
+    };
+    if may(signer).allowed() || may(&domain).allowed() {
+        return Ok(());
+    }
+    Err(admit.forbidden(Some(csr), format!("user not permitted to {verb} requests with signerName {signer:?}")))
+}
+
+pub fn subject(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> {
+    let Some(csr) = csr.filter(|_| admit.creates(REQUESTS)) else { return Ok(()) };
+    if csr.str(&["spec", "signerName"]) != CLIENT_SIGNER {
+        return Ok(());
+    }
+    // A request that can not be read is for validation to refuse.
+    let Ok(request) = Request::parse(csr) else { return Ok(()) };
+    if request.organizations.iter().any(|group| group == UserInfo::MASTERS) {
+        let why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
+        return Err(admit.forbidden(Some(csr), why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::csr;
+    use auth::pki::LeafSpec;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::Case;
+
+    const RESOURCE: &str = "certificatesigningrequests.certificates.k8s.io";
+
+    fn request(groups: &[&str]) -> Object {
+        let (pem, _) = csr::new_request(&LeafSpec::client("jane", groups)).unwrap();
+        csr::object("a", CLIENT_SIGNER, &pem)
+    }
+
+    #[test]
+    fn approving_takes_the_verb_on_the_signer() {
+        let cluster = r#"
+            clusterroles approver rules=[{"verbs":["approve"],"apiGroups":["certificates.k8s.io"],"resources":["signers"],"resourceNames":["kubernetes.io/*"]}]
+            clusterrolebindings approver roleRef={"kind":"ClusterRole","name":"approver"} subjects=[{"kind":"User","name":"ann"}]
+        "#;
+        let mut approved = request(&[]);
+        approved.set(&["status", "conditions"], json!([{"type": "Approved", "status": "True"}]));
+        let resource = format!("{RESOURCE}/approval");
+        let approve = |user: &str| {
+            let case = Case::update(&resource, "", request(&[])).cluster(cluster).user(user, &[]);
+            case.validate(approval, Some(&approved))
+        };
+        assert_eq!(approve("ann"), Ok(()));
+        assert!(approve("jane").unwrap_err().message.ends_with(
+            "user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\""
+        ));
+    }
+
+    #[test]
+    fn nobody_asks_to_be_a_master() {
+        let create = |groups: &[&str]| Case::create(RESOURCE, "").validate(subject, Some(&request(groups)));
+        assert_eq!(create(&["dev"]), Ok(()));
+        assert!(create(&["dev", "system:masters"]).is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! Every pod acts as a service account, and finds its token in a volume.
+
+use auth::view::Resource;
+use machinery::{ApiError, Object};
+use serde_json::{Value, json};
+
+use crate::Admit;
+use crate::pods::{for_each_container, is_mirror, lasting_containers};
+
+pub const DEFAULT: &str = "default";
+
+const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const VOLUME_PREFIX: &str = "kube-api-access-";
+const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// An hour and seven seconds: by this odd number upstream knows tokens that it mounted itself.
+const TOKEN_SECONDS: i64 = 3607;
+
+pub fn mutate(admit: &Admit<'_>, pod: &mut Object) -> Result<(), ApiError> {
+    if !admit.creates(Resource::PODS) || is_mirror(pod) {
+        return Ok(());
+    }
+    pod.set_default(&["spec", "serviceAccountName"], DEFAULT);
+    if pod.str(&["spec", "serviceAccountName"]).is_empty() {
+        pod.set(&["spec", "serviceAccountName"], DEFAULT);
+    }
+    let account = account(admit, pod)?;
+    // The old name of the field, which old clients read.
+    let name = account.name().to_owned();
+    pod.set(&["spec", "serviceAccount"], name);
+    if mounts_token(&account, pod) {
+        mount_token(pod);
+    }
+    if pod.list(&["spec", "imagePullSecrets"]).is_empty() && !account.list(&["imagePullSecrets"]).is_empty() {
+        pod.set(&["spec", "imagePullSecrets"], account.list(&["imagePullSecrets"]).to_vec());
+    }
+    Ok(())
+}
+
+pub fn validate(admit: &Admit<'_>, pod: Option<&Object>) -> Result<(), ApiError> {
+    let Some(pod) = pod.filter(|_| admit.creates(Resource::PODS)) else { return Ok(()) };
+    if !is_mirror(pod) {
+        return account(admit, pod).map(drop);
+    }
+    if !pod.str(&["spec", "serviceAccountName"]).is_empty() {
+        return Err(admit.forbidden(Some(pod), "a mirror pod may not reference service accounts"));
+    }
+    let volumes = pod.list(&["spec", "volumes"]);
+    if volumes.iter().any(|volume| volume.get("secret").is_some()) {
+        return Err(admit.forbidden(Some(pod), "a mirror pod may not reference secrets"));
+    }
+    let has_token = |volume: &Value| {
+        let sources = volume.pointer("/projected/sources").and_then(Value::as_array).into_iter().flatten();
+        sources.into_iter().any(|source| source.get("serviceAccountToken").is_some())
+    };
+    if volumes.iter().any(has_token) {
+        let why = "a mirror pod may not use ServiceAccountToken volume projections";
+        return Err(admit.forbidden(Some(pod), why));
+    }
+    Ok(())
+}
+
+fn account(admit: &Admit<'_>, pod: &Object) -> Result<Object, ApiError> {
+    let namespace = admit.request.namespace;
+    let name = pod.str(&["spec", "serviceAccountName"]);
+    admit.view.get(Resource::SERVICE_ACCOUNTS, namespace, name).ok_or_else(|| {
+        let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+        admit.forbidden(Some(pod), why)
+    })
+}
+
+/// What the pod says goes before what its account says.
+fn mounts_token(account: &Object, pod: &Object) -> bool {
+    let of_pod = pod.get(&["spec", "automountServiceAccountToken"]).and_then(Value::as_bool);
+    let of_account = account.get(&["automountServiceAccountToken"]).and_then(Value::as_bool);
+    of_pod.or(of_account).unwrap_or(true)
+}
+
+fn mount_token(pod: &mut Object) {
+    let has_mount = |container: &Value| {
+        let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
+        mounts.into_iter().any(|mount| mount["mountPath"] == MOUNT_PATH)
+    };
+    if lasting_containers(pod).all(has_mount) {
+        return;
+    }
+    let present = pod.list(&["spec", "volumes"]).iter().find_map(|volume| {
+        let name = volume["name"].as_str()?;
+        (name.starts_with(VOLUME_PREFIX) && volume.get("projected").is_some()).then(|| name.to_owned())
+    });
+    let name = present.clone().unwrap_or_else(|| format!("{VOLUME_PREFIX}{}", clock::name_suffix(5)));
+    for_each_container(pod, &["initContainers", "containers"], |container| {
+        if !has_mount(container) {
+            push(container, "volumeMounts", json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+        }
+    });
+    if present.is_none() {
+        let mut volumes = pod.list(&["spec", "volumes"]).to_vec();
+        volumes.push(token_volume(&name));
+        pod.set(&["spec", "volumes"], volumes);
+    }
+}
+
+fn push(object: &mut Value, list: &str, item: Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    match map.entry(list).or_insert_with(|| json!([])) {
+        Value::Array(items) => items.push(item),
+        other => *other = json!([item]),
+    }
+}
+
+fn token_volume(name: &str) -> Value {
+    json!({"name": name, "projected": {"defaultMode": 0o644, "sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+        {"configMap": {"name": ROOT_CA, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [
+            {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},
+        ]}},
+    ]}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Case, object};
+
+    const CLUSTER: &str = r#"
+        serviceaccounts/dev default imagePullSecrets=[{"name":"pull"}]
+        serviceaccounts/dev quiet automountServiceAccountToken=false
+    "#;
+
+    fn admitted(pod: &str) -> Result<Object, ApiError> {
+        Case::create("pods", "dev").cluster(CLUSTER).mutate(mutate, object(pod))
+    }
+
+    #[test]
+    fn a_plain_pod_gets_the_default_account_and_its_token() {
+        let pod = admitted(r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c"}]}}"#).unwrap();
+        assert_eq!(pod.str(&["spec", "serviceAccountName"]), "default");
+        assert_eq!(pod.str(&["spec", "serviceAccount"]), "default");
+        assert_eq!(pod.list(&["spec", "imagePullSecrets"]), [json!({"name": "pull"})]);
+        let volume = &pod.list(&["spec", "volumes"])[0];
+        let name = volume["name"].as_str().unwrap();
+        assert_eq!((name.len(), name.starts_with("kube-api-access-")), (21, true));
+        assert_eq!(volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"], 3607);
+        let mount = &pod.list(&["spec", "containers"])[0]["volumeMounts"][0];
+        assert_eq!(mount, &json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+    }
+
+    #[test]
+    fn the_token_stays_away_where_it_is_not_wanted() {
+        for pod in [
+            r#"{"spec":{"automountServiceAccountToken":false,"containers":[{}]}}"#,
+            r#"{"spec":{"serviceAccountName":"quiet","containers":[{}]}}"#,
+            r#"{"spec":{"containers":[{"volumeMounts":[{"name":"x","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}]}]}}"#,
+        ] {
+            assert!(admitted(pod).unwrap().list(&["spec", "volumes"]).is_empty(), "{pod}");
+        }
+    }
+
+    #[test]
+    fn admitting_twice_mounts_once() {
+        let once = admitted(r#"{"spec":{"containers":[{"name":"c"}]}}"#).unwrap();
+        let twice = Case::create("pods", "dev").cluster(CLUSTER).mutate(mutate, once.clone()).unwrap();
+        assert_eq!(once, twice);
+    }
+
+    #[test]
+    fn an_unknown_account_is_refused() {
+        let error = admitted(r#"{"metadata":{"name":"a"},"spec":{"serviceAccountName":"x"}}"#).unwrap_err();
+        assert_eq!(
+            error.message,
+            "pods \"a\" is forbidden: error looking up service account dev/x: serviceaccount \"x\" not found"
+        );
+    }
+}
