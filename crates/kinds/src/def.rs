@@ -155,6 +155,10 @@ pub struct Strategy {
     /// Seconds of grace when deletion is asked for without saying how many; nothing: deleted at once.
     /// The second argument is what the client asked for.
     pub grace: fn(&Object, Option<i64>) -> Option<i64>,
+    /// Marks more than metadata when deletion begins but the object has to wait.
+    pub prepare_delete: fn(&mut Object),
+    /// What besides `metadata.finalizers` keeps a deleted object in place.
+    pub deletion_blocked: fn(&Object) -> bool,
     /// What deletion does to dependents when the client does not say.
     pub default_propagation: Propagation,
     /// Warnings for the client about an accepted object.
@@ -185,6 +189,8 @@ impl Strategy {
         create_on_update: false,
         unconditional_update: true,
         grace: |_, _| None,
+        prepare_delete: |_| {},
+        deletion_blocked: |_| false,
         default_propagation: Propagation::Background,
         warnings: |_| Vec::new(),
     };

@@ -100,6 +100,8 @@ pub struct Details {
     pub uid: String,
     pub causes: Vec<Cause>,
     pub retry_after_seconds: u32,
+    /// `metadata.continue` of the status: how a list goes on whose snapshot has expired.
+    pub continue_token: String,
 }
 
 impl ApiError {
@@ -217,6 +219,9 @@ impl ApiError {
         });
         if let Some(details) = &self.details {
             status["details"] = details.to_value();
+            if !details.continue_token.is_empty() {
+                status["metadata"]["continue"] = json!(details.continue_token);
+            }
         }
         status
     }

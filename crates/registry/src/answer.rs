@@ -26,6 +26,13 @@ pub struct Written {
     pub created: bool,
 }
 
+impl Written {
+    /// The same outcome, showing something else of the object.
+    pub fn map(self, show: impl FnOnce(Arc<Entry>) -> Arc<Entry>) -> Self {
+        Self { entry: show(self.entry), ..self }
+    }
+}
+
 /// The outcome of a DELETE.
 #[derive(Debug)]
 pub enum Deleted {

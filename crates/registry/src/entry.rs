@@ -9,7 +9,7 @@ use kinds::KindDef;
 use machinery::Object;
 use store::Revision;
 
-/// An object at one revision. Its JSON carries the resource version; what selectors look at is
+/// An object at one revision, or at revision zero when a dry run did not write it. Its JSON carries the resource version; what selectors look at is
 /// extracted on first use.
 pub struct Entry {
     key: Box<str>,
@@ -34,24 +34,31 @@ pub struct Selectable {
 const FIELD: &[u8] = b"\"resourceVersion\":\"";
 
 impl Entry {
-    /// An entry from the stored JSON, which holds no resource version.
+    /// An entry of the stored version, from JSON that holds no resource version.
     pub fn new(kind: &'static KindDef, key: &str, revision: Revision, stored: &[u8]) -> Self {
-        let digits = revision.to_string();
-        let (json, splice) = match metadata_start(stored) {
-            Some(at) => {
-                let comma: &[u8] = if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," };
-                let parts = [&stored[..at], FIELD, digits.as_bytes(), comma, &stored[at..]];
-                (parts.concat(), at + FIELD.len())
-            }
-            None => (stored.to_vec(), 0),
-        };
-        Self::at(kind, key, revision, json, splice)
+        Self::spliced(kind, key, crate::keys::prefix_len(kind), revision, stored)
     }
 
-    fn at(kind: &'static KindDef, key: &str, revision: Revision, json: Vec<u8>, splice: usize) -> Self {
+    /// The same object seen as another kind: another version of it, or its Scale.
+    pub fn seen_as(&self, kind: &'static KindDef, mut object: Object) -> Self {
+        object.remove(&["metadata", "resourceVersion"]);
+        Self::spliced(kind, &self.key, usize::from(self.prefix), self.revision, &object.to_bytes())
+    }
+
+    fn spliced(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, stored: &[u8]) -> Self {
+        // What was not written yet has no version to show.
+        let start = metadata_start(stored).filter(|_| revision > 0);
+        let Some(at) = start else { return Self::raw(kind, key, prefix, revision, stored.to_vec(), 0) };
+        let close: &[u8] = if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," };
+        let digits = revision.to_string();
+        let parts = [&stored[..at], FIELD, digits.as_bytes(), close, &stored[at..]];
+        Self::raw(kind, key, prefix, revision, parts.concat(), at + FIELD.len())
+    }
+
+    fn raw(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, json: Vec<u8>, splice: usize) -> Self {
         Self {
             key: key.into(),
-            prefix: crate::keys::prefix_len(kind) as u16,
+            prefix: prefix as u16,
             kind,
             revision,
             json: Bytes::from(json),
@@ -68,7 +75,7 @@ impl Entry {
             0 => self.json.to_vec(),
             _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
         };
-        Self::at(self.kind, &self.key, revision, json, start)
+        Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start)
     }
 
     /// The key in the store.

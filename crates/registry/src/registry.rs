@@ -1,23 +1,31 @@
 //! The registry: every verb for every kind, over one store.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use kinds::KindDef;
 use machinery::{ApiError, Object};
+use store::Revision;
 
 use crate::admission::{Admission, AdmitAll};
-use crate::answer::{Deleted, List, Written};
+use crate::allocate::Allocator;
+use crate::background;
+use crate::cache::{self, Cache, Resource};
+use crate::convert::view;
 use crate::entry::Entry;
+use crate::errors::of_store;
+use crate::keys::object_key;
 use crate::kind_table::KindTable;
-use crate::request::{Context, DeleteOptions, ListOptions, Patch, Target, WatchOptions};
+use crate::list::parse_revision;
+use crate::request::WatchOptions;
+use crate::scale;
+use crate::selection::Selection;
 use crate::transform::Transformer;
-use crate::watch::Watch;
+use crate::watch::{Bookmarks, Start, Watch};
 
 /// The address and port ranges that Services are given.
 #[derive(Clone, Debug)]
 pub struct Hooks {
-    /// `10.43.0.0/16`
+    /// An IPv4 network: `10.43.0.0/16`.
     pub service_cidr: String,
     /// First and last port for `NodePort` services.
     pub node_ports: (u16, u16),
@@ -41,187 +49,165 @@ pub struct Config {
 pub struct Registry(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) store: Arc<dyn store::Store>,
-    pub(crate) kinds: KindTable,
-    pub(crate) transformer: Arc<dyn Transformer>,
-    admission: ArcSwap<Box<dyn Admission>>,
+    pub store: Arc<dyn store::Store>,
+    pub kinds: KindTable,
+    pub cache: Arc<Cache>,
+    pub transformer: Arc<dyn Transformer>,
+    pub services: Allocator,
+    admission: OnceLock<Arc<dyn Admission>>,
 }
 
 /// Synchronous reads of the cache, for what runs inside a request.
 #[derive(Clone)]
 pub struct Lister {
-    _registry: Registry,
-    _kind: &'static KindDef,
+    resource: Arc<Resource>,
+    kind: &'static KindDef,
 }
 
 impl Lister {
-    pub fn get(&self, _namespace: &str, _name: &str) -> Option<Arc<Entry>> {
-        None
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        let key = object_key(self.resource.kind(), namespace, name);
+        self.resource.get(&key).map(|entry| view(&entry, self.kind))
     }
 
     /// The objects of a namespace; of all when it is empty.
-    pub fn list(&self, _namespace: &str) -> Vec<Arc<Entry>> {
-        Vec::new()
+    pub fn list(&self, namespace: &str) -> Vec<Arc<Entry>> {
+        let prefix = crate::keys::namespace_prefix(self.resource.kind(), namespace);
+        let mut found = Vec::new();
+        self.resource.scan(&prefix, "", 0, |entry| {
+            found.push(view(entry, self.kind));
+            true
+        });
+        found
     }
 
     /// Changes whenever anything of the kind changed.
     pub fn version(&self) -> u64 {
-        0
+        *self.resource.moved().borrow()
     }
-}
-
-fn unfinished<T>() -> Result<T, ApiError> {
-    Err(ApiError::unavailable("the registry does not serve this verb"))
 }
 
 impl Registry {
-    /// Loads the watch cache and starts what keeps it fresh.
+    /// Loads the watch cache and starts what keeps it fresh. Must run inside a tokio runtime.
     pub async fn open(config: Config) -> Result<Self, store::Error> {
-        Ok(Self(Arc::new(Inner {
+        let kinds = KindTable::new(config.kinds);
+        let cache = Arc::new(Cache::new(&kinds, config.transformer.clone()));
+        let loaded = cache::load(&cache, &*config.store).await?;
+        let services = Allocator::new(&config.hooks).map_err(store::Error::Format)?;
+        if let Some(kind) = kinds.find("", "v1", "services") {
+            services.adopt(&cache.resource(kind));
+        }
+        tokio::spawn(cache::follow(Arc::downgrade(&cache), Arc::downgrade(&config.store), loaded));
+        let registry = Self(Arc::new(Inner {
             store: config.store,
-            kinds: KindTable::new(config.kinds),
+            kinds,
+            cache,
             transformer: config.transformer,
-            admission: ArcSwap::from_pointee(Box::new(AdmitAll)),
-        })))
+            services,
+            admission: OnceLock::new(),
+        }));
+        background::start(&registry);
+        Ok(registry)
     }
 
-    /// Once, at start-up.
+    /// Once, at start-up; until then everything is admitted.
     pub fn set_admission(&self, admission: Arc<dyn Admission>) {
-        self.0.admission.store(Arc::new(Box::new(Shared(admission))));
+        if self.0.admission.set(admission).is_err() {
+            tracing::error!("admission was set before; the first one stays");
+        }
+    }
+
+    pub(crate) fn admission(&self) -> &dyn Admission {
+        self.0.admission.get().map_or(&AdmitAll, |admission| &**admission)
     }
 
     pub fn kinds(&self) -> &KindTable {
         &self.0.kinds
     }
 
-    pub async fn create(
-        &self,
-        _cx: &Context,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _body: Object,
-    ) -> Result<Arc<Entry>, ApiError> {
-        unfinished()
-    }
-
-    pub async fn get(
-        &self,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _name: &str,
-        _resource_version: &str,
-    ) -> Result<Arc<Entry>, ApiError> {
-        unfinished()
-    }
-
-    /// `namespace` may be empty: all of them.
-    pub async fn list(
-        &self,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _options: &ListOptions,
-    ) -> Result<List, ApiError> {
-        unfinished()
-    }
-
-    pub async fn watch(
-        &self,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _options: &WatchOptions,
-    ) -> Result<Watch, ApiError> {
-        unfinished()
-    }
-
-    pub async fn update(
-        &self,
-        _cx: &Context,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _name: &str,
-        _target: Target,
-        _body: Object,
-    ) -> Result<Written, ApiError> {
-        unfinished()
-    }
-
-    pub async fn patch(
-        &self,
-        _cx: &Context,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _name: &str,
-        _target: Target,
-        _patch: &Patch,
-    ) -> Result<Written, ApiError> {
-        unfinished()
-    }
-
-    pub async fn delete(
-        &self,
-        _cx: &Context,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _name: &str,
-        _options: &DeleteOptions,
-    ) -> Result<Deleted, ApiError> {
-        unfinished()
-    }
-
-    pub async fn delete_collection(
-        &self,
-        _cx: &Context,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _list: &ListOptions,
-        _options: &DeleteOptions,
-    ) -> Result<List, ApiError> {
-        unfinished()
-    }
-
-    /// The object as an `autoscaling/v1` Scale.
-    pub async fn scale(&self, _kind: &'static KindDef, _namespace: &str, _name: &str) -> Result<Object, ApiError> {
-        unfinished()
-    }
-
-    /// Reads, changes and writes, again and again while others are faster; runs the pipeline of an update.
-    pub async fn mutate(
-        &self,
-        _cx: &Context,
-        _kind: &'static KindDef,
-        _namespace: &str,
-        _name: &str,
-        _subresource: &'static str,
-        _change: impl Fn(&mut Object) -> Result<(), ApiError> + Send + Sync,
-    ) -> Result<Arc<Entry>, ApiError> {
-        unfinished()
+    /// How far the cache has come.
+    pub fn revision(&self) -> Revision {
+        self.0.cache.applied()
     }
 
     pub fn lister(&self, kind: &'static KindDef) -> Lister {
-        Lister { _registry: self.clone(), _kind: kind }
-    }
-}
-
-/// Lets a shared admission stand where an owned one is kept.
-struct Shared(Arc<dyn Admission>);
-
-#[async_trait::async_trait]
-impl Admission for Shared {
-    async fn mutate(
-        &self,
-        registry: &Registry,
-        request: &crate::AdmissionRequest<'_>,
-        object: &mut Object,
-    ) -> Result<(), ApiError> {
-        self.0.mutate(registry, request, object).await
+        Lister { resource: self.resource(kind), kind }
     }
 
-    async fn validate(
+    pub(crate) fn resource(&self, kind: &'static KindDef) -> Arc<Resource> {
+        self.0.cache.resource(self.kinds().storage(kind))
+    }
+
+    /// Waits until the cache shows everything that was written before.
+    pub(crate) async fn fresh(&self) -> Result<(), ApiError> {
+        let newest = self.0.store.revision().await.map_err(of_store)?;
+        self.0.cache.wait_for(newest).await
+    }
+
+    /// `resource_version` empty: the newest; `"0"`: what is at hand; else: not older than that.
+    pub async fn get(
         &self,
-        registry: &Registry,
-        request: &crate::AdmissionRequest<'_>,
-        object: Option<&Object>,
-    ) -> Result<(), ApiError> {
-        self.0.validate(registry, request, object).await
+        kind: &'static KindDef,
+        namespace: &str,
+        name: &str,
+        resource_version: &str,
+    ) -> Result<Arc<Entry>, ApiError> {
+        self.wait_for(resource_version).await?;
+        self.current(kind, namespace, name).map(|entry| view(&entry, kind))
+    }
+
+    /// The object in its stored version, as the cache has it.
+    pub(crate) fn current(&self, kind: &'static KindDef, namespace: &str, name: &str) -> Result<Arc<Entry>, ApiError> {
+        let key = object_key(self.kinds().storage(kind), namespace, name);
+        self.resource(kind).get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource(), name))
+    }
+
+    async fn wait_for(&self, resource_version: &str) -> Result<(), ApiError> {
+        match resource_version {
+            "" => self.fresh().await,
+            "0" => Ok(()),
+            revision => self.0.cache.wait_for(parse_revision(revision)?).await,
+        }
+    }
+
+    /// `namespace` may be empty: all of them.
+    pub async fn watch(
+        &self,
+        kind: &'static KindDef,
+        namespace: &str,
+        options: &WatchOptions,
+    ) -> Result<Watch, ApiError> {
+        let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
+        let from = &options.resource_version;
+        let initial = options.send_initial_events || ["", "0"].contains(&from.as_str());
+        let start = if initial {
+            self.wait_for(from).await?;
+            self.objects(kind, namespace, &selection)
+        } else {
+            Start::After(parse_revision(from)?)
+        };
+        let bookmarks = match (options.allow_bookmarks, options.send_initial_events) {
+            (true, true) => Bookmarks::InitialEventsEnd,
+            (true, false) => Bookmarks::Regular,
+            (false, _) => Bookmarks::None,
+        };
+        let (cache, store) = (self.0.cache.clone(), self.0.store.clone());
+        Ok(Watch::new(cache, store, self.resource(kind), selection, start, bookmarks))
+    }
+
+    fn objects(&self, kind: &'static KindDef, namespace: &str, selection: &Selection) -> Start {
+        let prefix = crate::keys::namespace_prefix(self.kinds().storage(kind), namespace);
+        let mut objects = Vec::new();
+        let revision = self.resource(kind).scan(&prefix, "", self.0.cache.applied(), |entry| {
+            objects.extend(selection.pick(entry));
+            true
+        });
+        Start::Objects(objects, revision)
+    }
+
+    /// The object as an `autoscaling/v1` Scale.
+    pub async fn scale(&self, kind: &'static KindDef, namespace: &str, name: &str) -> Result<Object, ApiError> {
+        let entry = self.get(kind, namespace, name, "").await?;
+        Ok(scale::of(&scale::paths(kind)?, &entry.object()))
     }
 }

@@ -1,15 +1,253 @@
 //! One client's watch over the cache.
+//!
+//! A watch reads changes where they lie: from the cache's ring while it keeps up, from the store's history
+//! while it does not. Nothing is queued for it, so a slow client costs no memory; it ends only when it asks
+//! for history that has been compacted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use machinery::ApiError;
+use store::{Event, Revision, Store, Watched};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::answer::WatchEvent;
+use crate::cache::{Cache, Change, Read, Resource};
+use crate::entry::Entry;
+use crate::keys::resource_prefix;
+use crate::selection::Selection;
+
+/// How often a watch tells how far it has come when nothing else does.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// Changes that are looked at before other tasks get their turn.
+const TURN: u32 = 128;
 
 /// Changes of one kind, in order, as one client asked for them.
 pub struct Watch {
-    pub(crate) _ended: bool,
+    cache: Arc<Cache>,
+    store: Arc<dyn Store>,
+    resource: Arc<Resource>,
+    selection: Selection,
+    source: Source,
+    /// Everything up to here has been delivered or was not selected.
+    delivered: Revision,
+    moved: watch::Receiver<u64>,
+    bookmark: Option<Bookmark>,
+}
+
+struct Bookmark {
+    due: Instant,
+    /// The initial events are yet to be closed.
+    initial: bool,
+    last: Revision,
+}
+
+/// Where the next event comes from.
+enum Source {
+    /// Objects that were there when the watch began.
+    Initial(VecDeque<Arc<Entry>>),
+    /// The store, from further back than the ring reaches.
+    History {
+        messages: mpsc::Receiver<Watched>,
+        changes: VecDeque<Change>,
+    },
+    /// The ring, from this change on.
+    Ring(u64),
+    /// To be found from what was delivered.
+    Unknown,
+    Over,
+}
+
+/// How a watch begins.
+pub(crate) enum Start {
+    /// With what is there, seen at this revision.
+    Objects(Vec<Arc<Entry>>, Revision),
+    After(Revision),
 }
 
 impl Watch {
+    pub(crate) fn new(
+        cache: Arc<Cache>,
+        store: Arc<dyn Store>,
+        resource: Arc<Resource>,
+        selection: Selection,
+        start: Start,
+        bookmarks: Bookmarks,
+    ) -> Self {
+        let (source, delivered) = match start {
+            Start::Objects(objects, revision) => (Source::Initial(objects.into()), revision),
+            Start::After(revision) => (Source::Unknown, revision),
+        };
+        let due = clock::monotonic() + clock::jitter(BOOKMARK_EVERY, 0.25);
+        let bookmark = match bookmarks {
+            Bookmarks::None => None,
+            Bookmarks::Regular => Some(Bookmark { due, initial: false, last: 0 }),
+            Bookmarks::InitialEventsEnd => Some(Bookmark { due, initial: true, last: 0 }),
+        };
+        let moved = resource.moved().subscribe();
+        Self { cache, store, resource, selection, source, delivered, moved, bookmark }
+    }
+
     /// The next event; nothing when the watch is over. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<WatchEvent> {
+        for turn in 1.. {
+            if turn % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+            let step = match &mut self.source {
+                Source::Initial(objects) => match objects.pop_front() {
+                    Some(entry) => return Some(WatchEvent::Added(entry)),
+                    None => self.end_initial(),
+                },
+                Source::Unknown => self.find_source().await,
+                Source::Ring(cursor) => {
+                    let cursor = *cursor;
+                    self.read_ring(cursor).await
+                }
+                Source::History { .. } => self.read_history().await,
+                Source::Over => return None,
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
         None
     }
+
+    fn end_initial(&mut self) -> Option<WatchEvent> {
+        self.source = Source::Unknown;
+        let bookmark = self.bookmark.as_mut().filter(|bookmark| bookmark.initial)?;
+        bookmark.initial = false;
+        bookmark.last = self.delivered;
+        Some(WatchEvent::Bookmark { revision: self.delivered, initial_events_end: true })
+    }
+
+    async fn find_source(&mut self) -> Option<WatchEvent> {
+        if let Some(cursor) = self.resource.cursor_after(self.delivered) {
+            self.source = Source::Ring(cursor);
+            return None;
+        }
+        let prefix = resource_prefix(self.resource.kind());
+        match self.store.watch(&prefix, self.delivered + 1).await {
+            Ok(messages) => self.source = Source::History { messages, changes: VecDeque::new() },
+            Err(error) => return Some(self.end(crate::errors::of_store(error))),
+        }
+        None
+    }
+
+    async fn read_ring(&mut self, cursor: u64) -> Option<WatchEvent> {
+        // How far the cache is must be known before the ring is read: it holds all of that.
+        let applied = self.cache.applied();
+        self.moved.borrow_and_update();
+        match self.resource.read(cursor) {
+            Read::Change(change) => {
+                self.source = Source::Ring(cursor + 1);
+                self.deliver(&change)
+            }
+            Read::Behind => {
+                self.source = Source::Unknown;
+                None
+            }
+            Read::UpToDate => {
+                self.delivered = self.delivered.max(applied);
+                self.wait().await
+            }
+        }
+    }
+
+    /// Until there is something new, or it is time for a bookmark. The ring has just been read to its end.
+    async fn wait(&mut self) -> Option<WatchEvent> {
+        let Some(bookmark) = &mut self.bookmark else {
+            if self.moved.changed().await.is_err() {
+                self.source = Source::Over;
+            }
+            return None;
+        };
+        if bookmark.due <= clock::monotonic() {
+            bookmark.due = clock::monotonic() + BOOKMARK_EVERY;
+            let news = self.delivered > bookmark.last;
+            bookmark.last = self.delivered;
+            return news.then_some(WatchEvent::Bookmark { revision: self.delivered, initial_events_end: false });
+        }
+        tokio::select! {
+            changed = self.moved.changed() => {
+                if changed.is_err() {
+                    self.source = Source::Over;
+                }
+            }
+            () = tokio::time::sleep_until(bookmark.due) => {}
+        }
+        None
+    }
+
+    async fn read_history(&mut self) -> Option<WatchEvent> {
+        let Source::History { messages, changes } = &mut self.source else { return None };
+        if let Some(change) = changes.pop_front() {
+            return self.deliver(&change);
+        }
+        if let Some(cursor) = self.resource.cursor_after(self.delivered) {
+            self.source = Source::Ring(cursor);
+            return None;
+        }
+        match messages.recv().await {
+            Some(Watched::Events(events)) => {
+                let kept: VecDeque<Change> = self.decode(&events);
+                if let Source::History { changes, .. } = &mut self.source {
+                    *changes = kept;
+                }
+                None
+            }
+            Some(Watched::Progress(revision)) => {
+                self.delivered = self.delivered.max(revision);
+                None
+            }
+            Some(Watched::Compacted(oldest)) => Some(self.end(too_old(self.delivered, oldest))),
+            None => Some(self.end(ApiError::unavailable("the store ended the watch"))),
+        }
+    }
+
+    fn decode(&self, events: &[Event]) -> VecDeque<Change> {
+        events.iter().filter_map(|event| self.cache.change(event, None)).collect()
+    }
+
+    fn deliver(&mut self, change: &Change) -> Option<WatchEvent> {
+        self.delivered = change.entry.revision();
+        seen_by(&self.selection, change)
+    }
+
+    fn end(&mut self, error: ApiError) -> WatchEvent {
+        self.source = Source::Over;
+        WatchEvent::Error(error)
+    }
+}
+
+/// What a watch tells besides changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bookmarks {
+    None,
+    Regular,
+    /// One more when the initial events are through.
+    InitialEventsEnd,
+}
+
+/// A change as it looks through a selection: objects that begin to match are added, those that cease to
+/// are deleted.
+fn seen_by(selection: &Selection, change: &Change) -> Option<WatchEvent> {
+    let before = change.previous.as_ref().and_then(|previous| selection.pick(previous));
+    if change.deleted {
+        return before.map(|before| WatchEvent::Deleted(Arc::new(before.at_revision(change.entry.revision()))));
+    }
+    match (before, selection.pick(&change.entry)) {
+        (None, None) => None,
+        (None, Some(now)) => Some(WatchEvent::Added(now)),
+        (Some(_), Some(now)) => Some(WatchEvent::Modified(now)),
+        (Some(before), None) => Some(WatchEvent::Deleted(Arc::new(before.at_revision(change.entry.revision())))),
+    }
+}
+
+/// upstream: staging/src/k8s.io/apiserver/pkg/storage/cacher
+fn too_old(revision: Revision, oldest: Revision) -> ApiError {
+    ApiError::expired(format!("too old resource version: {revision} ({})", oldest.saturating_sub(1)))
 }

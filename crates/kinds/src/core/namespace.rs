@@ -44,6 +44,8 @@ pub static NAMESPACE: KindDef = KindDef {
         validate,
         validate_status_update,
         validate_name: dns1123_label,
+        prepare_delete: |namespace| namespace.set(&["status", "phase"], "Terminating"),
+        deletion_blocked: |namespace| !namespace.list(&["spec", "finalizers"]).is_empty(),
         generation: false,
         ..Strategy::WITH_STATUS
     },

@@ -60,7 +60,7 @@ impl LabelSelector {
         let labels = selector["matchLabels"].as_object().into_iter().flatten();
         let mut requirements = Vec::new();
         for (key, value) in labels {
-            requirements.push(Requirement::new(key, Operator::In, vec![text(value)])?);
+            requirements.push(Requirement::new(key, Operator::Equals, vec![text(value)])?);
         }
         for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
             let operator = expression_operator(&text(&expression["operator"]))?;
@@ -252,7 +252,7 @@ mod tests {
             "matchLabels": {"b": "1"},
             "matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["y", "x"]}, {"key": "c", "operator": "Exists"}],
         }));
-        assert_eq!(selector.expect("a selector").to_string(), "a notin (x,y),b in (1),c");
+        assert_eq!(selector.expect("a selector").to_string(), "a notin (x,y),b=1,c");
         assert_eq!(LabelSelector::from_object(&Value::Null), Ok(LabelSelector::nothing()));
         assert!(LabelSelector::from_object(&json!({})).is_ok_and(|selector| selector.is_everything()));
         let bad = LabelSelector::from_object(&json!({"matchExpressions": [{"key": "a", "operator": "Maybe"}]}));

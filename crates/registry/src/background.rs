@@ -1,0 +1,163 @@
+//! What the registry does by itself: events expire, and history is compacted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use machinery::Object;
+use store::Revision;
+use tokio::time::Instant;
+
+use crate::answer::WatchEvent;
+use crate::entry::Entry;
+use crate::registry::{Inner, Registry};
+use crate::request::{Context, DeleteOptions, WatchOptions};
+
+/// How long events are kept after they were last written.
+const EVENT_LIFE: Duration = Duration::from_secs(60 * 60);
+/// How long the past can be read and watched.
+const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
+/// How many revisions can be, even if they are younger.
+const HISTORY_REVISIONS: Revision = 200_000;
+/// How often the age of history is looked at while there are writes.
+const SAMPLE_EVERY: Duration = Duration::from_secs(30);
+/// Wait after a failure.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Starts the tasks; they end with the registry.
+pub(crate) fn start(registry: &Registry) {
+    tokio::spawn(compact(Arc::downgrade(&registry.0)));
+    tokio::spawn(expire_events(Arc::downgrade(&registry.0)));
+}
+
+/// Follows how far the store has come, and forgets what is old or too much. Sleeps while nothing is written.
+async fn compact(inner: Weak<Inner>) {
+    let Some(mut progress) = inner.upgrade().map(|inner| inner.cache.progress()) else { return };
+    let mut samples: VecDeque<(Instant, Revision)> = VecDeque::new();
+    let mut compacted = 0;
+    loop {
+        let revision = *progress.borrow_and_update();
+        samples.push_back((clock::monotonic(), revision));
+        if let Some(until) = forgettable(&mut samples, clock::monotonic(), revision).filter(|until| *until > compacted)
+        {
+            let Some(inner) = inner.upgrade() else { return };
+            match inner.store.compact(until).await {
+                Ok(()) => compacted = until,
+                Err(error) => tracing::warn!(%error, "history could not be compacted"),
+            }
+        }
+        tokio::time::sleep(SAMPLE_EVERY).await;
+        let all_forgotten = samples.iter().all(|(_, sampled)| *sampled <= compacted);
+        let news = all_forgotten.then(|| progress.changed());
+        if let Some(news) = news
+            && news.await.is_err()
+        {
+            return;
+        }
+        if inner.strong_count() == 0 {
+            return;
+        }
+    }
+}
+
+/// The revision before which history can go; drops the samples that are no longer needed.
+fn forgettable(samples: &mut VecDeque<(Instant, Revision)>, now: Instant, newest: Revision) -> Option<Revision> {
+    let mut old = None;
+    while samples.front().is_some_and(|(at, _)| now.duration_since(*at) >= HISTORY_AGE) {
+        old = samples.pop_front().map(|(_, revision)| revision);
+    }
+    let surplus = newest.checked_sub(HISTORY_REVISIONS);
+    old.max(surplus)
+}
+
+/// An event that was written, and when it is to go.
+struct Expiry {
+    at: Instant,
+    entry: Arc<Entry>,
+}
+
+/// Deletes each event an hour after its last write.
+async fn expire_events(inner: Weak<Inner>) {
+    while let Some(registry) = inner.upgrade().map(Registry) {
+        let Some(kind) = registry.kinds().find("", "v1", "events") else { return };
+        let watch = registry.watch(kind, "", &WatchOptions::default()).await;
+        drop(registry);
+        match watch {
+            Ok(watch) => follow_events(&inner, watch).await,
+            Err(error) => tracing::warn!(%error, "events can not be watched"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow_events(inner: &Weak<Inner>, mut watch: crate::watch::Watch) {
+    let mut expiries: VecDeque<Expiry> = VecDeque::new();
+    loop {
+        let due = expiries.front().map(|expiry| expiry.at);
+        let event = tokio::select! {
+            event = watch.next() => event,
+            () = sleep_until(due) => {
+                let Some(registry) = inner.upgrade().map(Registry) else { return };
+                if let Some(expiry) = expiries.pop_front() {
+                    expire(&registry, &expiry.entry).await;
+                }
+                continue;
+            }
+        };
+        match event {
+            Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) => {
+                let at = clock::monotonic() + remaining_life(&entry.object());
+                let place = expiries.partition_point(|other| other.at <= at);
+                expiries.insert(place, Expiry { at, entry });
+            }
+            Some(WatchEvent::Deleted(_) | WatchEvent::Bookmark { .. }) => {}
+            Some(WatchEvent::Error(_)) | None => return,
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Deletes the event unless it was written again.
+async fn expire(registry: &Registry, entry: &Entry) {
+    let options = DeleteOptions { resource_version: Some(entry.revision()), ..DeleteOptions::default() };
+    let cx = Context::default();
+    let done = registry.delete(&cx, entry.kind(), entry.namespace(), entry.name(), &options).await;
+    if let Err(error) = done {
+        tracing::debug!(%error, key = entry.key(), "an event stays");
+    }
+}
+
+/// What is left of an event's life, by when it says it last happened.
+fn remaining_life(event: &Object) -> Duration {
+    let paths: [&[&str]; 4] =
+        [&["series", "lastObservedTime"], &["lastTimestamp"], &["eventTime"], &["metadata", "creationTimestamp"]];
+    let times = paths.into_iter().filter_map(|path| event.str(path).parse::<Timestamp>().ok());
+    let age = times.max().map_or(Duration::ZERO, clock::since);
+    EVENT_LIFE.saturating_sub(age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn history_goes_by_age_and_by_amount() {
+        let mut samples = VecDeque::from([(clock::monotonic(), 10)]);
+        tokio::time::advance(HISTORY_AGE / 2).await;
+        samples.push_back((clock::monotonic(), 20));
+        assert_eq!(forgettable(&mut samples, clock::monotonic(), 20), None);
+        tokio::time::advance(HISTORY_AGE / 2).await;
+        assert_eq!(forgettable(&mut samples, clock::monotonic(), 30), Some(10));
+        let many = HISTORY_REVISIONS + 50;
+        assert_eq!(forgettable(&mut samples, clock::monotonic(), many), Some(50));
+        tokio::time::advance(HISTORY_AGE).await;
+        assert_eq!(forgettable(&mut samples, clock::monotonic(), 30), Some(20));
+    }
+}

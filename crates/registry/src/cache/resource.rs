@@ -1,0 +1,203 @@
+//! The objects of one resource and what happened to them lately.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kinds::KindDef;
+use parking_lot::RwLock;
+use store::Revision;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::entry::Entry;
+
+/// Changes kept for watchers; who needs older ones reads the store's history.
+const RING_CHANGES: usize = 4096;
+/// Bytes of superseded objects kept with them.
+const RING_BYTES: usize = 4 << 20;
+/// Changes older than this go with the next change.
+const RING_AGE: Duration = Duration::from_secs(60);
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// The new state; after a deletion the last one, with the deletion's revision.
+    pub entry: Arc<Entry>,
+    pub previous: Option<Arc<Entry>>,
+    pub deleted: bool,
+}
+
+/// What a watcher finds when it asks for what is new.
+pub(crate) enum Read {
+    Change(Change),
+    /// Nothing is new: everything up to this revision, at least, has been read.
+    UpToDate,
+    /// What comes next is no longer kept here.
+    Behind,
+}
+
+pub(crate) struct Resource {
+    kind: &'static KindDef,
+    state: RwLock<State>,
+    /// How many changes there have been.
+    moved: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeSet<ByKey>,
+    /// The newest change, or the load.
+    revision: Revision,
+    ring: VecDeque<(Instant, Change)>,
+    ring_bytes: usize,
+    /// Counts changes from the start; this is that of the ring's oldest.
+    first: u64,
+    /// The ring holds every change after this revision.
+    since: Revision,
+}
+
+/// Orders entries by key, so that the key is kept once.
+struct ByKey(Arc<Entry>);
+
+impl Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        self.0.key()
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for ByKey {}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key().cmp(other.0.key())
+    }
+}
+
+impl Resource {
+    pub fn new(kind: &'static KindDef) -> Self {
+        Self { kind, state: RwLock::default(), moved: watch::channel(0).0 }
+    }
+
+    pub fn kind(&self) -> &'static KindDef {
+        self.kind
+    }
+
+    pub fn get(&self, key: &str) -> Option<Arc<Entry>> {
+        self.state.read().objects.get(key).map(|found| found.0.clone())
+    }
+
+    /// Calls `visit` with the objects whose keys start with `prefix`, from `start` on, until it says
+    /// stop; answers the revision of what was seen, at least `applied`.
+    pub fn scan(
+        &self,
+        prefix: &str,
+        start: &str,
+        applied: Revision,
+        mut visit: impl FnMut(&Arc<Entry>) -> bool,
+    ) -> Revision {
+        let state = self.state.read();
+        let from = if start > prefix { start } else { prefix };
+        let behind = state.objects.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        for found in behind.take_while(|found| found.0.key().starts_with(prefix)) {
+            if !visit(&found.0) {
+                break;
+            }
+        }
+        state.revision.max(applied)
+    }
+
+    /// Whether the objects are still what they were at `revision`.
+    pub fn unchanged_since(&self, revision: Revision) -> bool {
+        self.state.read().revision <= revision
+    }
+
+    /// How many changes there have been; and the means to wait for the next.
+    pub fn moved(&self) -> &watch::Sender<u64> {
+        &self.moved
+    }
+
+    /// Where to start reading changes after `revision`; nothing when they are no longer all kept.
+    pub fn cursor_after(&self, revision: Revision) -> Option<u64> {
+        let state = self.state.read();
+        if revision < state.since {
+            return None;
+        }
+        let skipped = state.ring.partition_point(|(_, change)| change.entry.revision() <= revision);
+        Some(state.first + skipped as u64)
+    }
+
+    /// The change at `cursor`.
+    pub fn read(&self, cursor: u64) -> Read {
+        let state = self.state.read();
+        let Some(at) = cursor.checked_sub(state.first) else { return Read::Behind };
+        match state.ring.get(at as usize) {
+            Some((_, change)) => Read::Change(change.clone()),
+            None => Read::UpToDate,
+        }
+    }
+
+    /// Replaces everything by what was loaded at `revision`.
+    pub fn load(&self, entries: Vec<Arc<Entry>>, revision: Revision) {
+        // What is mutable inside an entry is its memo of labels, which the order does not look at.
+        #[allow(clippy::mutable_key_type)]
+        let objects = entries.into_iter().map(ByKey).collect();
+        let mut state = self.state.write();
+        let passed = state.first + state.ring.len() as u64 + 1;
+        *state = State { objects, revision, first: passed, since: revision, ..State::default() };
+        drop(state);
+        self.moved.send_modify(|moved| *moved += 1);
+    }
+
+    pub fn apply(&self, change: Change) {
+        let now = clock::monotonic();
+        let mut state = self.state.write();
+        if change.deleted {
+            state.objects.remove(change.entry.key());
+        } else {
+            state.objects.replace(ByKey(change.entry.clone()));
+        }
+        state.revision = change.entry.revision();
+        state.remember(change, now);
+        drop(state);
+        self.moved.send_modify(|moved| *moved += 1);
+    }
+}
+
+impl State {
+    fn remember(&mut self, change: Change, now: Instant) {
+        self.ring_bytes += size(&change);
+        self.ring.push_back((now, change));
+        while self.full(now) {
+            let Some((_, oldest)) = self.ring.pop_front() else { return };
+            self.ring_bytes -= size(&oldest);
+            self.first += 1;
+            self.since = oldest.entry.revision();
+        }
+    }
+
+    fn full(&self, now: Instant) -> bool {
+        let stale = self.ring.front().is_some_and(|(at, _)| now.duration_since(*at) > RING_AGE);
+        stale || self.ring.len() > RING_CHANGES || (self.ring_bytes > RING_BYTES && self.ring.len() > 1)
+    }
+}
+
+/// What the ring alone keeps alive: the state that the change replaced.
+fn size(change: &Change) -> usize {
+    change.previous.as_ref().map_or(0, |previous| previous.json().len())
+}

@@ -1,0 +1,17 @@
+//! What clients see of the store's failures.
+
+use machinery::{ApiError, Reason};
+use store::Error;
+
+/// A store's failure that is nobody's conflict.
+pub fn of_store(error: Error) -> ApiError {
+    match error {
+        Error::Full(why) => ApiError::new(Reason::InternalError, format!("the store's disk is full: {why}")),
+        Error::Closed => ApiError::unavailable("the server is shutting down"),
+        Error::Compacted(_) => ApiError::expired("The resourceVersion for the provided list is too old."),
+        Error::Future(newest) => {
+            ApiError::new(Reason::Timeout, format!("Timeout: Too large resource version, current: {newest}"))
+        }
+        other => ApiError::internal(other),
+    }
+}

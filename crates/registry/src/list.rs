@@ -1,0 +1,215 @@
+//! Lists: from the cache where it shows the revision asked for, else from the store's history.
+
+use std::sync::Arc;
+
+use kinds::KindDef;
+use machinery::ApiError;
+use store::{Revision, prefix_range};
+
+use crate::answer::List;
+use crate::continuation::{Continuation, expired};
+use crate::entry::Entry;
+use crate::errors::of_store;
+use crate::keys::namespace_prefix;
+use crate::registry::Registry;
+use crate::request::{ListOptions, VersionMatch};
+use crate::selection::Selection;
+
+/// Objects read from the store at a time while a selector looks for matches.
+const STORE_PAGE: usize = 500;
+
+/// The revision that a list is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Newest,
+    Any,
+    NotOlderThan(Revision),
+    Exactly(Revision),
+}
+
+/// One page to be read.
+struct Query<'a> {
+    kind: &'static KindDef,
+    selection: Selection,
+    prefix: String,
+    /// The first key that may be on the page.
+    start: String,
+    limit: usize,
+    options: &'a ListOptions,
+}
+
+pub(crate) fn parse_revision(text: &str) -> Result<Revision, ApiError> {
+    text.parse().map_err(|_| ApiError::bad_request(format!("Invalid value: {text:?}: invalid resource version")))
+}
+
+impl Registry {
+    /// `namespace` may be empty: all of them.
+    pub async fn list(&self, kind: &'static KindDef, namespace: &str, options: &ListOptions) -> Result<List, ApiError> {
+        let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
+        let prefix = namespace_prefix(self.kinds().storage(kind), namespace);
+        let (at, start) = place(options, &prefix)?;
+        let limit = if at == At::Any { 0 } else { options.limit };
+        let query = Query { kind, selection, start: start.unwrap_or_default(), prefix, limit, options };
+        match at {
+            At::Newest => self.0.cache.wait_for(self.0.store.revision().await.map_err(of_store)?).await?,
+            At::NotOlderThan(revision) | At::Exactly(revision) => self.0.cache.wait_for(revision).await?,
+            At::Any => {}
+        }
+        if let At::Exactly(revision) = at {
+            return self.list_exactly(&query, revision).await;
+        }
+        Ok(self.list_cached(&query))
+    }
+
+    fn list_cached(&self, query: &Query<'_>) -> List {
+        let resource = self.0.cache.resource(self.kinds().storage(query.kind));
+        if let Some(key) = query.only_key() {
+            let applied = self.0.cache.applied();
+            let found = resource.get(&key).and_then(|entry| query.selection.pick(&entry));
+            return List {
+                items: Vec::from_iter(found),
+                revision: applied,
+                continue_token: String::new(),
+                remaining: None,
+            };
+        }
+        let mut page = Page::new(query.limit);
+        let applied = self.0.cache.applied();
+        let counts = query.limit > 0 && query.selection.takes_all();
+        let mut remaining = 0;
+        let revision = resource.scan(&query.prefix, &query.start, applied, |entry| {
+            if page.take(&query.selection, entry) {
+                return true;
+            }
+            remaining += 1;
+            counts
+        });
+        query.answer(page, revision, counts.then_some(remaining))
+    }
+
+    /// A list of the past; the cache serves it when nothing has changed since.
+    async fn list_exactly(&self, query: &Query<'_>, revision: Revision) -> Result<List, ApiError> {
+        let resource = self.0.cache.resource(self.kinds().storage(query.kind));
+        if resource.unchanged_since(revision) {
+            let mut list = self.list_cached(query);
+            // Another look, as the list was made after the first: had something changed, it would show now.
+            if resource.unchanged_since(revision) {
+                list.revision = revision;
+                list.continue_token = query.token(&list.items, &list.continue_token, revision);
+                return Ok(list);
+            }
+        }
+        self.list_past(query, revision).await
+    }
+
+    async fn list_past(&self, query: &Query<'_>, revision: Revision) -> Result<List, ApiError> {
+        let mut page = Page::new(query.limit);
+        let mut range = prefix_range(&query.prefix);
+        range.start = query.start.clone().max(range.start);
+        loop {
+            let size = if query.selection.takes_all() && query.limit > 0 { query.limit } else { STORE_PAGE };
+            let read = self.0.store.range(range.clone(), size, Some(revision)).await;
+            let read = read.map_err(|error| query.past_is_gone(error))?;
+            for item in &read.items {
+                let entry = self.0.cache.decode(item).map_err(ApiError::internal)?;
+                if !page.take(&query.selection, &entry) {
+                    return Ok(query.answer(page, revision, None));
+                }
+            }
+            match read.items.last() {
+                Some(last) if read.remaining > 0 && !(page.full() && query.selection.takes_all()) => {
+                    range.start = format!("{}\0", last.key);
+                }
+                _ => {
+                    page.more = read.remaining > 0;
+                    let counts = query.limit > 0 && query.selection.takes_all();
+                    return Ok(query.answer(page, revision, counts.then_some(read.remaining as u64)));
+                }
+            }
+        }
+    }
+}
+
+/// Which revision the options ask for, and the first key when they continue a list.
+fn place(options: &ListOptions, prefix: &str) -> Result<(At, Option<String>), ApiError> {
+    if !options.continue_token.is_empty() {
+        if !["", "0"].contains(&options.resource_version.as_str()) {
+            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let next = Continuation::decode(&options.continue_token, prefix)?;
+        return Ok((next.revision.map_or(At::Newest, At::Exactly), Some(next.start)));
+    }
+    let at = match (options.resource_version.as_str(), options.version_match) {
+        ("", _) => At::Newest,
+        ("0", _) => At::Any,
+        (revision, Some(VersionMatch::Exact)) => At::Exactly(parse_revision(revision)?),
+        (revision, None) if options.limit > 0 => At::Exactly(parse_revision(revision)?),
+        (revision, _) => At::NotOlderThan(parse_revision(revision)?),
+    };
+    Ok((at, None))
+}
+
+impl Query<'_> {
+    /// The key of the only object that can be on the list.
+    fn only_key(&self) -> Option<String> {
+        let name = self.selection.exact_name()?;
+        let exact = !self.kind.namespaced() || self.prefix.len() > crate::keys::prefix_len(self.kind);
+        (exact && self.kind.conversion.is_none()).then(|| format!("{}{name}", self.prefix))
+    }
+
+    fn answer(&self, page: Page, revision: Revision, remaining: Option<u64>) -> List {
+        let more = if page.more { "more" } else { "" };
+        let continue_token = self.token(&page.items, more, revision);
+        let remaining = remaining.filter(|_| page.more);
+        List { items: page.items, revision, continue_token, remaining }
+    }
+
+    /// The token of the page behind `items`, if there is `more`.
+    fn token(&self, items: &[Arc<Entry>], more: &str, revision: Revision) -> String {
+        match items.last() {
+            Some(last) if !more.is_empty() => {
+                Continuation { revision: Some(revision), start: format!("{}\0", last.key()) }.encode(&self.prefix)
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn past_is_gone(&self, error: store::Error) -> ApiError {
+        match error {
+            store::Error::Compacted(_) if !self.options.continue_token.is_empty() => {
+                let rest = Continuation { revision: None, start: self.start.clone() };
+                expired(rest.encode(&self.prefix))
+            }
+            other => of_store(other),
+        }
+    }
+}
+
+/// A page that fills up.
+struct Page {
+    items: Vec<Arc<Entry>>,
+    limit: usize,
+    /// There is at least one more object that would belong on it.
+    more: bool,
+}
+
+impl Page {
+    fn new(limit: usize) -> Self {
+        Self { items: Vec::new(), limit, more: false }
+    }
+
+    fn full(&self) -> bool {
+        self.limit > 0 && self.items.len() == self.limit
+    }
+
+    /// Takes an object that is selected; false when there is no more room for it.
+    fn take(&mut self, selection: &Selection, entry: &Arc<Entry>) -> bool {
+        let Some(seen) = selection.pick(entry) else { return true };
+        if self.full() {
+            self.more = true;
+            return false;
+        }
+        self.items.push(seen);
+        true
+    }
+}

@@ -1,0 +1,92 @@
+//! Objects seen as `autoscaling/v1` Scale.
+
+use kinds::{KindDef, ScalePaths, Subresource};
+use machinery::field::{Error, Path};
+use machinery::selector::LabelSelector;
+use machinery::{ApiError, GroupVersionKind, Object};
+use serde_json::{Value, json};
+
+/// Where the kind keeps its replicas.
+pub fn paths(kind: &KindDef) -> Result<ScalePaths, ApiError> {
+    match kind.subresource("scale") {
+        Some(Subresource::Scale(paths)) => Ok(*paths),
+        _ => Err(ApiError::no_such_path()),
+    }
+}
+
+/// The Scale of an object.
+pub fn of(paths: &ScalePaths, object: &Object) -> Object {
+    let mut scale = Object::default();
+    scale.set(&["apiVersion"], "autoscaling/v1");
+    scale.set(&["kind"], "Scale");
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.get(&["metadata", field]) {
+            scale.set(&["metadata", field], value.clone());
+        }
+    }
+    scale.map_mut(&["spec"]);
+    if let Some(replicas) = object.int(paths.spec_replicas).filter(|replicas| *replicas != 0) {
+        scale.set(&["spec", "replicas"], replicas);
+    }
+    scale.set(&["status", "replicas"], object.int(paths.status_replicas).unwrap_or(0));
+    let selector = object.get(paths.selector).and_then(selector).map(|selector| selector.to_string());
+    if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
+        scale.set(&["status", "selector"], selector);
+    }
+    scale
+}
+
+/// A LabelSelector object or a plain map of labels.
+fn selector(value: &Value) -> Option<LabelSelector> {
+    let is_selector = value.get("matchLabels").is_some_and(Value::is_object) || value.get("matchExpressions").is_some();
+    if is_selector {
+        return LabelSelector::from_object(value).ok();
+    }
+    LabelSelector::from_object(&json!({"matchLabels": value})).ok()
+}
+
+/// Checks a Scale that was sent for an object.
+pub fn check(scale: &mut Object, namespace: &str, name: &str) -> Result<(), ApiError> {
+    match (scale.api_version(), scale.kind()) {
+        ("" | "autoscaling/v1", "" | "Scale") => {}
+        ("" | "autoscaling/v1", kind) => {
+            return Err(ApiError::bad_request(format!(
+                "{kind} in version \"v1\" cannot be handled as a Scale: the kinds do not match"
+            )));
+        }
+        (version, _) => {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version (autoscaling/v1)"
+            )));
+        }
+    }
+    if !["", namespace].contains(&scale.namespace()) {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if !["", name].contains(&scale.name()) {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({name})",
+            scale.name()
+        )));
+    }
+    let replicas = scale.int(&["spec", "replicas"]).unwrap_or(0);
+    if replicas < 0 {
+        let path = Path::new("spec").child("replicas");
+        let error = Error::invalid(&path, replicas, "must be greater than or equal to 0");
+        let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
+        return Err(ApiError::invalid(&kind, name, &[error]));
+    }
+    Ok(())
+}
+
+/// The object with the replicas that the Scale asks for, and under the conditions that it names.
+pub fn apply(paths: &ScalePaths, scale: &Object, old: &Object) -> Result<Object, ApiError> {
+    let mut new = old.clone();
+    new.set(paths.spec_replicas, scale.int(&["spec", "replicas"]).unwrap_or(0));
+    for field in ["uid", "resourceVersion"] {
+        new.set(&["metadata", field], scale.str(&["metadata", field]));
+    }
+    Ok(new)
+}

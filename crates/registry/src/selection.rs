@@ -1,0 +1,76 @@
+//! Which objects a list or watch is about.
+
+use std::sync::Arc;
+
+use kinds::KindDef;
+use machinery::ApiError;
+use machinery::selector::{FieldSelector, LabelSelector};
+
+use crate::convert::view;
+use crate::entry::Entry;
+
+/// A kind, a namespace or all, and selectors.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    kind: &'static KindDef,
+    /// Empty for all.
+    namespace: Box<str>,
+    labels: Option<LabelSelector>,
+    fields: Option<FieldSelector>,
+}
+
+impl Selection {
+    pub fn new(kind: &'static KindDef, namespace: &str, labels: &str, fields: &str) -> Result<Self, ApiError> {
+        let labels = LabelSelector::parse(labels).map_err(|error| unparsable(&error))?;
+        let fields = FieldSelector::parse(fields).map_err(|error| unparsable(&error))?;
+        for requirement in fields.requirements() {
+            check_field(kind, &requirement.field)?;
+        }
+        Ok(Self {
+            kind,
+            namespace: if kind.namespaced() { namespace.into() } else { "".into() },
+            labels: Some(labels).filter(|labels| !labels.is_everything()),
+            fields: Some(fields).filter(|fields| !fields.is_everything()),
+        })
+    }
+
+    /// Whether every object of the namespace is selected.
+    pub fn takes_all(&self) -> bool {
+        self.labels.is_none() && self.fields.is_none()
+    }
+
+    /// The one name that can be selected, if the field selector says so.
+    pub fn exact_name(&self) -> Option<&str> {
+        self.fields.as_ref()?.exact("metadata.name")
+    }
+
+    /// The object in the version asked for, if it is selected.
+    pub fn pick(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        if !self.namespace.is_empty() && entry.namespace() != &*self.namespace {
+            return None;
+        }
+        let seen = view(entry, self.kind);
+        self.matches(&seen).then_some(seen)
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels.matches_map(entry.labels()))
+            && self.fields.as_ref().is_none_or(|fields| fields.matches(&|field| entry.field(field)))
+    }
+}
+
+fn unparsable(error: &machinery::selector::Error) -> ApiError {
+    ApiError::bad_request(error.to_string())
+}
+
+fn check_field(kind: &KindDef, field: &str) -> Result<(), ApiError> {
+    let known = ["metadata.name", "metadata.namespace"].contains(&field);
+    if known || kind.selectable_fields.iter().any(|selectable| selectable.name == field) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(if kind.selectable_fields.is_empty() {
+        format!(r#""{field}" is not a known field selector: only "metadata.name", "metadata.namespace""#)
+    } else {
+        format!("field label not supported: {field}")
+    }))
+}

@@ -1,0 +1,98 @@
+//! POST.
+
+use std::sync::Arc;
+
+use kinds::KindDef;
+use machinery::field::Path;
+use machinery::validation::validate_object_meta;
+use machinery::{ApiError, Object, Reason};
+use store::Expect;
+
+use super::{Outcome, admission_request, check, meta, warn};
+use crate::entry::Entry;
+use crate::keys::object_key;
+use crate::registry::Registry;
+use crate::request::{Context, Operation, Target};
+
+/// Generated names that are tried before the client is told to try again.
+const NAME_ATTEMPTS: usize = 8;
+
+impl Registry {
+    /// Makes an object. `namespace` is empty for kinds of cluster scope.
+    pub async fn create(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Entry>, ApiError> {
+        if kind.virtual_kind {
+            return Err(ApiError::method_not_supported(&kind.group_resource(), "create"));
+        }
+        meta::check_type(kind, &mut object)?;
+        meta::check_namespace(kind, namespace, &mut object)?;
+        let name = object.name().to_owned();
+        let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
+        self.mutate_and_default(&request, &mut object).await?;
+        meta::begin(kind, &mut object)?;
+        (kind.strategy.prepare_create)(&mut object);
+        for _ in 1..NAME_ATTEMPTS {
+            let Some(name) = meta::generated_name(&object) else {
+                return self.create_named(cx, kind, namespace, object).await;
+            };
+            let mut named = object.clone();
+            named.set(&["metadata", "name"], name);
+            match self.create_named(cx, kind, namespace, named).await {
+                Err(error) if error.reason == Reason::AlreadyExists => {}
+                done => return done,
+            }
+        }
+        let name = meta::generated_name(&object).unwrap_or_default();
+        object.set(&["metadata", "name"], name);
+        self.create_named(cx, kind, namespace, object).await.map_err(no_unique_name)
+    }
+
+    async fn create_named(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Entry>, ApiError> {
+        let name = object.name().to_owned();
+        let key = object_key(self.kinds().storage(kind), namespace, &name);
+        let reservation = self.0.services.reserve(kind, &key, &mut object, None)?;
+        let mut errors =
+            validate_object_meta(&object, kind.namespaced(), kind.strategy.validate_name, &Path::new("metadata"));
+        errors.extend((kind.strategy.validate)(&object));
+        check(kind, &name, errors)?;
+        let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
+        self.admission().validate(self, &request, Some(&object)).await?;
+        warn(cx, kind, &object);
+        if cx.dry_run {
+            return self.dry_create(kind, &key, object).await;
+        }
+        match self.put(kind, &key, object, Expect::Absent).await? {
+            Outcome::Written(entry) => {
+                reservation.keep();
+                Ok(entry)
+            }
+            Outcome::Lost(_) => Err(ApiError::already_exists(&kind.group_resource(), &name)),
+        }
+    }
+
+    async fn dry_create(&self, kind: &'static KindDef, key: &str, object: Object) -> Result<Arc<Entry>, ApiError> {
+        self.fresh().await?;
+        if self.resource(kind).get(key).is_some() {
+            return Err(ApiError::already_exists(&kind.group_resource(), object.name()));
+        }
+        Ok(Arc::new(Entry::new(self.kinds().storage(kind), key, 0, b"{}").seen_as(kind, object)))
+    }
+}
+
+fn no_unique_name(mut error: ApiError) -> ApiError {
+    if error.reason == Reason::AlreadyExists {
+        error.message += ", the server was not able to generate a unique name for the object";
+    }
+    error
+}

@@ -1,0 +1,157 @@
+//! What an object says about itself, held against the path it was sent to and against what is stored.
+
+use kinds::KindDef;
+use machinery::{ApiError, Object, Reason};
+use serde_json::Value;
+
+use crate::convert::set_type;
+use crate::request::Target;
+
+/// Random characters behind `generateName`.
+const SUFFIX: usize = 5;
+/// Characters of `generateName` that are used.
+const PREFIX_MAX: usize = 63 - SUFFIX;
+
+const DELETION: &[&str] = &["deletionTimestamp", "deletionGracePeriodSeconds"];
+
+/// Fills in `apiVersion` and `kind`, or refuses others.
+pub fn check_type(kind: &KindDef, object: &mut Object) -> Result<(), ApiError> {
+    let expected = kind.group_version().to_string();
+    let (found, of_kind) = (object.api_version(), object.kind());
+    if !found.is_empty() && found != expected {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({found}) does not match the expected API version ({expected})"
+        )));
+    }
+    if !of_kind.is_empty() && of_kind != kind.kind {
+        return Err(ApiError::bad_request(format!(
+            "{of_kind} in version {:?} cannot be handled as a {}: the kinds do not match",
+            kind.version, kind.kind
+        )));
+    }
+    set_type(kind, object);
+    Ok(())
+}
+
+/// Puts the object into the path's namespace, or refuses another.
+pub fn check_namespace(kind: &KindDef, namespace: &str, object: &mut Object) -> Result<(), ApiError> {
+    if !kind.namespaced() {
+        object.remove(&["metadata", "namespace"]);
+        return Ok(());
+    }
+    match object.namespace() {
+        "" => object.set(&["metadata", "namespace"], namespace),
+        of if of == namespace => {}
+        _ => {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub fn check_name(name: &str, object: &Object) -> Result<(), ApiError> {
+    match object.name() {
+        of if of == name => Ok(()),
+        "" => Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        of => Err(ApiError::bad_request(format!(
+            "the name of the object ({of}) does not match the name on the URL ({name})"
+        ))),
+    }
+}
+
+/// Gives a new object what the server decides: uid and time of birth, and nothing that only the server sets.
+pub fn begin(kind: &KindDef, object: &mut Object) -> Result<(), ApiError> {
+    if !object.resource_version().is_empty() {
+        let message = "resourceVersion should not be set on objects to be created";
+        return Err(ApiError::new(Reason::InternalError, message));
+    }
+    for field in ["managedFields", "selfLink", "resourceVersion", "generation"].iter().chain(DELETION) {
+        object.remove(&["metadata", field]);
+    }
+    object.set(&["metadata", "uid"], clock::uuid());
+    object.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
+    if kind.strategy.generation {
+        object.set(&["metadata", "generation"], 1);
+    }
+    Ok(())
+}
+
+/// A name made from `generateName`, when the object has that and no name.
+pub fn generated_name(object: &Object) -> Option<String> {
+    let prefix = object.str(&["metadata", "generateName"]);
+    if prefix.is_empty() || !object.name().is_empty() {
+        return None;
+    }
+    let cut = prefix.char_indices().nth(PREFIX_MAX).map_or(prefix, |(at, _)| &prefix[..at]);
+    Some(format!("{cut}{}", clock::name_suffix(SUFFIX)))
+}
+
+/// Refuses an update that was made for another object, or from another version of it.
+pub fn check_preconditions(kind: &KindDef, key: &str, new: &Object, old: &Object) -> Result<(), ApiError> {
+    let (uid, is) = (new.uid(), old.uid());
+    if !uid.is_empty() && uid != is {
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+             failed: UID in precondition: {uid}, UID in object meta: {is}"
+        );
+        return Err(ApiError::conflict(&kind.group_resource(), old.name(), why));
+    }
+    match new.resource_version() {
+        "" if kind.strategy.unconditional_update => Ok(()),
+        // Validation says that it must be specified.
+        "" => Ok(()),
+        version if version == old.resource_version() => Ok(()),
+        _ => Err(ApiError::stale(&kind.group_resource(), old.name())),
+    }
+}
+
+/// Carries over what an update does not decide.
+pub fn inherit(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
+    for field in ["managedFields", "selfLink"] {
+        new.remove(&["metadata", field]);
+    }
+    if new.resource_version().is_empty() && (kind.strategy.unconditional_update || target != Target::Main) {
+        new.set(&["metadata", "resourceVersion"], old.resource_version());
+    }
+    for field in ["uid", "creationTimestamp"].iter().chain(DELETION) {
+        if new.get(&["metadata", field]).is_none_or(empty) {
+            copy(new, old, field);
+        }
+    }
+    copy(new, old, "generation");
+    if target == Target::Status {
+        copy(new, old, "ownerReferences");
+    }
+}
+
+fn empty(value: &Value) -> bool {
+    value.is_null() || value == ""
+}
+
+fn copy(new: &mut Object, old: &Object, field: &str) {
+    match old.get(&["metadata", field]) {
+        Some(value) => new.set(&["metadata", field], value.clone()),
+        None => {
+            new.remove(&["metadata", field]);
+        }
+    }
+}
+
+/// Counts a change of what is asked for: of everything but metadata and status.
+pub fn count_generation(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
+    let counts = matches!(target, Target::Main | Target::Scale | Target::Other("ephemeralcontainers" | "resize"));
+    if kind.strategy.generation && counts && !same_but_metadata_and_status(new, old) {
+        new.set(&["metadata", "generation"], old.generation() + 1);
+    }
+}
+
+fn same_but_metadata_and_status(new: &Object, old: &Object) -> bool {
+    fn rest(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
+        object.0.iter().filter(|(field, _)| !["metadata", "status"].contains(&field.as_str()))
+    }
+    rest(new).eq(rest(old))
+}

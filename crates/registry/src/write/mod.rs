@@ -1,0 +1,109 @@
+//! The verbs that write, for any kind: prepare, admit, default, validate, write, answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kinds::KindDef;
+use machinery::{ApiError, Object};
+use store::{Expect, KeyValue, Write};
+
+use crate::convert::{to_storage, view};
+use crate::entry::Entry;
+use crate::errors::of_store;
+use crate::registry::Registry;
+use crate::request::{AdmissionRequest, Context, Operation, Target};
+
+mod create;
+mod delete;
+pub(crate) mod deletion;
+mod meta;
+mod patch;
+mod update;
+
+/// What came of a write under a condition.
+pub(crate) enum Outcome {
+    Written(Arc<Entry>),
+    /// The condition did not hold; this is what the key holds.
+    Lost(Option<KeyValue>),
+}
+
+impl Registry {
+    /// Writes `object`, which is of `kind`, and answers it as `kind`.
+    async fn put(
+        &self,
+        kind: &'static KindDef,
+        key: &str,
+        object: Object,
+        expect: Expect,
+    ) -> Result<Outcome, ApiError> {
+        let storage = self.kinds().storage(kind);
+        let mut object = to_storage(kind, storage, object);
+        object.remove(&["metadata", "resourceVersion"]);
+        let json = Bytes::from(object.to_bytes());
+        let value = self.0.transformer.to_storage(key, json.clone()).map_err(ApiError::internal)?;
+        match self.0.store.write(Write { key: key.into(), value: Some(value), expect }).await {
+            Ok(revision) => {
+                let entry = Arc::new(Entry::new(storage, key, revision, &json));
+                Ok(Outcome::Written(view(&entry, kind)))
+            }
+            Err(store::Error::Conflict(held)) => Ok(Outcome::Lost(held)),
+            Err(error) => Err(of_store(error)),
+        }
+    }
+
+    /// Removes the object that `last` is, and answers it with the revision of its removal.
+    async fn remove(&self, last: &Arc<Entry>) -> Result<Outcome, ApiError> {
+        let expect = Expect::ModRevision(last.revision());
+        match self.0.store.write(Write { key: last.key().into(), value: None, expect }).await {
+            Ok(revision) => {
+                self.0.services.release(last.key());
+                Ok(Outcome::Written(Arc::new(last.at_revision(revision))))
+            }
+            Err(store::Error::Conflict(held)) => Ok(Outcome::Lost(held)),
+            Err(error) => Err(of_store(error)),
+        }
+    }
+
+    /// What was written while this request was under way, to try again from.
+    fn newer(&self, kind: &KindDef, name: &str, held: Option<KeyValue>) -> Result<Arc<Entry>, ApiError> {
+        let held = held.ok_or_else(|| ApiError::not_found(&kind.group_resource(), name))?;
+        self.0.cache.decode(&held).map_err(ApiError::internal)
+    }
+
+    /// Defaults, admission's changes, and defaults for what admission added.
+    async fn mutate_and_default(&self, request: &AdmissionRequest<'_>, object: &mut Object) -> Result<(), ApiError> {
+        (request.kind.strategy.default)(object);
+        self.admission().mutate(self, request, object).await?;
+        (request.kind.strategy.default)(object);
+        Ok(())
+    }
+}
+
+/// A request as admission sees it.
+fn admission_request<'a>(
+    context: &'a Context,
+    kind: &'static KindDef,
+    operation: Operation,
+    (namespace, name): (&'a str, &'a str),
+    target: Target,
+    old: Option<&'a Object>,
+) -> AdmissionRequest<'a> {
+    AdmissionRequest { context, kind, operation, subresource: subresource(target), namespace, name, old }
+}
+
+fn subresource(target: Target) -> &'static str {
+    match target {
+        Target::Main => "",
+        Target::Status => "status",
+        Target::Scale => "scale",
+        Target::Other(name) => name,
+    }
+}
+
+fn check(kind: &KindDef, name: &str, errors: Vec<machinery::field::Error>) -> Result<(), ApiError> {
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&kind.gvk(), name, &errors)) }
+}
+
+fn warn(cx: &Context, kind: &KindDef, object: &Object) {
+    (kind.strategy.warnings)(object).into_iter().for_each(|warning| cx.warnings.add(warning));
+}

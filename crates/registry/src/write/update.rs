@@ -1,0 +1,182 @@
+//! PUT, and everything else that reads, changes and writes.
+
+use std::sync::Arc;
+
+use kinds::KindDef;
+use machinery::field::{ErrorList, Path};
+use machinery::validation::validate_object_meta_update;
+use machinery::{ApiError, Object, Reason};
+use store::Expect;
+
+use super::{Outcome, admission_request, check, deletion, meta, warn};
+use crate::answer::Written;
+use crate::convert::{from_storage, view};
+use crate::entry::Entry;
+use crate::registry::Registry;
+use crate::request::{Context, Operation, Target};
+use crate::scale;
+
+/// How often a write is tried again because another one was faster.
+const ATTEMPTS: usize = 64;
+
+/// The object that a write is about.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub kind: &'static KindDef,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub target: Target,
+}
+
+impl Registry {
+    /// Replaces an object, its status or its scale.
+    pub async fn update(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        name: &str,
+        target: Target,
+        mut body: Object,
+    ) -> Result<Written, ApiError> {
+        let subject = Subject { kind, namespace, name, target };
+        if target == Target::Scale {
+            let paths = scale::paths(kind)?;
+            scale::check(&mut body, namespace, name)?;
+            let written = self.rewrite(cx, subject, |old| scale::apply(&paths, &body, old)).await?;
+            return Ok(written.map(|entry| seen_as_scale(kind, &entry)));
+        }
+        meta::check_type(kind, &mut body)?;
+        meta::check_namespace(kind, namespace, &mut body)?;
+        meta::check_name(name, &body)?;
+        match self.rewrite(cx, subject, |_| Ok(body.clone())).await {
+            Err(error) if error.reason == Reason::NotFound && creates(kind, target, &error, name) => {
+                body.remove(&["metadata", "resourceVersion"]);
+                Ok(Written { entry: self.create(cx, kind, namespace, body).await?, created: true })
+            }
+            done => done,
+        }
+    }
+
+    /// Reads, changes and writes, again and again while others are faster; runs the pipeline of an update
+    /// of `subresource`, or of the object itself when that is empty.
+    pub async fn mutate(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        name: &str,
+        subresource: &'static str,
+        change: impl Fn(&mut Object) -> Result<(), ApiError> + Send + Sync,
+    ) -> Result<Arc<Entry>, ApiError> {
+        let target = match subresource {
+            "" => Target::Main,
+            "status" => Target::Status,
+            other => Target::Other(other),
+        };
+        let changed = |old: &Object| {
+            let mut new = old.clone();
+            change(&mut new).map(|()| new)
+        };
+        Ok(self.rewrite(cx, Subject { kind, namespace, name, target }, changed).await?.entry)
+    }
+
+    /// Makes the new object from the old one and writes it, as often as it takes.
+    pub(super) async fn rewrite(
+        &self,
+        cx: &Context,
+        subject: Subject<'_>,
+        make: impl Fn(&Object) -> Result<Object, ApiError> + Send + Sync,
+    ) -> Result<Written, ApiError> {
+        self.fresh().await?;
+        let mut current = self.current(subject.kind, subject.namespace, subject.name)?;
+        for _ in 0..ATTEMPTS {
+            let old = from_storage(subject.kind, current.object());
+            let new = make(&old)?;
+            match self.replace(cx, subject, &current, &old, new).await? {
+                Outcome::Written(entry) => return Ok(Written { entry, created: false }),
+                Outcome::Lost(held) => current = self.newer(subject.kind, subject.name, held)?,
+            }
+        }
+        Err(ApiError::stale(&subject.kind.group_resource(), subject.name))
+    }
+
+    /// One attempt to put `new` in the place of `old`, which `current` is the stored form of.
+    async fn replace(
+        &self,
+        cx: &Context,
+        subject: Subject<'_>,
+        current: &Arc<Entry>,
+        old: &Object,
+        mut new: Object,
+    ) -> Result<Outcome, ApiError> {
+        let Subject { kind, namespace, name, target } = subject;
+        meta::check_preconditions(kind, current.key(), &new, old)?;
+        meta::inherit(kind, target, &mut new, old);
+        let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
+        self.mutate_and_default(&request, &mut new).await?;
+        prepare(kind, target, &mut new, old);
+        let reservation = self.0.services.reserve(kind, current.key(), &mut new, Some(old))?;
+        meta::count_generation(kind, target, &mut new, old);
+        check(kind, name, validate(kind, target, &new, old))?;
+        self.admission().validate(self, &request, Some(&new)).await?;
+        warn(cx, kind, &new);
+        if new == *old {
+            return Ok(Outcome::Written(view(current, kind)));
+        }
+        let ends = deletion::ends_with(kind, &new, old);
+        if cx.dry_run {
+            return Ok(Outcome::Written(Arc::new(current.seen_as(kind, new))));
+        }
+        if ends {
+            return self.remove_as(kind, current, new).await;
+        }
+        let outcome = self.put(kind, current.key(), new, Expect::ModRevision(current.revision())).await?;
+        if matches!(outcome, Outcome::Written(_)) {
+            reservation.keep();
+        }
+        Ok(outcome)
+    }
+
+    /// Removes an object whose last finalizer went with this write; the answer shows it as written.
+    async fn remove_as(&self, kind: &'static KindDef, current: &Arc<Entry>, new: Object) -> Result<Outcome, ApiError> {
+        Ok(match self.remove(current).await? {
+            Outcome::Written(gone) => Outcome::Written(Arc::new(gone.seen_as(kind, new))),
+            lost => lost,
+        })
+    }
+}
+
+fn creates(kind: &KindDef, target: Target, error: &ApiError, name: &str) -> bool {
+    let about_this =
+        error.details.as_ref().is_some_and(|details| details.name == name && details.kind == kind.resource);
+    kind.strategy.create_on_update && target == Target::Main && about_this
+}
+
+pub(super) fn seen_as_scale(kind: &'static KindDef, entry: &Arc<Entry>) -> Arc<Entry> {
+    match scale::paths(kind) {
+        Ok(paths) => Arc::new(entry.seen_as(kind, scale::of(&paths, &entry.object()))),
+        Err(_) => entry.clone(),
+    }
+}
+
+fn prepare(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
+    match target {
+        Target::Main | Target::Scale => (kind.strategy.prepare_update)(new, old),
+        Target::Status => (kind.strategy.prepare_status_update)(new, old),
+        Target::Other(name) => (kind.strategy.prepare_subresource_update)(new, old, name),
+    }
+}
+
+fn validate(kind: &KindDef, target: Target, new: &Object, old: &Object) -> ErrorList {
+    let mut errors = validate_object_meta_update(new, old, &Path::new("metadata"));
+    match target {
+        Target::Main | Target::Scale => {
+            errors.extend((kind.strategy.validate)(new));
+            errors.extend((kind.strategy.validate_update)(new, old));
+        }
+        Target::Status => errors.extend((kind.strategy.validate_status_update)(new, old)),
+        Target::Other(name) => errors.extend((kind.strategy.validate_subresource_update)(new, old, name)),
+    }
+    errors
+}

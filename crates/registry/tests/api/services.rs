@@ -1,0 +1,116 @@
+//! Addresses and node ports of Services.
+
+use registry::{Context, Patch, Target};
+use serde_json::{Value, json};
+
+use crate::{Api, api, kind};
+
+async fn service(api: &Api, name: &str, mut spec: Value) -> Result<machinery::Object, machinery::ApiError> {
+    if spec["ports"].is_null() {
+        spec["ports"] = json!([{"port": 80}]);
+    }
+    let body = json!({"metadata": {"name": name}, "spec": spec});
+    Ok(api.create(kind("", "v1", "services"), body).await?.object())
+}
+
+async fn patch(api: &Api, name: &str, patch: Value) -> Result<machinery::Object, machinery::ApiError> {
+    let patch = Patch::Merge(patch);
+    let services = kind("", "v1", "services");
+    Ok(api.registry.patch(&api.cx, services, "default", name, Target::Main, &patch).await?.entry.object())
+}
+
+async fn delete(api: &Api, name: &str) {
+    api.registry.delete(&api.cx, kind("", "v1", "services"), "default", name, &Default::default()).await.unwrap();
+}
+
+fn node_port(service: &machinery::Object, index: usize) -> Option<u64> {
+    service.list(&["spec", "ports"])[index]["nodePort"].as_u64()
+}
+
+#[tokio::test]
+async fn a_service_gets_an_address_and_the_api_the_first() {
+    let api = api().await;
+    let web = service(&api, "web", json!({})).await.unwrap();
+    let address = web.str(&["spec", "clusterIP"]);
+    assert!(address.starts_with("10.43."));
+    assert_eq!(web.get(&["spec", "clusterIPs"]), Some(&json!([address])));
+    assert_eq!(web.get(&["spec", "ipFamilies"]), Some(&json!(["IPv4"])));
+    let first = service(&api, "kubernetes", json!({})).await.unwrap();
+    assert_eq!(first.str(&["spec", "clusterIP"]), "10.43.0.1");
+    let headless = service(&api, "headless", json!({"clusterIP": "None"})).await.unwrap();
+    assert_eq!(headless.str(&["spec", "clusterIP"]), "None");
+    let external = service(&api, "external", json!({"type": "ExternalName", "externalName": "a.example"})).await;
+    assert_eq!(external.unwrap().get(&["spec", "clusterIP"]), None);
+}
+
+#[tokio::test]
+async fn an_address_is_given_once_and_free_again_after_deletion() {
+    let api = api().await;
+    let ask = json!({"clusterIP": "10.43.0.10"});
+    service(&api, "a", ask.clone()).await.unwrap();
+    let taken = service(&api, "b", ask.clone()).await.unwrap_err();
+    assert_eq!(
+        taken.to_string(),
+        r#"Service "b" is invalid: spec.clusterIPs: Invalid value: ["10.43.0.10"]: failed to allocate IP 10.43.0.10: provided IP is already allocated"#
+    );
+    let outside = service(&api, "b", json!({"clusterIP": "10.1.0.1"})).await.unwrap_err();
+    assert!(
+        outside
+            .message
+            .ends_with("the provided IP (10.1.0.1) is not in the valid range. The range of valid IPs is 10.43.0.0/16"),
+        "{outside}"
+    );
+    delete(&api, "a").await;
+    service(&api, "b", ask).await.unwrap();
+}
+
+#[tokio::test]
+async fn node_ports_follow_the_type() {
+    let api = api().await;
+    let web = service(&api, "web", json!({"type": "NodePort"})).await.unwrap();
+    let port = node_port(&web, 0).unwrap();
+    assert!((30000..=32767).contains(&port));
+    let renamed = patch(&api, "web", json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+    assert_eq!(node_port(&renamed, 0), Some(port), "an update keeps what was given");
+    let ask = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
+    let taken = service(&api, "other", ask.clone()).await.unwrap_err();
+    assert!(taken.message.contains("spec.ports[0].nodePort: Invalid value"), "{taken}");
+    assert!(taken.message.ends_with("provided port is already allocated"), "{taken}");
+    let plain = patch(&api, "web", json!({"spec": {"type": "ClusterIP"}})).await.unwrap();
+    assert_eq!(node_port(&plain, 0), None);
+    service(&api, "other", ask).await.unwrap();
+    let back = patch(&api, "web", json!({"spec": {"type": "NodePort"}})).await.unwrap();
+    assert_ne!(node_port(&back, 0), Some(port));
+}
+
+#[tokio::test]
+async fn protocols_of_one_port_share_a_node_port() {
+    let api = api().await;
+    let ports = json!([{"name": "t", "port": 53, "protocol": "TCP"}, {"name": "u", "port": 53, "protocol": "UDP"}]);
+    let dns = service(&api, "dns", json!({"type": "NodePort", "ports": ports})).await.unwrap();
+    assert_eq!(node_port(&dns, 0), node_port(&dns, 1));
+    let low = service(&api, "low", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 80}]})).await;
+    let error = low.unwrap_err();
+    assert!(error.message.ends_with("The range of valid ports is 30000-32767"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_refused_or_dry_gives_everything_back() {
+    let mut api = api().await;
+    let ask = json!({"clusterIP": "10.43.7.7"});
+    api.cx = Context { dry_run: true, ..Context::default() };
+    service(&api, "dry", ask.clone()).await.unwrap();
+    api.cx = Context::default();
+    let twice =
+        json!({"clusterIP": "10.43.7.7", "type": "NodePort", "ports": [{"name": "a", "port": 1, "nodePort": 1}]});
+    service(&api, "refused", twice).await.unwrap_err();
+    service(&api, "real", ask).await.unwrap();
+}
+
+#[tokio::test]
+async fn allocations_are_known_again_after_opening() {
+    let mut api = api().await;
+    service(&api, "a", json!({"clusterIP": "10.43.5.5"})).await.unwrap();
+    api.registry = crate::open(api.store.clone()).await;
+    assert!(service(&api, "b", json!({"clusterIP": "10.43.5.5"})).await.is_err());
+}

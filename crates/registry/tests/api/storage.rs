@@ -1,0 +1,85 @@
+//! What lies in the store, and what the registry does to it by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry::{Config, Context, Encryption, Hooks, Registry};
+use serde_json::json;
+use store::Store;
+
+use crate::{api, config_maps, kind, object};
+
+#[tokio::test]
+async fn secrets_are_encrypted_in_the_store_and_plain_in_the_api() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    let store = Arc::new(store::Memory::new());
+    let open = async || {
+        let transformer = Arc::new(Encryption::load_or_create(&keys).unwrap());
+        let config = Config { store: store.clone(), kinds: kinds::all(), transformer, hooks: Hooks::default() };
+        Registry::open(config).await.unwrap()
+    };
+    let registry = open().await;
+    let secrets = kind("", "v1", "secrets");
+    let body = object(json!({"metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}));
+    registry.create(&Context::default(), secrets, "default", body).await.unwrap();
+    let stored = store.get("/registry/secrets/default/s", None).await.unwrap().unwrap().value;
+    assert!(stored.starts_with(b"k8s:enc:aesgcm:v1:key1:"));
+    for registry in [registry, open().await] {
+        let read = registry.get(secrets, "default", "s", "").await.unwrap().object();
+        assert_eq!(read.str(&["data", "password"]), "aHVudGVyMg==");
+    }
+}
+
+#[tokio::test]
+async fn the_resource_version_is_not_stored_and_survives_opening() {
+    let api = api().await;
+    let made = api.put_map("a", "1").await;
+    let stored = api.store.get("/registry/configmaps/default/a", None).await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&stored.value).contains("resourceVersion"));
+    let reopened = crate::open(api.store.clone()).await;
+    let read = reopened.get(config_maps(), "default", "a", "").await.unwrap();
+    assert_eq!(read.json(), made.json());
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_json_keeps_the_registry_from_opening() {
+    let store = Arc::new(store::Memory::new());
+    let write = store::Write {
+        key: "/registry/configmaps/default/a".into(),
+        value: Some("k8s\0".into()),
+        expect: store::Expect::Absent,
+    };
+    store.write(write).await.unwrap();
+    let config =
+        Config { store, kinds: kinds::all(), transformer: Arc::new(registry::Identity), hooks: Hooks::default() };
+    let error = Registry::open(config).await.err().expect("it can not be read").to_string();
+    assert!(error.starts_with("/registry/configmaps/default/a holds no JSON"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_gone_an_hour_after_their_last_write() {
+    let _simulated = clock::simulate(1);
+    let api = api().await;
+    let events = kind("", "v1", "events");
+    let event =
+        |name: &str| json!({"metadata": {"name": name}, "involvedObject": {"namespace": "default", "name": "web"}});
+    api.create(events, event("old")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    api.create(events, event("new")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1810)).await;
+    let left = api.registry.list(events, "", &Default::default()).await.unwrap();
+    assert_eq!(crate::names(&left), "new");
+    tokio::time::sleep(Duration::from_secs(1810)).await;
+    assert!(api.registry.list(events, "", &Default::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_is_compacted_after_five_minutes() {
+    let api = api().await;
+    let first = api.put_map("a", "1").await.revision();
+    api.put_map("a", "2").await;
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    let gone = api.store.get("/registry/configmaps/default/a", Some(first)).await;
+    assert!(matches!(gone, Err(store::Error::Compacted(_))), "{gone:?}");
+}

@@ -1,0 +1,225 @@
+//! Watches: each change once, in order, whatever the watcher's pace.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use registry::{WatchEvent, WatchOptions};
+use store::{Expect, Store, Watched, Write};
+
+use crate::{Api, api, config_maps, kind, next, object};
+
+fn from(revision: u64) -> WatchOptions {
+    WatchOptions { resource_version: revision.to_string(), ..WatchOptions::default() }
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_what_is_there() {
+    let api = api().await;
+    api.put_map("a", "1").await;
+    let mut watch = api.watch_maps(WatchOptions::default()).await;
+    assert_eq!(next(&mut watch).await, "ADDED a=1");
+    api.put_map("a", "2").await;
+    api.delete_map("a").await;
+    assert_eq!(next(&mut watch).await, "MODIFIED a=2");
+    assert_eq!(next(&mut watch).await, "DELETED a=2");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_from_a_revision() {
+    let api = api().await;
+    let made = api.put_map("a", "1").await;
+    api.put_map("b", "2").await;
+    let mut watch = api.watch_maps(from(made.revision())).await;
+    assert_eq!(next(&mut watch).await, "ADDED b=2");
+}
+
+#[tokio::test]
+async fn objects_that_cease_to_match_are_deleted_for_the_watcher() {
+    let api = api().await;
+    let labelled = WatchOptions { label_selector: "of=yes".to_owned(), ..WatchOptions::default() };
+    let mut watch = api.watch_maps(labelled).await;
+    for value in ["no", "yes", "no"] {
+        api.put_map("a", value).await;
+    }
+    let gone = api.registry.get(config_maps(), "default", "a", "").await.unwrap().revision();
+    assert_eq!(next(&mut watch).await, "ADDED a=yes");
+    let WatchEvent::Deleted(last) = watch.next().await.unwrap() else { panic!("it no longer matches") };
+    assert_eq!((last.object().str(&["data", "key"]), last.revision()), ("yes", gone), "the last state that matched");
+    api.delete_map("a").await;
+    api.put_map("b", "yes").await;
+    assert_eq!(next(&mut watch).await, "ADDED b=yes", "what was out of sight goes unseen");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bookmarks_come_about_each_minute_and_after_the_initial_events() {
+    let api = api().await;
+    api.put_map("a", "1").await;
+    let options = WatchOptions { allow_bookmarks: true, send_initial_events: true, ..WatchOptions::default() };
+    let mut watch = api.watch_maps(options).await;
+    assert_eq!(next(&mut watch).await, "ADDED a=1");
+    assert_eq!(next(&mut watch).await, "INITIAL END");
+    api.create(kind("", "v1", "secrets"), serde_json::json!({"metadata": {"name": "s"}})).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let WatchEvent::Bookmark { revision, .. } = watch.next().await.unwrap() else { panic!("nothing else happened") };
+    assert_eq!(revision, api.store.revision().await.unwrap(), "it tells of changes elsewhere");
+    assert!((Duration::from_secs(60)..Duration::from_secs(80)).contains(&begun.elapsed()));
+}
+
+#[tokio::test]
+async fn history_that_is_gone_ends_the_watch() {
+    let api = api().await;
+    let made = api.put_map("a", "1").await;
+    for number in 0..3 {
+        api.put_map("a", &number.to_string()).await;
+    }
+    api.store.compact(u64::MAX).await.unwrap();
+    let reopened = crate::open(api.store.clone()).await;
+    let mut watch = reopened.watch(config_maps(), "", &from(made.revision())).await.unwrap();
+    let end = next(&mut watch).await;
+    assert_eq!(end, format!("ERROR too old resource version: {} (4)", made.revision()));
+    assert_eq!(next(&mut watch).await, "END");
+}
+
+/// More changes than the cache keeps: the watcher reads on from the store's history.
+#[tokio::test]
+async fn a_slow_watcher_misses_nothing() {
+    const CHANGES: usize = 6000;
+    let api = api().await;
+    let mut watch = api.watch_maps(WatchOptions::default()).await;
+    write_raw(&api, CHANGES).await;
+    api.registry.list(config_maps(), "", &Default::default()).await.unwrap();
+    for number in 0..CHANGES {
+        let verb = if number == 0 { "ADDED" } else { "MODIFIED" };
+        assert_eq!(next(&mut watch).await, format!("{verb} raw={number}"));
+    }
+    api.put_map("raw", "last").await;
+    assert_eq!(next(&mut watch).await, "MODIFIED raw=last");
+}
+
+async fn write_raw(api: &Api, changes: usize) {
+    let mut expect = Expect::Absent;
+    for number in 0..changes {
+        let json = object(serde_json::json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "raw", "namespace": "default", "uid": "u"},
+            "data": {"key": number.to_string()},
+        }));
+        let value = Some(json.to_bytes().into());
+        let write = Write { key: "/registry/configmaps/default/raw".into(), value, expect };
+        expect = Expect::ModRevision(api.store.write(write).await.unwrap());
+    }
+}
+
+/// What a watcher and the store say happened to config maps, as `revision name value`.
+async fn histories(commands: &[(u8, u8)], start: usize) -> (Vec<String>, Vec<String>) {
+    let api = api().await;
+    let mut watch = None;
+    let mut live: BTreeMap<String, u64> = BTreeMap::new();
+    let mut begun = 0;
+    for (at, (name, action)) in commands.iter().enumerate() {
+        if at == start {
+            begun = api.store.revision().await.unwrap();
+            watch = Some(api.watch_maps(from(begun)).await);
+        }
+        let name = format!("m{name}");
+        if *action == 0 && live.remove(&name).is_some() {
+            api.delete_map(&name).await;
+        } else {
+            live.insert(name.clone(), api.put_map(&name, &format!("{at}")).await.revision());
+        }
+    }
+    let expected = store_history(&api, begun + 1).await;
+    let mut watch = watch.expect("the start lies inside");
+    let mut seen = Vec::new();
+    while seen.len() < expected.len() {
+        seen.push(match watch.next().await.unwrap() {
+            WatchEvent::Added(entry) | WatchEvent::Modified(entry) => {
+                format!("{} {} {}", entry.revision(), entry.name(), entry.object().str(&["data", "key"]))
+            }
+            WatchEvent::Deleted(entry) => format!("{} {} gone", entry.revision(), entry.name()),
+            other => panic!("{other:?}"),
+        });
+    }
+    (seen, expected)
+}
+
+async fn store_history(api: &Api, from: u64) -> Vec<String> {
+    let newest = api.store.revision().await.unwrap();
+    let mut watch = api.store.watch("/registry/configmaps/", from).await.unwrap();
+    let mut expected = Vec::new();
+    let mut reached = from - 1;
+    while reached < newest {
+        match watch.recv().await.unwrap() {
+            Watched::Events(events) => {
+                for event in events {
+                    reached = event.revision;
+                    let name = event.key.rsplit('/').next().unwrap_or_default().to_owned();
+                    let value = event.value.map_or("gone".to_owned(), |value| {
+                        let value: serde_json::Value = serde_json::from_slice(&value).unwrap();
+                        value["data"]["key"].as_str().unwrap().to_owned()
+                    });
+                    expected.push(format!("{reached} {name} {value}"));
+                }
+            }
+            Watched::Progress(revision) => reached = reached.max(revision),
+            Watched::Compacted(revision) => panic!("compacted at {revision}"),
+        }
+    }
+    expected
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A watch that starts anywhere sees exactly what the store holds as history.
+    #[test]
+    fn a_watcher_sees_exactly_the_stores_history(
+        commands in proptest::collection::vec((0_u8..5, 0_u8..3), 2..60),
+        start in any::<proptest::sample::Index>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (seen, expected) = runtime.block_on(histories(&commands, start.index(commands.len())));
+        prop_assert_eq!(seen, expected);
+    }
+}
+
+/// Writers and watchers at the same time, on several threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn watchers_under_load_see_every_revision_in_order() {
+    const WRITERS: usize = 8;
+    const WRITES: usize = 100;
+    let api = std::sync::Arc::new(api().await);
+    let watchers: Vec<_> = (0..4)
+        .map(|_| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                let mut watch = api.watch_maps(WatchOptions::default()).await;
+                let mut revisions = Vec::new();
+                while revisions.len() < WRITERS * WRITES {
+                    match watch.next().await.unwrap() {
+                        WatchEvent::Added(entry) | WatchEvent::Modified(entry) => revisions.push(entry.revision()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                revisions
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let writers = (0..WRITERS).map(|writer| {
+        let api = api.clone();
+        tokio::spawn(async move {
+            for number in 0..WRITES {
+                api.put_map(&format!("w{writer}-{number}"), "x").await;
+            }
+        })
+    });
+    futures::future::join_all(writers.collect::<Vec<_>>()).await;
+    for watcher in watchers {
+        let revisions = watcher.await.unwrap();
+        let mut sorted = revisions.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), WRITERS * WRITES, "each change once");
+    }
+}
