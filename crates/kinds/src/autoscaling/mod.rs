@@ -4,6 +4,7 @@ mod columns;
 mod convert;
 mod defaults;
 mod horizontal_pod_autoscaler;
+mod validate;
 
 use crate::def::KindDef;
 

@@ -1,8 +1,12 @@
 //! CronJob.
 
 use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::job::validate_spec;
+use crate::apps::validate_counts;
+use crate::check::{At, required_one_of};
 use crate::columns::{AGE, NAME, NONE, container_images, container_names, format_selector, text_or_none};
 use crate::core::pod::defaults::default_template;
 use crate::def::{Column, KindDef, Strategy, Subresource};
@@ -34,7 +38,7 @@ pub static CRON_JOB: KindDef = KindDef {
         Column::string("Images", "Images of the containers", |object| container_images(template(object)).into()).wide(),
         Column::string("Selector", "Labels that select the pods", selector).wide(),
     ],
-    strategy: Strategy { default: default_cron_job, ..Strategy::WITH_STATUS },
+    strategy: Strategy { default: default_cron_job, validate, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
 
@@ -62,4 +66,57 @@ fn template(object: &Object) -> &Value {
 
 fn selector(object: &Object) -> Value {
     object.get(&["spec", "jobTemplate", "spec", "selector"]).map_or_else(|| NONE.to_owned(), format_selector).into()
+}
+
+/// Jobs get a timestamp after the name, so it must be shorter than other names.
+const NAME_MAX: usize = 52;
+const DESCRIPTORS: [&str; 8] =
+    ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly", "@every"];
+
+fn validate(object: &Object) -> ErrorList {
+    let spec = At::field(object, "spec");
+    let mut errors = ErrorList::new();
+    if object.name().len() > NAME_MAX {
+        let text = format!("must be no more than {NAME_MAX} characters");
+        errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), text));
+    }
+    errors.extend(validate_schedule(&spec.child("schedule")));
+    let zone = spec.child("timeZone");
+    if zone.is_set() && jiff::tz::TimeZone::get(zone.text()).is_err() {
+        errors.push(zone.invalid(format!("unknown time zone {}", zone.text())));
+    }
+    errors.extend(required_one_of(&spec.child("concurrencyPolicy"), &["Allow", "Forbid", "Replace"]));
+    errors.extend(validate_counts(
+        &spec,
+        &["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
+    ));
+    errors.extend(validate_spec(&spec.child("jobTemplate").child("spec")));
+    let manual = spec.child("jobTemplate").child("spec").child("manualSelector");
+    if manual.is_true() {
+        errors.push(manual.not_supported(&["nil", "false"]));
+    }
+    errors
+}
+
+/// The shape of a schedule: five fields, or a descriptor. What the fields mean is the controller's to know.
+fn validate_schedule(schedule: &At) -> Option<Error> {
+    let text = schedule.text();
+    if text.is_empty() {
+        return Some(schedule.required(""));
+    }
+    if text.contains("TZ=") {
+        return Some(schedule.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
+    }
+    if let Some(descriptor) = text.strip_prefix('@').and(text.split(' ').next()) {
+        let known = DESCRIPTORS.contains(&descriptor);
+        return (!known).then(|| schedule.invalid(format!("unrecognized descriptor: {text}")));
+    }
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != 5 {
+        let text = format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" "));
+        return Some(schedule.invalid(text));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "*/,-?".contains(c);
+    let odd = fields.iter().find(|field| !field.chars().all(allowed))?;
+    Some(schedule.invalid(format!("failed to parse int from {odd}: strconv.Atoi: parsing {odd:?}: invalid syntax")))
 }

@@ -32,6 +32,7 @@ pub static INGRESS: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |ingress| ingress.set_default(&["status", "loadBalancer"], json!({})),
+        validate: super::ingress_validate::validate,
         prepare_create: |ingress| ingress.set(&["status"], json!({"loadBalancer": {}})),
         ..Strategy::WITH_STATUS
     },

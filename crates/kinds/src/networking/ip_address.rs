@@ -1,8 +1,10 @@
 //! IPAddress.
 
 use machinery::Object;
+use machinery::field::ErrorList;
 use serde_json::Value;
 
+use crate::check::{At, required};
 use crate::columns::{AGE, NAME, NONE};
 use crate::def::{Column, KindDef, Scope, Strategy};
 
@@ -15,7 +17,7 @@ pub static IP_ADDRESS: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.networking.v1.IPAddress",
     columns: &[NAME, Column::string("ParentRef", "What the address belongs to", parent), AGE],
-    strategy: Strategy::PLAIN,
+    strategy: Strategy { validate, validate_name: address_name, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -29,4 +31,19 @@ fn parent(address: &Object) -> Value {
         (name, "") => format!("{resource}/{name}").into(),
         (name, namespace) => format!("{resource}/{namespace}/{name}").into(),
     }
+}
+
+fn validate(address: &Object) -> ErrorList {
+    let parent = At::field(address, "spec").child("parentRef");
+    if !parent.is_set() {
+        return vec![parent.required("")];
+    }
+    ["resource", "name"].iter().filter_map(|field| required(&parent.child(field))).collect()
+}
+
+/// The name is the address itself, in its canonical form.
+fn address_name(name: &str) -> Vec<String> {
+    let canonical = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_string() == name);
+    let text = "must be a valid IP address in canonical form, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    if canonical { Vec::new() } else { vec![text.to_owned()] }
 }

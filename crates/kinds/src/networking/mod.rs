@@ -2,6 +2,7 @@
 
 mod ingress;
 mod ingress_class;
+mod ingress_validate;
 mod ip_address;
 mod network_policy;
 mod service_cidr;

@@ -1,8 +1,11 @@
 //! NetworkPolicy.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::{in_range, validate_label_selector};
 use serde_json::json;
 
+use crate::check::{At, is_cidr, is_strict_subset, one_of, port_or_name};
 use crate::columns::{AGE, NAME, NONE, format_selector};
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{child_or_new, default_text, each};
@@ -21,7 +24,7 @@ pub static NETWORK_POLICY: KindDef = KindDef {
         }),
         AGE,
     ],
-    strategy: Strategy { default: default_policy, generation: true, ..Strategy::PLAIN },
+    strategy: Strategy { default: default_policy, validate, generation: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -36,6 +39,79 @@ fn default_policy(policy: &mut Object) {
         let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
         policy.set(&["spec", "policyTypes"], types);
     }
+}
+
+fn validate(policy: &Object) -> ErrorList {
+    let spec = At::field(policy, "spec");
+    let selector = spec.child("podSelector");
+    let mut errors = validate_label_selector(selector.value, &selector.path);
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        for rule in spec.child(direction).items() {
+            errors.extend(rule.child("ports").items().iter().flat_map(validate_port));
+            errors.extend(rule.child(peers).items().iter().flat_map(validate_peer));
+        }
+    }
+    let types = spec.child("policyTypes");
+    if types.items().len() > 2 {
+        errors.push(types.invalid("may not specify more than two policyTypes"));
+    } else {
+        errors.extend(types.items().iter().filter_map(|of_type| one_of(of_type, &["Egress", "Ingress"])));
+    }
+    errors
+}
+
+fn validate_port(port: &At) -> ErrorList {
+    let [protocol, number, end] = ["protocol", "port", "endPort"].map(|field| port.child(field));
+    let mut errors: ErrorList = one_of(&protocol, &["SCTP", "TCP", "UDP"]).into_iter().collect();
+    if number.is_set() {
+        errors.extend(port_or_name(&number));
+    }
+    match (end.int(), number.int()) {
+        (Some(_), None) if number.is_set() => {
+            errors.push(end.invalid("may not be specified when `port` is non-numeric"));
+        }
+        (Some(_), None) => errors.push(end.invalid("must be specified with port")),
+        (Some(last), Some(first)) if last < first => {
+            errors.push(end.invalid("must be greater than or equal to `port`"));
+        }
+        (Some(last), _) => errors.extend(end.messages(in_range(last, 1, 65_535))),
+        (None, _) => {}
+    }
+    errors
+}
+
+fn validate_peer(peer: &At) -> ErrorList {
+    let block = peer.child("ipBlock");
+    let selectors = peer.set_children(&["podSelector", "namespaceSelector"]);
+    let mut errors: ErrorList =
+        selectors.iter().flat_map(|selector| validate_label_selector(selector.value, &selector.path)).collect();
+    match (block.is_set(), selectors.is_empty()) {
+        (false, true) => errors.push(peer.required("must specify a peer")),
+        (true, false) => errors.push(peer.forbidden("may not specify both ipBlock and another peer")),
+        (true, true) => errors.extend(validate_block(&block)),
+        (false, false) => {}
+    }
+    errors
+}
+
+fn validate_block(block: &At) -> ErrorList {
+    let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    let cidr = block.child("cidr");
+    if cidr.is_empty() {
+        return vec![cidr.required("")];
+    }
+    if !is_cidr(cidr.text()) {
+        return vec![cidr.invalid(text)];
+    }
+    let mut errors = ErrorList::new();
+    for except in block.child("except").items() {
+        if !is_cidr(except.text()) {
+            errors.push(except.invalid(text));
+        } else if !is_strict_subset(except.text(), cidr.text()) {
+            errors.push(except.invalid("must be a strict subset of `cidr`"));
+        }
+    }
+    errors
 }
 
 #[cfg(test)]

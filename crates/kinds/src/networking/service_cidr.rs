@@ -1,7 +1,10 @@
 //! ServiceCIDR.
 
+use machinery::Object;
+use machinery::field::ErrorList;
 use serde_json::Value;
 
+use crate::check::{At, is_cidr};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 
@@ -21,6 +24,20 @@ pub static SERVICE_CIDR: KindDef = KindDef {
         }),
         AGE,
     ],
-    strategy: Strategy { generation: false, ..Strategy::WITH_STATUS },
+    strategy: Strategy { validate, generation: false, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
+
+fn validate(object: &Object) -> ErrorList {
+    let ranges = At::field(object, "spec").child("cidrs");
+    if ranges.is_empty() {
+        return vec![ranges.required("at least one CIDR required")];
+    }
+    let mut errors = ErrorList::new();
+    if ranges.items().len() > 2 {
+        errors.push(ranges.invalid("may only hold up to 2 values"));
+    }
+    let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    errors.extend(ranges.items().iter().filter(|range| !is_cidr(range.text())).map(|range| range.invalid(text)));
+    errors
+}

@@ -1,5 +1,11 @@
 //! PodDisruptionBudget.
 
+use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::validate_label_selector;
+
+use crate::apps::at_most_all;
+use crate::check::{At, int_or_percent, one_of};
 use crate::columns::{AGE, NAME, number, scalar_or};
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::default_status_number;
@@ -30,8 +36,28 @@ pub static POD_DISRUPTION_BUDGET: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |budget| default_status_number(budget, &COUNTS),
+        validate,
         unconditional_update: false,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
 };
+
+fn validate(budget: &Object) -> ErrorList {
+    let spec = At::field(budget, "spec");
+    let bounds = spec.set_children(&["minAvailable", "maxUnavailable"]);
+    let mut errors = ErrorList::new();
+    if bounds.len() > 1 {
+        errors.push(spec.invalid("minAvailable and maxUnavailable cannot be both set"));
+    }
+    for bound in &bounds {
+        errors.extend(int_or_percent(bound));
+        errors.extend(at_most_all(bound));
+    }
+    let selector = spec.child("selector");
+    if selector.is_set() {
+        errors.extend(validate_label_selector(selector.value, &selector.path));
+    }
+    errors.extend(one_of(&spec.child("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"]));
+    errors
+}

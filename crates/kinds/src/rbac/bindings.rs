@@ -1,9 +1,12 @@
 //! RoleBinding and ClusterRoleBinding.
 
 use machinery::Object;
+use machinery::field::{Error, ErrorList};
+use machinery::validation::{dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
 use super::GROUP;
+use crate::check::{At, required_name, same};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{child_or_new, default_text, each, str_of, text};
@@ -27,7 +30,14 @@ pub static ROLE_BINDING: KindDef = KindDef {
         })
         .wide(),
     ],
-    strategy: Strategy { default: default_binding, create_on_update: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        default: default_binding,
+        validate: |binding| validate_binding(binding, &["ClusterRole", "Role"]),
+        validate_update: keeps_role,
+        validate_name: path_segment_name,
+        create_on_update: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 
@@ -37,6 +47,7 @@ pub static CLUSTER_ROLE_BINDING: KindDef = KindDef {
     singular: "clusterrolebinding",
     scope: Scope::Cluster,
     schema: "io.k8s.api.rbac.v1.ClusterRoleBinding",
+    strategy: Strategy { validate: |binding| validate_binding(binding, &["ClusterRole"]), ..ROLE_BINDING.strategy },
     ..ROLE_BINDING
 };
 
@@ -56,4 +67,51 @@ fn subjects(binding: &Object, kind: &str) -> Value {
     };
     let subjects = binding.list(&["subjects"]).iter().filter(|subject| str_of(subject, "kind") == kind);
     subjects.map(named).collect::<Vec<_>>().join(", ").into()
+}
+
+fn validate_binding(binding: &Object, kinds: &[&str]) -> ErrorList {
+    let role = At::field(binding, "roleRef");
+    let mut errors = ErrorList::new();
+    if role.child("apiGroup").text() != GROUP {
+        errors.push(role.child("apiGroup").not_supported(&[GROUP]));
+    }
+    if !kinds.contains(&role.child("kind").text()) {
+        errors.push(role.child("kind").not_supported(kinds));
+    }
+    errors.extend(required_name(&role.child("name"), path_segment_name));
+    for subject in At::field(binding, "subjects").items() {
+        errors.extend(validate_subject(&subject, kinds.len() > 1));
+    }
+    errors
+}
+
+fn validate_subject(subject: &At, namespaced: bool) -> ErrorList {
+    let [name, group, kind, namespace] = ["name", "apiGroup", "kind", "namespace"].map(|field| subject.child(field));
+    let mut errors = ErrorList::new();
+    if name.is_empty() {
+        errors.push(name.required(""));
+    }
+    match kind.text() {
+        "ServiceAccount" => {
+            if !name.is_empty() {
+                errors.extend(name.check(dns1123_subdomain));
+            }
+            if !group.is_empty() {
+                errors.push(group.not_supported(&[""]));
+            }
+            if !namespaced && namespace.is_empty() {
+                errors.push(namespace.required(""));
+            }
+        }
+        "User" | "Group" if group.text() != GROUP => errors.push(group.not_supported(&[GROUP])),
+        "User" | "Group" => {}
+        _ => errors.push(kind.not_supported(&["ServiceAccount", "User", "Group"])),
+    }
+    errors
+}
+
+fn keeps_role(new: &Object, old: &Object) -> ErrorList {
+    let (now, was) = (At::field(new, "roleRef"), At::field(old, "roleRef"));
+    let changed = !same(now.value, was.value);
+    changed.then(|| Error::invalid(&now.path, now.value.clone(), "cannot change roleRef")).into_iter().collect()
 }
