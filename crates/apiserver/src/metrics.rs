@@ -90,7 +90,7 @@ fn verb(info: &RequestInfo, method: &Method) -> &'static str {
     }
 }
 
-/// What `/metrics` shows of the API server, and what others of this process add to it.
+/// What `/metrics` shows.
 pub struct ServerMetrics {
     shown: Metrics,
     requests: Family<CountedLabels, Counter>,
