@@ -20,9 +20,9 @@ use crate::call::Call;
 use crate::respond::{self, Answer};
 use crate::server::Server;
 
-/// Documents by their path. A few hundred kilobytes once all have been asked for.
+/// Documents by their path and content type. A few hundred kilobytes once all have been asked for.
 #[derive(Default)]
-pub struct Documents(Mutex<HashMap<String, Document>>);
+pub struct Documents(Mutex<HashMap<(String, &'static str), Document>>);
 
 #[derive(Clone)]
 struct Document {
@@ -31,11 +31,10 @@ struct Document {
 }
 
 impl Document {
-    fn new(document: &Value) -> Self {
-        let text = document.to_string();
-        let tag = format!("\"{}\"", crate::digest::hex(text.as_bytes()));
+    fn new(text: &[u8]) -> Self {
+        let tag = format!("\"{}\"", crate::digest::hex(text));
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(text.as_bytes()).expect("writing to memory does not fail");
+        encoder.write_all(text).expect("writing to memory does not fail");
         let gzip = encoder.finish().expect("writing to memory does not fail");
         let etag = HeaderValue::try_from(tag).expect("hexadecimal digits fit a header");
         Self { gzip: Bytes::from(gzip), etag }
@@ -51,19 +50,19 @@ impl Document {
 impl Server {
     /// `path` is `/openapi/v2`, `/openapi/v3` or one of those that the index names.
     pub(crate) async fn serve_openapi(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
-        check_accept(call)?;
-        let document = self.openapi_document(path).await?;
+        let kind = content_type(call, path)?;
+        let document = self.openapi_document(path, kind).await?;
         if call.headers().get(IF_NONE_MATCH).is_some_and(|tag| *tag == document.etag) {
             let mut known = Answer::new(body::empty());
             *known.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok(tagged(known, &document));
         }
         let mut answer = if respond::accepts_gzip(call) {
-            let mut answer = respond::with(StatusCode::OK, "application/json", body::full(document.gzip.clone()));
+            let mut answer = respond::with(StatusCode::OK, kind, body::full(document.gzip.clone()));
             answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             answer
         } else {
-            respond::with(StatusCode::OK, "application/json", body::full(document.text()?))
+            respond::with(StatusCode::OK, kind, body::full(document.text()?))
         };
         if call.query.has("hash") {
             // The address changes with the content.
@@ -72,17 +71,18 @@ impl Server {
         Ok(tagged(answer, &document))
     }
 
-    async fn openapi_document(&self, path: &str) -> Result<Document, ApiError> {
+    async fn openapi_document(&self, path: &str, kind: &'static str) -> Result<Document, ApiError> {
         let documents = self.openapi();
-        if let Some(document) = documents.0.lock().get(path) {
+        let key = (path.to_owned(), kind);
+        if let Some(document) = documents.0.lock().get(&key) {
             return Ok(document.clone());
         }
         let kinds: Vec<&'static KindDef> = self.registry().kinds().iter().collect();
         let wanted = path.to_owned();
         // Printing a large document takes a while.
-        let made = tokio::task::spawn_blocking(move || make(&wanted, &kinds).map(|value| Document::new(&value)));
+        let made = tokio::task::spawn_blocking(move || make(&wanted, &kinds).map(|value| print(&value, kind)));
         let document = made.await.map_err(ApiError::internal)?.ok_or_else(ApiError::no_such_path)?;
-        documents.0.lock().insert(path.to_owned(), document.clone());
+        documents.0.lock().insert(key, document.clone());
         Ok(document)
     }
 }
@@ -103,14 +103,30 @@ fn tagged(mut answer: Answer, document: &Document) -> Answer {
     answer
 }
 
-/// These documents come as JSON alone; who wants nothing but protobuf is told so.
-fn check_accept(call: &Call) -> Result<(), ApiError> {
-    let accepts: Vec<&str> = call.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let json = |clause: &str| {
-        matches!(clause.split(';').next().unwrap_or_default().trim(), "application/json" | "*/*" | "application/*" | "")
-    };
-    if accepts.is_empty() || accepts.iter().flat_map(|accept| accept.split(',')).any(json) {
-        return Ok(());
+fn print(document: &Value, kind: &str) -> Document {
+    match kind {
+        openapi::V2_PROTOBUF_SENT => Document::new(&openapi::v2_protobuf(document)),
+        _ => Document::new(document.to_string().as_bytes()),
     }
-    Err(ApiError::new(Reason::NotAcceptable, "only the following media types are accepted: application/json"))
+}
+
+const JSON: &str = "application/json";
+
+/// The first accepted form that there is: JSON, and of the old document protobuf too.
+fn content_type(call: &Call, path: &str) -> Result<&'static str, ApiError> {
+    let accepts: Vec<&str> = call.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    if accepts.is_empty() {
+        return Ok(JSON);
+    }
+    let served = |clause: &str| match clause.split(';').next().unwrap_or_default().trim() {
+        "application/json" | "application/*" | "*/*" | "" => Some(JSON),
+        openapi::V2_PROTOBUF_ACCEPTED | openapi::V2_PROTOBUF_SENT if path == "/openapi/v2" => {
+            Some(openapi::V2_PROTOBUF_SENT)
+        }
+        _ => None,
+    };
+    let first = accepts.iter().flat_map(|accept| accept.split(',')).find_map(served);
+    first.ok_or_else(|| {
+        ApiError::new(Reason::NotAcceptable, "only the following media types are accepted: application/json")
+    })
 }
