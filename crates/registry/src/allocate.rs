@@ -10,10 +10,11 @@ use std::ops::RangeInclusive;
 use kinds::KindDef;
 use machinery::field::{Error, Path};
 use machinery::{ApiError, Object};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::cache::Resource;
+use crate::entry::Entry;
 use crate::registry::Hooks;
 
 /// Random tries before a range is searched from its start.
@@ -25,7 +26,7 @@ pub(crate) struct Allocator {
     taken: Mutex<Taken>,
 }
 
-/// What each Service holds, by its key in the store.
+/// What each Service holds, by its uid.
 #[derive(Default)]
 struct Taken {
     addresses: HashMap<Ipv4Addr, Box<str>>,
@@ -51,43 +52,79 @@ struct Claims {
 /// Gives back what a write took, unless the write succeeds.
 pub(crate) struct Reservation<'a> {
     allocator: &'a Allocator,
-    key: Box<str>,
-    before: Claims,
-    /// What the Service holds once it is written; nothing for other kinds.
-    after: Option<Claims>,
+    holder: Box<str>,
+    /// Free again if the write fails.
+    added: Claims,
+    /// Free once the write has happened.
+    dropped: Claims,
 }
 
 impl Reservation<'_> {
     /// The write has happened: what the Service no longer names is free.
     pub fn keep(mut self) {
-        if let Some(after) = self.after.take() {
-            self.allocator.taken.lock().retain(&self.key, &after);
-        }
+        self.added = std::mem::take(&mut self.dropped);
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if self.after.is_some() {
-            self.allocator.taken.lock().retain(&self.key, &self.before);
+        if self.added != Claims::default() {
+            self.allocator.taken.lock().free(&self.holder, &self.added);
+        }
+    }
+}
+
+impl Claims {
+    /// What is here and not in `other`.
+    fn without(&self, other: &Self) -> Self {
+        Self {
+            addresses: self.addresses.iter().filter(|address| !other.addresses.contains(address)).copied().collect(),
+            ports: self.ports.iter().filter(|port| !other.ports.contains(port)).copied().collect(),
         }
     }
 }
 
 impl Taken {
-    /// Frees what `key` holds beside `claims`.
-    fn retain(&mut self, key: &str, claims: &Claims) {
-        self.addresses.retain(|address, holder| &**holder != key || claims.addresses.contains(address));
-        self.ports.retain(|port, holder| &**holder != key || claims.ports.contains(port));
+    fn free(&mut self, holder: &str, claims: &Claims) {
+        self.addresses.retain(|address, by| &**by != holder || !claims.addresses.contains(address));
+        self.ports.retain(|port, by| &**by != holder || !claims.ports.contains(port));
     }
 
-    fn insert(&mut self, key: &str, claims: &Claims) {
+    fn insert(&mut self, holder: &str, claims: &Claims) {
         for address in &claims.addresses {
-            self.addresses.entry(*address).or_insert_with(|| key.into());
+            self.addresses.entry(*address).or_insert_with(|| holder.into());
         }
         for port in &claims.ports {
-            self.ports.entry(*port).or_insert_with(|| key.into());
+            self.ports.entry(*port).or_insert_with(|| holder.into());
         }
+    }
+
+    /// What of `claims` the holder holds.
+    fn held(&self, holder: &str, claims: &Claims) -> Claims {
+        let by = |found: Option<&Box<str>>| found.is_some_and(|by| &**by == holder);
+        Claims {
+            addresses: claims.addresses.iter().filter(|address| by(self.addresses.get(address))).copied().collect(),
+            ports: claims.ports.iter().filter(|port| by(self.ports.get(port))).copied().collect(),
+        }
+    }
+}
+
+/// One write's view of what is taken: it remembers what it took itself.
+struct Taking<'a> {
+    taken: MutexGuard<'a, Taken>,
+    holder: &'a str,
+    added: Claims,
+}
+
+impl Taking<'_> {
+    fn take_address(&mut self, address: Ipv4Addr) {
+        self.taken.addresses.insert(address, self.holder.into());
+        self.added.addresses.push(address);
+    }
+
+    fn take_port(&mut self, port: u16) {
+        self.taken.ports.insert(port, self.holder.into());
+        self.added.ports.push(port);
     }
 }
 
@@ -102,14 +139,18 @@ impl Allocator {
     pub fn adopt(&self, services: &Resource) {
         let prefix = crate::keys::resource_prefix(services.kind());
         services.scan(&prefix, "", 0, |entry| {
-            self.taken.lock().insert(entry.key(), &claims(&entry.object()));
+            let service = entry.object();
+            self.taken.lock().insert(service.uid(), &claims(&service));
             true
         });
     }
 
-    /// The object is gone, whatever it was.
-    pub fn release(&self, key: &str) {
-        self.taken.lock().retain(key, &Claims::default());
+    /// A Service is gone; other objects pass through.
+    pub fn release(&self, gone: &Entry) {
+        if is_service(gone.kind()) {
+            let service = gone.object();
+            self.taken.lock().free(service.uid(), &claims(&service));
+        }
     }
 
     /// Gives a Service what it needs; `old` is what it was before. Other kinds pass through.
@@ -117,57 +158,67 @@ impl Allocator {
     pub fn reserve(
         &self,
         kind: &KindDef,
-        key: &str,
         service: &mut Object,
         old: Option<&Object>,
     ) -> Result<Reservation<'_>, ApiError> {
-        let mut reservation = Reservation { allocator: self, key: key.into(), before: Claims::default(), after: None };
-        if (kind.group, kind.kind) != ("", "Service") {
+        let holder: Box<str> = service.uid().into();
+        let mut reservation =
+            Reservation { allocator: self, holder, added: Claims::default(), dropped: Claims::default() };
+        if !is_service(kind) {
             return Ok(reservation);
         }
-        reservation.before = old.map(claims).unwrap_or_default();
-        // From here on a failure gives back what was taken.
-        reservation.after = Some(Claims::default());
         let name = service.name().to_owned();
         let refused = |error: Error| ApiError::invalid(&kind.gvk(), &name, &[error]);
-        self.take_address(key, service).map_err(refused)?;
-        self.take_ports(key, service)?.map_err(refused)?;
-        reservation.after = Some(claims(service));
+        let holder = reservation.holder.clone();
+        let mut taking = Taking { taken: self.taken.lock(), holder: &holder, added: Claims::default() };
+        let done = self.take(&mut taking, service);
+        let Taking { taken, added, .. } = taking;
+        reservation.added = added;
+        let before = old.map(claims).unwrap_or_default();
+        reservation.dropped = taken.held(&holder, &before.without(&claims(service)));
+        drop(taken);
+        done?.map_err(refused)?;
         Ok(reservation)
     }
 
-    fn take_address(&self, key: &str, service: &mut Object) -> Result<(), Error> {
+    /// The outer error is the server's: there is no port left.
+    fn take(&self, taking: &mut Taking<'_>, service: &mut Object) -> Result<Result<(), Error>, ApiError> {
+        if let Err(error) = self.take_address(taking, service) {
+            return Ok(Err(error));
+        }
+        self.take_ports(taking, service)
+    }
+
+    fn take_address(&self, taking: &mut Taking<'_>, service: &mut Object) -> Result<(), Error> {
         if !needs_address(service) {
             return Ok(());
         }
-        let mut taken = self.taken.lock();
         if let [asked] = claims(service).addresses[..] {
-            self.take_asked(&mut taken, key, asked, service)?;
+            self.take_asked(taking, asked, service)?;
         } else {
             let path = Path::new("spec").child("clusterIPs");
+            let is_api = (service.namespace(), service.name()) == API_SERVICE;
             let free = self
-                .free_address(&taken, key)
+                .free_address(&taking.taken, is_api)
                 .ok_or_else(|| Error::invalid(&path, Value::Null, "failed to allocate a serviceIP: range is full"))?;
-            taken.addresses.insert(free, key.into());
+            taking.take_address(free);
             service.set(&["spec", "clusterIP"], free.to_string());
         }
         let address = service.str(&["spec", "clusterIP"]).to_owned();
         service.set_default(&["spec", "clusterIPs"], json!([address]));
-        service.set_default(&["spec", "ipFamilies"], json!(["IPv4"]));
-        service.set_default(&["spec", "ipFamilyPolicy"], "SingleStack");
         Ok(())
     }
 
-    fn take_asked(&self, taken: &mut Taken, key: &str, asked: Ipv4Addr, service: &Object) -> Result<(), Error> {
-        let why = match taken.addresses.get(&asked) {
-            Some(holder) if **holder == *key => return Ok(()),
+    fn take_asked(&self, taking: &mut Taking<'_>, asked: Ipv4Addr, service: &Object) -> Result<(), Error> {
+        let why = match taking.taken.addresses.get(&asked) {
+            Some(holder) if **holder == *taking.holder => return Ok(()),
             _ if !self.addresses.contains(asked) => {
                 let range = &self.addresses.text;
                 format!("the provided IP ({asked}) is not in the valid range. The range of valid IPs is {range}")
             }
             Some(_) => "provided IP is already allocated".to_owned(),
             None => {
-                taken.addresses.insert(asked, key.into());
+                taking.take_address(asked);
                 return Ok(());
             }
         };
@@ -176,11 +227,11 @@ impl Allocator {
         Err(Error::invalid(&Path::new("spec").child("clusterIPs"), value, message))
     }
 
-    /// The service of the API itself gets the first address; others get any but that.
-    fn free_address(&self, taken: &Taken, key: &str) -> Option<Ipv4Addr> {
+    /// The Service of the API itself gets the first address; others get any but that.
+    fn free_address(&self, taken: &Taken, is_api: bool) -> Option<Ipv4Addr> {
         let free = |address: &u32| !taken.addresses.contains_key(&Ipv4Addr::from(*address));
         let AddressRange { first, last, dynamic, .. } = self.addresses;
-        if key == API_SERVICE_KEY && free(&first) {
+        if is_api && free(&first) {
             return Some(first.into());
         }
         let random = (0..RANDOM_TRIES).map(|_| dynamic + clock::random_below((last - dynamic + 1) as usize) as u32);
@@ -188,14 +239,12 @@ impl Allocator {
         candidates.find(free).map(Ipv4Addr::from)
     }
 
-    /// The outer error is the server's: there is no port left.
-    fn take_ports(&self, key: &str, service: &mut Object) -> Result<Result<(), Error>, ApiError> {
-        let mut taken = self.taken.lock();
+    fn take_ports(&self, taking: &mut Taking<'_>, service: &mut Object) -> Result<Result<(), Error>, ApiError> {
         if needs_node_ports(service) {
             let mut chosen: Vec<(i64, u16)> = Vec::new();
             let count = service.list(&["spec", "ports"]).len();
             for index in 0..count {
-                if let Err(error) = self.take_port(&mut taken, key, service, index, &mut chosen)? {
+                if let Err(error) = self.take_port(taking, service, index, &mut chosen)? {
                     return Ok(Err(error));
                 }
             }
@@ -203,7 +252,7 @@ impl Allocator {
         if needs_health_check_port(service) {
             let asked = service.int(&["spec", "healthCheckNodePort"]).unwrap_or(0);
             let path = Path::new("spec").child("healthCheckNodePort");
-            match self.port(&mut taken, key, asked, &path)? {
+            match self.port(taking, asked, &path)? {
                 Ok(port) => service.set(&["spec", "healthCheckNodePort"], port),
                 Err(error) => return Ok(Err(error)),
             }
@@ -214,8 +263,7 @@ impl Allocator {
     /// Fills in the node port of one port; two protocols on the same port share it.
     fn take_port(
         &self,
-        taken: &mut Taken,
-        key: &str,
+        taking: &mut Taking<'_>,
         service: &mut Object,
         index: usize,
         chosen: &mut Vec<(i64, u16)>,
@@ -225,7 +273,7 @@ impl Allocator {
         let shared = chosen.iter().find(|(of, _)| *of == number).map(|(_, port)| i64::from(*port));
         let asked = if asked == 0 { shared.unwrap_or(0) } else { asked };
         let path = Path::new("spec").child("ports").index(index).child("nodePort");
-        let given = match self.port(taken, key, asked, &path)? {
+        let given = match self.port(taking, asked, &path)? {
             Ok(given) => given,
             Err(error) => return Ok(Err(error)),
         };
@@ -235,11 +283,11 @@ impl Allocator {
     }
 
     /// The port asked for, or any when that is zero.
-    fn port(&self, taken: &mut Taken, key: &str, asked: i64, path: &Path) -> Result<Result<u16, Error>, ApiError> {
+    fn port(&self, taking: &mut Taking<'_>, asked: i64, path: &Path) -> Result<Result<u16, Error>, ApiError> {
         if asked == 0 {
             let full = || ApiError::internal("failed to allocate a nodePort: range is full");
-            let free = self.free_port(taken).ok_or_else(full)?;
-            taken.ports.insert(free, key.into());
+            let free = self.free_port(&taking.taken).ok_or_else(full)?;
+            taking.take_port(free);
             return Ok(Ok(free));
         }
         let Some(port) = u16::try_from(asked).ok().filter(|port| self.ports.contains(port)) else {
@@ -248,11 +296,12 @@ impl Allocator {
                 format!("provided port is not in the valid range. The range of valid ports is {first}-{last}");
             return Ok(Err(Error::invalid(path, asked, message)));
         };
-        let holder = taken.ports.entry(port).or_insert_with(|| key.into());
-        if **holder == *key {
-            return Ok(Ok(port));
+        match taking.taken.ports.get(&port) {
+            None => taking.take_port(port),
+            Some(holder) if **holder == *taking.holder => {}
+            Some(_) => return Ok(Err(Error::invalid(path, asked, "provided port is already allocated"))),
         }
-        Ok(Err(Error::invalid(path, asked, "provided port is already allocated")))
+        Ok(Ok(port))
     }
 
     fn free_port(&self, taken: &Taken) -> Option<u16> {
@@ -262,8 +311,8 @@ impl Allocator {
     }
 }
 
-/// The service through which pods reach the API.
-const API_SERVICE_KEY: &str = "/registry/services/default/kubernetes";
+/// Namespace and name of the Service through which pods reach the API.
+const API_SERVICE: (&str, &str) = ("default", "kubernetes");
 
 impl AddressRange {
     fn parse(text: &str) -> Result<Self, String> {
@@ -280,6 +329,10 @@ impl AddressRange {
     fn contains(&self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&u32::from(address))
     }
+}
+
+fn is_service(kind: &KindDef) -> bool {
+    (kind.group, kind.kind) == ("", "Service")
 }
 
 fn of_type(service: &Object) -> &str {

@@ -19,9 +19,9 @@ const EVENT_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How long the past can be read and watched.
 const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 /// How many revisions can be, even if they are younger.
-const HISTORY_REVISIONS: Revision = 200_000;
+const HISTORY_REVISIONS: Revision = 100_000;
 /// How often the age of history is looked at while there are writes.
-const SAMPLE_EVERY: Duration = Duration::from_secs(30);
+const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 

@@ -61,7 +61,7 @@ impl Registry {
     ) -> Result<Arc<Entry>, ApiError> {
         let name = object.name().to_owned();
         let key = object_key(self.kinds().storage(kind), namespace, &name);
-        let reservation = self.0.services.reserve(kind, &key, &mut object, None)?;
+        let reservation = self.0.services.reserve(kind, &mut object, None)?;
         let mut errors =
             validate_object_meta(&object, kind.namespaced(), kind.strategy.validate_name, &Path::new("metadata"));
         errors.extend((kind.strategy.validate)(&object));

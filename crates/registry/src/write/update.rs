@@ -116,7 +116,7 @@ impl Registry {
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         self.mutate_and_default(&request, &mut new).await?;
         prepare(kind, target, &mut new, old);
-        let reservation = self.0.services.reserve(kind, current.key(), &mut new, Some(old))?;
+        let reservation = self.0.services.reserve(kind, &mut new, Some(old))?;
         meta::count_generation(kind, target, &mut new, old);
         check(kind, name, validate(kind, target, &new, old))?;
         self.admission().validate(self, &request, Some(&new)).await?;

@@ -114,3 +114,18 @@ async fn allocations_are_known_again_after_opening() {
     api.registry = crate::open(api.store.clone()).await;
     assert!(service(&api, "b", json!({"clusterIP": "10.43.5.5"})).await.is_err());
 }
+
+/// Two updates at once, of which one fails: what the other was given stays given.
+#[tokio::test]
+async fn a_failed_update_frees_only_what_it_took() {
+    let api = api().await;
+    service(&api, "web", json!({"type": "NodePort"})).await.unwrap();
+    let change = |port: u64| {
+        let ports = json!({"spec": {"ports": [{"name": "a", "port": 80, "nodePort": port}]}});
+        patch(&api, "web", ports)
+    };
+    let (good, bad) = tokio::join!(change(30100), change(1));
+    assert!(good.is_ok() && bad.is_err());
+    let ask = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30100}]});
+    assert!(service(&api, "other", ask).await.is_err());
+}

@@ -97,6 +97,32 @@ async fn a_slow_watcher_misses_nothing() {
     assert_eq!(next(&mut watch).await, "MODIFIED raw=last");
 }
 
+/// The cache itself falls so far behind that its history is gone: it loads everything again, and watchers
+/// are told to do the same.
+#[tokio::test]
+async fn a_cache_that_lost_its_history_starts_over() {
+    let api = api().await;
+    api.put_map("kept", "1").await;
+    let mut watch = api.watch_maps(WatchOptions::default()).await;
+    assert_eq!(next(&mut watch).await, "ADDED kept=1");
+    write_raw(&api, 6000).await;
+    api.store.compact(u64::MAX).await.unwrap();
+    let list = api.list_maps(Default::default()).await.unwrap();
+    let values: Vec<_> = list.items.iter().map(|entry| entry.object().str(&["data", "key"]).to_owned()).collect();
+    assert_eq!(values, ["1", "5999"]);
+    loop {
+        let event = next(&mut watch).await;
+        if event.starts_with("ERROR") {
+            assert!(event.contains("too old resource version"), "{event}");
+            break;
+        }
+        assert!(event.contains("raw="), "{event}");
+    }
+    let mut again = api.watch_maps(from(list.revision)).await;
+    api.put_map("kept", "2").await;
+    assert_eq!(next(&mut again).await, "MODIFIED kept=2");
+}
+
 async fn write_raw(api: &Api, changes: usize) {
     let mut expect = Expect::Absent;
     for number in 0..changes {

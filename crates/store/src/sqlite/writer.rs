@@ -15,6 +15,8 @@ use crate::{Error, Event, Expect, KeyValue, Result, Revision, Write};
 const BATCH: usize = 256;
 /// Revisions that one step of compaction passes; a step takes a few milliseconds.
 const CLEAN_STEP: Revision = 256;
+/// Revisions that compaction passes for each write that it shares a transaction with.
+const CLEAN_PER_WRITE: Revision = 2;
 /// Pages of 4 KiB in the log that call for a checkpoint.
 const CHECKPOINT_PAGES: u64 = 1000;
 /// Free pages in the file that are worth giving back to the disk.
@@ -114,6 +116,9 @@ impl Writer {
     fn commit(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Outcome>> {
         let transaction = self.connection.transaction()?;
         let mut revision = self.revision;
+        // Under load compaction rides along: it needs no flush of its own, and keeps ahead of the writes.
+        let until = (self.cleaned + CLEAN_PER_WRITE * writes.len() as Revision).min(self.compacted);
+        clean(&transaction, self.cleaned, until)?;
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in writes {
             let pages = 3 + write.value.as_ref().map_or(0, |value| value.len() as u64 / 4096);
@@ -126,6 +131,8 @@ impl Writer {
         }
         transaction.commit()?;
         self.revision = revision;
+        self.log_pages += until - self.cleaned;
+        self.cleaned = until;
         Ok(outcomes)
     }
 
@@ -163,7 +170,7 @@ impl Writer {
         let done = if self.log_pages >= CHECKPOINT_PAGES {
             self.log_pages = 0;
             self.checkpoint().map(|()| false)
-        } else if self.cleaned < self.compacted {
+        } else if self.cleaned < self.compacted && self.queue.is_empty() {
             self.clean_step().map(|()| true)
         } else {
             Ok(false)
@@ -179,24 +186,13 @@ impl Writer {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 
-    /// Removes what the next few revisions superseded, and deletions that nobody can see any more.
     fn clean_step(&mut self) -> rusqlite::Result<()> {
         let until = (self.cleaned + CLEAN_STEP).min(self.compacted);
-        let span = params![self.cleaned as i64, until as i64];
         let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached(
-                "DELETE FROM history WHERE rev IN
-                 (SELECT prev_rev FROM history WHERE rev >= ?1 AND rev < ?2 AND prev_rev > 0)",
-            )?
-            .execute(span)?;
-        transaction
-            .prepare_cached("DELETE FROM history WHERE rev >= ?1 AND rev < ?2 AND create_rev = 0")?
-            .execute(span)?;
-        set_meta(&transaction, "cleaned", until)?;
+        clean(&transaction, self.cleaned, until)?;
         transaction.commit()?;
+        self.log_pages += until - self.cleaned;
         self.cleaned = until;
-        self.log_pages += CLEAN_STEP;
         if until == self.compacted { self.give_back() } else { Ok(()) }
     }
 
@@ -211,6 +207,23 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Removes what the revisions of a span superseded, and deletions among them that nobody can see any more.
+fn clean(connection: &Connection, from: Revision, until: Revision) -> rusqlite::Result<()> {
+    if from == until {
+        return Ok(());
+    }
+    let span = params![from as i64, until as i64];
+    let mut superseded = connection.prepare_cached(
+        "DELETE FROM history WHERE rev IN
+         (SELECT prev_rev FROM history WHERE rev >= ?1 AND rev < ?2 AND prev_rev > 0)",
+    )?;
+    superseded.execute(span)?;
+    let mut deletions =
+        connection.prepare_cached("DELETE FROM history WHERE rev >= ?1 AND rev < ?2 AND create_rev = 0")?;
+    deletions.execute(span)?;
+    set_meta(connection, "cleaned", until)
 }
 
 /// Applies one write on top of `newest` inside the batch's transaction.
