@@ -62,7 +62,13 @@ fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
         load(5, 8),
     ];
     for rule in rules {
-        program.extend(rule_block(rule));
+        let block = rule_block(rule);
+        let unconditional = block == return_value(1);
+        program.extend(block);
+        // The kernel refuses programs with steps that nothing leads to.
+        if unconditional {
+            return program;
+        }
     }
     program.extend(return_value(0));
     program
@@ -205,5 +211,6 @@ mod tests {
     #[test]
     fn the_kernel_takes_the_program() {
         load_program(&program(&[rule('c', Some(1), Some(3), "rwm"), rule('a', None, None, "m")])).unwrap();
+        load_program(&program(&[rule('a', None, None, "rwm"), rule('a', None, None, "m")])).unwrap();
     }
 }

@@ -83,6 +83,14 @@ impl Client {
         receiver.await.unwrap_or_else(|_| Err(Error::Unavailable("the connection broke".to_owned())))
     }
 
+    /// A call that changes nothing: asked again when the connection broke.
+    pub async fn ask(&self, request: impl Fn() -> Request) -> Result<Reply> {
+        match self.call(request()).await {
+            Err(Error::Unavailable(_)) => self.call(request()).await,
+            other => other,
+        }
+    }
+
     /// A call that answers nothing but its success.
     pub async fn order(&self, request: Request) -> Result<()> {
         self.call(request).await.map(|_| ())

@@ -75,7 +75,7 @@ impl Embedded {
     }
 
     async fn sandboxes(&self) -> Result<Vec<SandboxRecord>> {
-        match self.client.call(Request::ListSandboxes).await?.answer {
+        match self.client.ask(|| Request::ListSandboxes).await?.answer {
             Answer::Sandboxes(records) => Ok(records),
             other => Err(unexpected(&other)),
         }
@@ -87,14 +87,14 @@ impl Embedded {
     }
 
     async fn containers(&self) -> Result<Vec<ContainerRecord>> {
-        match self.client.call(Request::ListContainers).await?.answer {
+        match self.client.ask(|| Request::ListContainers).await?.answer {
             Answer::Containers(records) => Ok(records),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn container(&self, id: &str) -> Result<ContainerRecord> {
-        match self.client.call(Request::Container { id: id.to_owned() }).await?.answer {
+        match self.client.ask(|| Request::Container { id: id.to_owned() }).await?.answer {
             Answer::Containers(records) if records.len() == 1 => Ok(records.into_iter().next().expect("there is one")),
             other => Err(unexpected(&other)),
         }

@@ -1,7 +1,7 @@
 //! Streams of exec and attach, and exec that only wants the output.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::net::unix::pipe::Receiver;
@@ -15,6 +15,7 @@ use crate::wire::{Answer, Request, StreamKind};
 
 /// What is kept of each stream; more is read and thrown away.
 const MAX_OUTPUT: usize = 16 << 10;
+const READ_SIZE: usize = 8 << 10;
 
 /// The exec's number and its streams.
 pub async fn exec(client: &Client, id: &str, config: &ExecConfig) -> Result<(u64, Streams)> {
@@ -69,12 +70,12 @@ async fn collect(streams: Streams) -> Result<ExecOutput> {
     let code = loop {
         tokio::select! {
             code = &mut exit => break code,
-            () = readable(&stdout) => { take(&mut stdout, &mut output.stdout); }
-            () = readable(&stderr) => { take(&mut stderr, &mut output.stderr); }
+            () = readable(&stdout) => take(&mut stdout, &mut output.stdout),
+            () = readable(&stderr) => take(&mut stderr, &mut output.stderr),
         }
     };
-    while take(&mut stdout, &mut output.stdout) {}
-    while take(&mut stderr, &mut output.stderr) {}
+    drain(&stdout, &mut output.stdout);
+    drain(&stderr, &mut output.stderr);
     output.exit_code = code.map_err(|_| Error::Unavailable("the exit code of the process is lost".to_owned()))?;
     Ok(output)
 }
@@ -91,18 +92,29 @@ async fn readable(stream: &Option<Receiver>) {
     }
 }
 
-/// One read's worth, false when there is no more for now; the end of the stream takes it away.
-fn take(stream: &mut Option<Receiver>, output: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 8 << 10];
-    let Some(receiver) = stream else { return false };
+/// One read's worth; the end of the stream takes it away.
+fn take(stream: &mut Option<Receiver>, output: &mut Vec<u8>) {
+    let mut buffer = [0; READ_SIZE];
+    let Some(receiver) = stream else { return };
     match receiver.try_read(&mut buffer) {
-        Ok(length) if length > 0 => {
-            let room = MAX_OUTPUT.saturating_sub(output.len()).min(length);
-            output.extend_from_slice(&buffer[..room]);
-            return true;
-        }
+        Ok(length) if length > 0 => keep(output, &buffer[..length]),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         _ => *stream = None,
     }
-    false
+}
+
+/// What is in the pipe now, whether the reactor has heard of it or not.
+fn drain(stream: &Option<Receiver>, output: &mut Vec<u8>) {
+    let mut buffer = [0; READ_SIZE];
+    while let Some(receiver) = stream
+        && let Ok(length) = nix::unistd::read(receiver.as_fd(), &mut buffer)
+        && length > 0
+    {
+        keep(output, &buffer[..length]);
+    }
+}
+
+fn keep(output: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MAX_OUTPUT.saturating_sub(output.len()).min(bytes.len());
+    output.extend_from_slice(&bytes[..room]);
 }

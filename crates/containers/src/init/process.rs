@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(find("/bin/sh", &environment).unwrap(), PathBuf::from("/bin/sh"));
         assert_eq!(find("nope", &environment).unwrap_err(), "exec: \"nope\": executable file not found in $PATH");
         assert_eq!(find("/nope", &environment).unwrap_err(), "exec: \"/nope\": stat /nope: no such file or directory");
-        assert_eq!(find("/etc/hosts", &environment).unwrap_err(), "exec: \"/etc/hosts\": permission denied");
+        assert_eq!(find("/etc/passwd", &environment).unwrap_err(), "exec: \"/etc/passwd\": permission denied");
         assert_eq!(find("/etc/", &environment).unwrap_err(), "exec: \"/etc/\": is a directory");
     }
 }

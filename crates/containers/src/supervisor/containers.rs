@@ -43,6 +43,8 @@ pub struct Container {
     pub sinks: Vec<Sink>,
     /// Of a process that is not our child.
     pub pidfd: Option<OwnedFd>,
+    /// It has ended, and until then its exit code may still come.
+    pub reaped_until: Option<tokio::time::Instant>,
 }
 
 impl Container {
@@ -61,6 +63,7 @@ impl Container {
             log: None,
             sinks: Vec::new(),
             pidfd: None,
+            reaped_until: None,
         }
     }
 
@@ -337,6 +340,7 @@ impl Supervisor {
         let Some(container) = self.containers.get_mut(id) else { return };
         let group = container.record.cgroup.clone();
         let oom = self.cgroups.oom_kills(&group) > 0;
+        container.reaped_until = None;
         end_record(&mut container.record, code, container.start_error.take(), oom);
         let waiting = std::mem::take(&mut container.waiting);
         let sandbox = container.record.status.sandbox_id.clone();

@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -137,7 +137,7 @@ impl Supervisor {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+        let count = match self.epoll.wait(&mut events, self.patience()) {
             Ok(count) => count,
             Err(nix::errno::Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),
@@ -145,6 +145,7 @@ impl Supervisor {
         for event in &events[..count] {
             self.dispatch(event.data() as RawFd, event.events());
         }
+        self.end_overdue();
         Ok(())
     }
 
@@ -158,7 +159,7 @@ impl Supervisor {
             Source::Output(id, stream) => self.copy_output(&id, stream),
             Source::ContainerReport(id) => self.read_container_reports(&id),
             Source::ExecReport(exec) => self.read_exec_reports(exec),
-            Source::Adopted(id) => self.adopted_ended(&id),
+            Source::Adopted(id) => self.adopted_ended(&id, flags),
         }
     }
 

@@ -6,9 +6,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::EpollFlags;
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
 use super::containers::Container;
 use super::logs::Log;
@@ -19,7 +19,9 @@ use crate::init::open_pidfd;
 use crate::record::{self, ContainerRecord, SandboxRecord};
 
 /// How long the parent of an ended process may take to reap it, so that its exit code can be read.
-const REAP_TIMEOUT_MS: u16 = 50;
+const REAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether that time is over.
+const OVERDUE_INTERVAL_MS: u16 = 500;
 /// `PIDFD_GET_INFO` with its first layout, and the bit that asks for the exit code.
 const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
@@ -93,10 +95,39 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A process ended that is not our child.
-    pub(super) fn adopted_ended(&mut self, id: &str) {
-        let code = self.containers.get(id).and_then(|container| exit_code(container.pidfd.as_ref()?));
-        self.container_ended(id, code);
+    /// A process ended that is not our child. Its exit code is known when its parent has reaped it.
+    pub(super) fn adopted_ended(&mut self, id: &str, flags: EpollFlags) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(pidfd) = &container.pidfd else { return };
+        match exit_code(pidfd) {
+            ExitCode::NotYet if !flags.contains(EpollFlags::EPOLLHUP) => {
+                // From now on, only the hang-up is told, which comes with the reaping.
+                let fd = pidfd.as_raw_fd() as u64;
+                if let Err(error) = self.epoll.modify(pidfd.as_fd(), &mut EpollEvent::new(EpollFlags::empty(), fd)) {
+                    eprintln!("the exit code of {id} is lost: {error}");
+                }
+                container.reaped_until = Some(clock::monotonic() + REAP_TIMEOUT);
+            }
+            ExitCode::Known(code) => self.container_ended(id, Some(code)),
+            ExitCode::NotYet | ExitCode::Unknown => self.container_ended(id, None),
+        }
+    }
+
+    /// Ends the waiting for parents that do not reap.
+    pub(super) fn end_overdue(&mut self) {
+        let now = clock::monotonic();
+        let overdue = |container: &&Container| container.reaped_until.is_some_and(|until| until <= now);
+        let ids: Vec<String> =
+            self.containers.values().filter(overdue).map(|container| container.record.status.id.clone()).collect();
+        for id in ids {
+            self.container_ended(&id, None);
+        }
+    }
+
+    /// How long the loop may sleep.
+    pub(super) fn patience(&self) -> EpollTimeout {
+        let waiting = self.containers.values().any(|container| container.reaped_until.is_some());
+        if waiting { EpollTimeout::from(OVERDUE_INTERVAL_MS) } else { EpollTimeout::NONE }
     }
 
     /// Mounts of sandboxes that no record knows, or that are not to come back.
@@ -151,17 +182,24 @@ struct ProcessInfo {
     exit_code: i32,
 }
 
-/// The exit code of a process that somebody else reaped, where the kernel keeps it.
-fn exit_code(pidfd: &OwnedFd) -> Option<i32> {
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::empty())];
-    // Hang-up, which is always told, means: reaped.
-    poll(&mut fds, PollTimeout::from(REAP_TIMEOUT_MS)).ok()?;
+enum ExitCode {
+    Known(i32),
+    /// The parent has not reaped it.
+    NotYet,
+    /// The kernel does not keep it.
+    Unknown,
+}
+
+/// The exit code of a process that somebody else reaps.
+fn exit_code(pidfd: &OwnedFd) -> ExitCode {
     let mut info = ProcessInfo { mask: PIDFD_INFO_EXIT, ..ProcessInfo::default() };
     // SAFETY: the structure has the layout and size that the request number names, and lives through the call.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-    if result < 0 || info.mask & PIDFD_INFO_EXIT == 0 {
-        return None;
-    }
     let status = info.exit_code;
-    Some(if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) })
+    match (result, info.mask & PIDFD_INFO_EXIT) {
+        (..0, _) => ExitCode::Unknown,
+        (_, 0) => ExitCode::NotYet,
+        _ if libc::WIFSIGNALED(status) => ExitCode::Known(128 + libc::WTERMSIG(status)),
+        _ => ExitCode::Known(libc::WEXITSTATUS(status)),
+    }
 }
