@@ -1,7 +1,10 @@
 //! MutatingWebhookConfiguration and ValidatingWebhookConfiguration.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::{dns1123_subdomain, validate_label_selector};
 
+use crate::check::{At, duplicates, one_of, required, required_one_of};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{Map, child, child_or_new, default, each};
@@ -34,6 +37,7 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |object| each(&mut object.0, "webhooks", default_webhook),
+        validate,
         generation: true,
         unconditional_update: false,
         ..Strategy::PLAIN
@@ -57,4 +61,82 @@ fn default_webhook(webhook: &mut Map) {
     each(webhook, "rules", |rule| default(rule, "scope", "*"));
     let service = child(child_or_new(webhook, "clientConfig"), "service");
     service.into_iter().for_each(|service| default(service, "port", SERVICE_PORT));
+}
+
+const TIMEOUT_MAX: i64 = 30;
+const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+
+fn validate(object: &Object) -> ErrorList {
+    let webhooks = At::field(object, "webhooks").items();
+    let mut errors: ErrorList = webhooks.iter().flat_map(validate_webhook).collect();
+    errors.extend(duplicates(&webhooks, "name"));
+    errors
+}
+
+fn validate_webhook(webhook: &At) -> ErrorList {
+    let mut errors = validate_name(&webhook.child("name"));
+    let versions = webhook.child("admissionReviewVersions");
+    if versions.is_empty() {
+        errors.push(versions.required("must specify one of v1, v1beta1"));
+    } else if !versions.items().iter().any(|version| matches!(version.text(), "v1" | "v1beta1")) {
+        errors.push(versions.invalid("must include at least one of v1, v1beta1"));
+    }
+    errors.extend(webhook.child("rules").items().iter().flat_map(validate_rule));
+    errors.extend(one_of(&webhook.child("failurePolicy"), &["Fail", "Ignore"]));
+    errors.extend(one_of(&webhook.child("matchPolicy"), &["Equivalent", "Exact"]));
+    errors.extend(one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
+    errors.extend(required_one_of(&webhook.child("sideEffects"), &["None", "NoneOnDryRun"]));
+    let timeout = webhook.child("timeoutSeconds");
+    if timeout.int().is_some_and(|seconds| !(1..=TIMEOUT_MAX).contains(&seconds)) {
+        errors.push(timeout.invalid("the timeout value must be between 1 and 30 seconds"));
+    }
+    for selector in webhook.set_children(&["namespaceSelector", "objectSelector"]) {
+        errors.extend(validate_label_selector(selector.value, &selector.path));
+    }
+    errors.extend(validate_client(&webhook.child("clientConfig")));
+    errors
+}
+
+fn validate_name(name: &At) -> ErrorList {
+    if name.is_empty() {
+        return vec![name.required("")];
+    }
+    let mut errors = name.check(dns1123_subdomain);
+    if errors.is_empty() && name.text().split('.').count() < 3 {
+        errors.push(name.invalid("should be a domain with at least three segments separated by dots"));
+    }
+    errors
+}
+
+fn validate_rule(rule: &At) -> ErrorList {
+    let operations = rule.child("operations");
+    let lists = ["operations", "apiGroups", "apiVersions", "resources"];
+    let mut errors: ErrorList = lists.iter().filter_map(|list| required(&rule.child(list))).collect();
+    errors.extend(operations.items().iter().filter_map(|operation| one_of(operation, OPERATIONS)));
+    for list in lists {
+        let items = rule.child(list);
+        if items.items().len() > 1 && items.items().iter().any(|item| item.text() == "*") {
+            errors.push(items.invalid("if '*' is present, must not specify other values"));
+        }
+    }
+    errors.extend(one_of(&rule.child("scope"), &["*", "Cluster", "Namespaced"]));
+    errors
+}
+
+fn validate_client(client: &At) -> ErrorList {
+    let (url, service) = (client.child("url"), client.child("service"));
+    if url.is_set() == service.is_set() {
+        return vec![client.required("exactly one of url or service is required")];
+    }
+    if service.is_set() {
+        let mut errors: ErrorList =
+            ["name", "namespace"].iter().filter_map(|field| required(&service.child(field))).collect();
+        let path = service.child("path");
+        if path.is_set() && !path.text().starts_with('/') {
+            errors.push(path.invalid("must start with a '/'"));
+        }
+        return errors;
+    }
+    let text = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+    (!url.text().starts_with("https://")).then(|| url.invalid(text)).into_iter().collect()
 }

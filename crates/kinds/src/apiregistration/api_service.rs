@@ -1,8 +1,11 @@
 //! APIService.
 
 use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
+use machinery::validation::path_segment_name;
 use serde_json::Value;
 
+use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::{child, condition, default, str_of};
@@ -29,6 +32,8 @@ pub static API_SERVICE: KindDef = KindDef {
             let service = child(object.map_mut(&["spec"]), "service");
             service.into_iter().for_each(|service| default(service, "port", SERVICE_PORT));
         },
+        validate,
+        validate_name: path_segment_name,
         generation: false,
         unconditional_update: false,
         ..Strategy::WITH_STATUS
@@ -50,4 +55,35 @@ fn available(object: &Object) -> Value {
         Some(condition) => format!("{} ({})", str_of(condition, "status"), str_of(condition, "reason")).into(),
         None => "Unknown".into(),
     }
+}
+
+const PRIORITY_MAX: i64 = 20_000;
+const VERSION_PRIORITY_MAX: i64 = 1000;
+
+fn validate(object: &Object) -> ErrorList {
+    let spec = At::field(object, "spec");
+    let mut errors = ErrorList::new();
+    let named = format!("{}.{}", spec.child("version").text(), spec.child("group").text());
+    if object.name() != named {
+        let text = format!("must be `spec.version+\".\"+spec.group`: {named:?}");
+        errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), text));
+    }
+    for (field, max) in [("groupPriorityMinimum", PRIORITY_MAX), ("versionPriority", VERSION_PRIORITY_MAX)] {
+        let at = spec.child(field);
+        if !(1..=max).contains(&at.int().unwrap_or(0)) {
+            errors.push(at.invalid(format!("must be positive and less than {max}")));
+        }
+    }
+    let service = spec.child("service");
+    let insecure = spec.child("insecureSkipTLSVerify");
+    if !service.is_set() {
+        let text = "local APIServices may not have a CA bundle or skip verification";
+        errors.extend(insecure.is_true().then(|| insecure.invalid(text)));
+        return errors;
+    }
+    errors.extend(["namespace", "name"].iter().filter_map(|field| crate::check::required(&service.child(field))));
+    if insecure.is_true() && !spec.child("caBundle").is_empty() {
+        errors.push(insecure.invalid("may not be true if caBundle is present"));
+    }
+    errors
 }

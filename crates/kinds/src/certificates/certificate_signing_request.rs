@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::dns1123_subdomain;
 use serde_json::Value;
 
+use crate::check::{At, required};
 use crate::columns::{AGE, NAME, NONE, text_or_none};
 use crate::def::{
     Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
@@ -44,6 +47,8 @@ pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
         prepare_update,
         prepare_status_update,
         prepare_subresource_update: prepare_approval,
+        validate,
+        validate_subresource_update: validate_approval,
         generation: false,
         ..Strategy::WITH_STATUS
     },
@@ -105,6 +110,55 @@ fn condition(request: &Object) -> String {
         text.push_str(",Issued");
     }
     text
+}
+
+const EXPIRATION_MIN: i64 = 600;
+
+fn validate(request: &Object) -> ErrorList {
+    let spec = At::field(request, "spec");
+    let mut errors: ErrorList = required(&spec.child("usages")).into_iter().collect();
+    errors.extend(required(&spec.child("request")));
+    let expiration = spec.child("expirationSeconds");
+    if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_MIN) {
+        errors.push(expiration.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
+    }
+    errors.extend(validate_signer(&spec.child("signerName")));
+    errors.extend(validate_conditions(&At::field(request, "status").child("conditions")));
+    errors
+}
+
+fn validate_signer(signer: &At) -> ErrorList {
+    let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+    match signer.text().split_once('/') {
+        None if signer.is_empty() => vec![signer.required("")],
+        Some((domain, path)) if !path.is_empty() && domain.contains('.') => signer.messages(dns1123_subdomain(domain)),
+        _ => vec![signer.invalid(text)],
+    }
+}
+
+fn validate_conditions(conditions: &At) -> ErrorList {
+    let items = conditions.items();
+    let of = |of_type: &str| items.iter().position(|item| item.child("type").text() == of_type);
+    let mut errors = crate::check::duplicates(&items, "type");
+    if let (Some(approved), Some(denied)) = (of("Approved"), of("Denied")) {
+        let (last, other) = if approved > denied { (approved, "Denied") } else { (denied, "Approved") };
+        let at = items[last].child("type");
+        errors.push(at.invalid(format!("{} and {other} conditions are mutually exclusive", at.text())));
+    }
+    errors.extend(items.iter().filter_map(|item| required(&item.child("type"))));
+    errors
+}
+
+/// An approval or a denial, once given, stands.
+fn validate_approval(new: &Object, old: &Object, _subresource: &str) -> ErrorList {
+    let conditions = At::field(new, "status").child("conditions");
+    let has = |conditions: &[At], of_type: &str| conditions.iter().any(|item| item.child("type").text() == of_type);
+    let (now, was) = (conditions.items(), At::field(old, "status").child("conditions").items());
+    let removed =
+        ["Approved", "Denied", "Failed"].into_iter().filter(|of_type| has(&was, of_type) && !has(&now, of_type));
+    removed
+        .map(|of_type| conditions.forbidden(format!("updates may not remove a condition of type {of_type:?}")))
+        .collect()
 }
 
 #[cfg(test)]

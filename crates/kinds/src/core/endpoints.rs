@@ -1,8 +1,14 @@
 //! Endpoints.
 
+use std::net::IpAddr;
+
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::{dns1123_label, port_number};
 use serde_json::Value;
 
+use super::pod::validate::validate_ip;
+use crate::check::{At, optional_name, required_one_of};
 use crate::columns::{AGE, NAME, first_few};
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{default_text, each, int_of, list_of, str_of};
@@ -17,7 +23,7 @@ pub static ENDPOINTS: KindDef = KindDef {
     short_names: &["ep"],
     schema: "io.k8s.api.core.v1.Endpoints",
     columns: &[NAME, Column::string("Endpoints", "Addresses and ports that are ready", endpoints), AGE],
-    strategy: Strategy { default: default_endpoints, create_on_update: true, ..Strategy::PLAIN },
+    strategy: Strategy { default: default_endpoints, validate, create_on_update: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -46,6 +52,55 @@ fn ready_of(subset: &Value) -> Vec<String> {
 
 fn join_host_port(address: &str, port: i64) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+fn validate(object: &Object) -> ErrorList {
+    At::field(object, "subsets").items().iter().flat_map(validate_subset).collect()
+}
+
+fn validate_subset(subset: &At) -> ErrorList {
+    let [ready, others, ports] = ["addresses", "notReadyAddresses", "ports"].map(|field| subset.child(field));
+    let mut errors = ErrorList::new();
+    if ready.is_empty() && others.is_empty() {
+        errors.push(subset.required("must specify `addresses` or `notReadyAddresses`"));
+    }
+    for address in ready.items().iter().chain(&others.items()) {
+        errors.extend(validate_address(&address.child("ip")));
+    }
+    let several = ports.items().len() > 1;
+    for port in ports.items() {
+        let (name, number) = (port.child("name"), port.child("port"));
+        if several && name.is_empty() {
+            errors.push(name.required(""));
+        }
+        errors.extend(optional_name(&name, dns1123_label));
+        errors.extend(number.messages(port_number(number.int().unwrap_or(0))));
+        errors.extend(required_one_of(&port.child("protocol"), &["SCTP", "TCP", "UDP"]));
+    }
+    errors
+}
+
+fn validate_address(ip: &At) -> ErrorList {
+    if let Some(error) = validate_ip(ip) {
+        return vec![error];
+    }
+    ip.messages(special_address(ip.text()))
+}
+
+/// An endpoint is an address that can be reached from elsewhere.
+pub fn special_address(text: &str) -> Vec<String> {
+    let Ok(address) = text.parse::<IpAddr>() else { return Vec::new() };
+    let (link_local, link_local_multicast) = match address {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] == 0xff02),
+    };
+    let checks = [
+        (address.is_unspecified(), "may not be unspecified (0.0.0.0 or ::)"),
+        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ];
+    checks.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Event. The columns read both forms, this group's and events.k8s.io's.
 
 use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use crate::check::{At, one_of};
 use crate::columns::{NAME, non_empty};
 use crate::def::{Column, KindDef, SelectableField, Strategy};
 use crate::duration::human_since;
@@ -42,7 +44,7 @@ pub static EVENT: KindDef = KindDef {
         Column::integer("Count", "How often it happened", count).wide(),
         NAME.wide(),
     ],
-    strategy: Strategy { default: default_event, create_on_update: true, ..Strategy::PLAIN },
+    strategy: Strategy { default: default_event, validate, create_on_update: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -98,4 +100,60 @@ fn last_seen(event: &Object) -> &str {
 fn count(event: &Object) -> Value {
     let fields = [&["series", "count"][..], &["count"], &["deprecatedCount"]];
     fields.into_iter().find_map(|field| event.int(field).filter(|count| *count > 0)).unwrap_or(1).into()
+}
+
+const ACTION_MAX: usize = 128;
+const REASON_MAX: usize = 128;
+const REPORTER_MAX: usize = 128;
+const NOTE_MAX: usize = 1024;
+
+/// Events of the core group carry little that is checked, unless they have the time that newer writers set.
+fn validate(event: &Object) -> ErrorList {
+    let mut errors = validate_namespace(event, event.str(&["involvedObject", "namespace"]));
+    if !event.str(&["eventTime"]).is_empty() {
+        errors.extend(validate_fields(event, ["reportingComponent", "message"]));
+    }
+    errors
+}
+
+/// Events as events.k8s.io shows them.
+pub fn validate_modern(event: &Object) -> ErrorList {
+    let mut errors = validate_namespace(event, event.str(&["regarding", "namespace"]));
+    let time = At::field(event, "eventTime");
+    if time.is_empty() {
+        errors.push(time.required(""));
+    }
+    errors.extend(validate_fields(event, ["reportingController", "note"]));
+    errors
+}
+
+/// Events about objects of cluster scope live in `default`, others beside their object.
+fn validate_namespace(event: &Object, about: &str) -> ErrorList {
+    let fits = match about {
+        "" => matches!(event.namespace(), "" | "default"),
+        namespace => namespace == event.namespace(),
+    };
+    let path = Path::new("involvedObject").child("namespace");
+    let text = "does not match event.namespace";
+    (!fits).then(|| Error::invalid(&path, about, text)).into_iter().collect()
+}
+
+fn validate_fields(event: &Object, [reporter, note]: [&str; 2]) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for (field, max) in
+        [(reporter, usize::MAX), ("reportingInstance", REPORTER_MAX), ("action", ACTION_MAX), ("reason", REASON_MAX)]
+    {
+        let at = At::field(event, field);
+        if at.is_empty() {
+            errors.push(at.required(""));
+        } else if at.text().len() > max {
+            errors.push(at.invalid(format!("can have at most {max} characters")));
+        }
+    }
+    let note = At::field(event, note);
+    if note.text().len() > NOTE_MAX {
+        errors.push(note.invalid(format!("can have at most {NOTE_MAX} characters")));
+    }
+    errors.extend(one_of(&At::field(event, "type"), &["Normal", "Warning"]));
+    errors
 }

@@ -1,9 +1,14 @@
 //! PersistentVolume.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::dns1123_subdomain;
 use serde_json::{Value, json};
 
-use super::persistent_volume_claim::storage_class;
+use super::persistent_volume_claim::{VOLUME_MODES, storage_class, validate_access_modes};
+use super::pod::validate::validate_node_selector;
+use super::pod::validate::volumes::{validate_host_path, validate_nfs};
+use crate::check::{At, immutable, non_negative_quantity, one_of, optional_name, required, same};
 use crate::columns::{AGE, NAME, UNSET, access_modes, scalar, scalar_or};
 use crate::def::{Column, KindDef, Scope, SelectableField, Strategy, Subresource};
 use crate::tree::{child, child_or_new, default, default_text};
@@ -50,6 +55,8 @@ pub static PERSISTENT_VOLUME: KindDef = KindDef {
             volume.set(&["status"], json!({"phase": "Pending", "lastPhaseTransitionTime": now}));
         },
         prepare_status_update,
+        validate,
+        validate_update,
         generation: false,
         ..Strategy::WITH_STATUS
     },
@@ -82,4 +89,97 @@ fn claim(volume: &Object) -> Value {
         "" => "".into(),
         name => format!("{}/{name}", volume.str(&["spec", "claimRef", "namespace"])).into(),
     }
+}
+
+/// Where the data of a volume may be.
+const SOURCES: [&str; 22] = [
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+const RECLAIM_POLICIES: &[&str] = &["Delete", "Recycle", "Retain"];
+
+fn validate(volume: &Object) -> ErrorList {
+    let spec = At::field(volume, "spec");
+    let mut errors = validate_access_modes(&spec.child("accessModes"));
+    errors.extend(validate_capacity(&spec.child("capacity")));
+    errors.extend(one_of(&spec.child("persistentVolumeReclaimPolicy"), RECLAIM_POLICIES));
+    errors.extend(validate_source(&spec));
+    errors.extend(optional_name(&spec.child("storageClassName"), dns1123_subdomain));
+    errors.extend(one_of(&spec.child("volumeMode"), VOLUME_MODES));
+    let affinity = spec.child("nodeAffinity");
+    if affinity.is_set() && !affinity.child("required").is_set() {
+        errors.push(affinity.child("required").required("must specify required node constraints"));
+    } else if affinity.is_set() {
+        errors.extend(validate_node_selector(&affinity.child("required")));
+    } else if spec.child("local").is_set() {
+        let text = "Local volume requires node affinity";
+        errors.push(machinery::field::Error::required(
+            &machinery::field::Path::new("metadata").child("annotations"),
+            text,
+        ));
+    }
+    errors
+}
+
+fn validate_capacity(capacity: &At) -> ErrorList {
+    if capacity.is_empty() {
+        return vec![capacity.required("")];
+    }
+    let entries = capacity.entries();
+    if entries.len() != 1 || !capacity.child("storage").is_set() {
+        return vec![capacity.not_supported(&["storage"])];
+    }
+    entries.iter().filter_map(|(_, amount)| non_negative_quantity(amount)).collect()
+}
+
+fn validate_source(spec: &At) -> ErrorList {
+    let set = spec.set_children(&SOURCES);
+    let Some((first, others)) = set.split_first() else {
+        return vec![spec.required("must specify a volume type")];
+    };
+    let mut errors: ErrorList =
+        others.iter().map(|at| at.forbidden("may not specify more than 1 volume type")).collect();
+    errors.extend(match first.path.to_string().rsplit('.').next().unwrap_or_default() {
+        "hostPath" => validate_host_path(first),
+        "nfs" => validate_nfs(first),
+        "local" => required(&first.child("path")).into_iter().collect(),
+        "csi" => ["driver", "volumeHandle"].iter().filter_map(|field| required(&first.child(field))).collect(),
+        _ => ErrorList::new(),
+    });
+    errors
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
+    let mut errors = ErrorList::new();
+    if SOURCES.iter().any(|source| !same(spec.child(source).value, was.child(source).value)) {
+        let path = spec.path.child("persistentvolumesource");
+        let text = "spec.persistentvolumesource is immutable after creation";
+        errors.push(machinery::field::Error::forbidden(&path, text));
+    }
+    errors.extend(immutable(&spec.child("volumeMode"), &was.child("volumeMode")));
+    if was.child("nodeAffinity").is_set() {
+        errors.extend(immutable(&spec.child("nodeAffinity"), &was.child("nodeAffinity")));
+    }
+    errors
 }

@@ -1,8 +1,11 @@
 //! PersistentVolumeClaim.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::validate_label_selector;
 use serde_json::{Value, json};
 
+use crate::check::{At, non_negative_quantity, one_of, quantity, same};
 use crate::columns::{AGE, NAME, UNSET, access_modes, scalar, scalar_or};
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{Map, child_or_new, default_text};
@@ -38,6 +41,8 @@ pub static PERSISTENT_VOLUME_CLAIM: KindDef = KindDef {
     strategy: Strategy {
         default: default_claim,
         prepare_create: |claim| claim.set(&["status"], json!({"phase": "Pending"})),
+        validate,
+        validate_update,
         generation: false,
         ..Strategy::WITH_STATUS
     },
@@ -79,4 +84,76 @@ fn capacity(claim: &Object) -> String {
 pub fn storage_class(object: &Object) -> String {
     let by_annotation = object.annotation(CLASS_ANNOTATION);
     by_annotation.unwrap_or_else(|| object.str(&["spec", "storageClassName"])).to_owned()
+}
+
+pub const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+pub const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
+/// What a claim may change once it is made, when it is bound.
+const CHANGEABLE_WHEN_BOUND: [&str; 2] = ["resources", "volumeAttributesClassName"];
+
+fn validate(claim: &Object) -> ErrorList {
+    validate_claim_spec(&At::field(claim, "spec"))
+}
+
+pub fn validate_claim_spec(spec: &At) -> ErrorList {
+    let mut errors = validate_access_modes(&spec.child("accessModes"));
+    let selector = spec.child("selector");
+    if selector.is_set() {
+        errors.extend(validate_label_selector(selector.value, &selector.path));
+    }
+    let size = spec.child("resources").child("requests").child("storage");
+    if !size.is_set() {
+        let path = spec.child("resources").path.key("storage");
+        errors.push(machinery::field::Error::required(&path, ""));
+    } else if quantity(&size).is_some_and(|size| size.is_zero()) {
+        errors.push(size.invalid("must be greater than zero"));
+    } else {
+        errors.extend(non_negative_quantity(&size));
+    }
+    errors.extend(one_of(&spec.child("volumeMode"), VOLUME_MODES));
+    errors
+}
+
+/// Access modes of a claim or a volume.
+pub fn validate_access_modes(modes: &At) -> ErrorList {
+    if modes.is_empty() {
+        return vec![modes.required("at least 1 access mode is required")];
+    }
+    let items = modes.items();
+    let mut errors: ErrorList = items.iter().filter_map(|mode| one_of(mode, ACCESS_MODES)).collect();
+    if items.len() > 1 && items.iter().any(|mode| mode.text() == "ReadWriteOncePod") {
+        errors.push(modes.forbidden("may not use ReadWriteOncePod with other access modes"));
+    }
+    errors
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
+    let bound = old.str(&["status", "phase"]) == "Bound";
+    let binding = was.child("volumeName").is_empty();
+    let fixed = |spec: &At| {
+        let mut fixed = spec.value.as_object().cloned().unwrap_or_default();
+        fixed.retain(|field, _| {
+            let changeable = bound && CHANGEABLE_WHEN_BOUND.contains(&field.as_str());
+            !changeable && !(binding && field == "volumeName")
+        });
+        Value::Object(fixed)
+    };
+    let mut errors = ErrorList::new();
+    if !same(&fixed(&spec), &fixed(&was)) {
+        let text =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        errors.push(spec.forbidden(text));
+    }
+    let (wanted, held) =
+        (quantity(&requested(&spec)), quantity(&At::field(old, "status").child("capacity").child("storage")));
+    let shrinks = quantity(&requested(&was)).zip(wanted).is_some_and(|(before, now)| now < before);
+    if shrinks && held.zip(wanted).is_none_or(|(held, wanted)| wanted < held) {
+        errors.push(requested(&spec).forbidden("field can not be less than status.capacity"));
+    }
+    errors
+}
+
+fn requested<'a>(spec: &At<'a>) -> At<'a> {
+    spec.child("resources").child("requests").child("storage")
 }

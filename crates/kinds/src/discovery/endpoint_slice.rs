@@ -1,9 +1,16 @@
 //! EndpointSlice.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+
 use machinery::Object;
+use machinery::field::{Error, ErrorList};
+use machinery::validation::{dns1123_label, dns1123_subdomain, port_number, qualified_name};
 use serde_json::{Value, json};
 
+use crate::check::{At, immutable, optional_name, required_one_of};
 use crate::columns::{AGE, NAME, UNSET, first_few};
+use crate::core::special_address;
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{default, each, list_of, present};
 
@@ -23,7 +30,7 @@ pub static ENDPOINT_SLICE: KindDef = KindDef {
         Column::string("Endpoints", "Addresses of the endpoints", |slice| endpoints(slice).into()),
         AGE,
     ],
-    strategy: Strategy { default: default_slice, generation: true, ..Strategy::PLAIN },
+    strategy: Strategy { default: default_slice, validate, validate_update, generation: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -54,6 +61,75 @@ fn endpoints(slice: &Object) -> String {
 
 fn few(texts: &[String]) -> String {
     first_few(texts, SHOWN_MAX)
+}
+
+const ENDPOINTS_MAX: usize = 1000;
+const PORTS_MAX: usize = 20_000;
+const ADDRESSES_MAX: usize = 100;
+const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+
+fn validate(slice: &Object) -> ErrorList {
+    let (of_type, endpoints) = (At::field(slice, "addressType"), At::field(slice, "endpoints"));
+    let mut errors: ErrorList = required_one_of(&of_type, ADDRESS_TYPES).into_iter().collect();
+    let items = endpoints.items();
+    if items.len() > ENDPOINTS_MAX {
+        errors.push(Error::too_many(&endpoints.path, items.len(), ENDPOINTS_MAX));
+        return errors;
+    }
+    errors.extend(items.iter().flat_map(|endpoint| validate_endpoint(endpoint, of_type.text())));
+    errors.extend(validate_ports(&At::field(slice, "ports")));
+    errors
+}
+
+fn validate_endpoint(endpoint: &At, of_type: &str) -> ErrorList {
+    let addresses = endpoint.child("addresses");
+    let items = addresses.items();
+    let mut errors = ErrorList::new();
+    if items.is_empty() {
+        errors.push(addresses.required("must contain at least 1 address"));
+    } else if items.len() > ADDRESSES_MAX {
+        errors.push(Error::too_many(&addresses.path, items.len(), ADDRESSES_MAX));
+    }
+    errors.extend(items.iter().flat_map(|address| validate_address(address, of_type)));
+    errors.extend(optional_name(&endpoint.child("nodeName"), dns1123_subdomain));
+    errors.extend(optional_name(&endpoint.child("hostname"), dns1123_label));
+    errors
+}
+
+fn validate_address(address: &At, of_type: &str) -> ErrorList {
+    let parsed = address.text().parse::<IpAddr>().ok();
+    let problem = match of_type {
+        "IPv4" if !parsed.is_some_and(|ip| ip.is_ipv4()) => "must be a valid IPv4 address",
+        "IPv6" if !parsed.is_some_and(|ip| ip.is_ipv6()) => "must be a valid IPv6 address",
+        "IPv4" | "IPv6" => return address.messages(special_address(address.text())),
+        "FQDN" => return address.check(dns1123_subdomain),
+        _ => return ErrorList::new(),
+    };
+    vec![address.invalid(problem)]
+}
+
+fn validate_ports(ports: &At) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let mut names = HashSet::new();
+    if ports.items().len() > PORTS_MAX {
+        errors.push(Error::too_many(&ports.path, ports.items().len(), PORTS_MAX));
+        return errors;
+    }
+    for port in ports.items() {
+        let (name, number) = (port.child("name"), port.child("port"));
+        errors.extend(optional_name(&name, dns1123_label));
+        if !names.insert(name.text()) {
+            errors.push(name.duplicate());
+        }
+        errors.extend(required_one_of(&port.child("protocol"), &["SCTP", "TCP", "UDP"]));
+        errors.extend(number.int().map_or_else(ErrorList::new, |value| number.messages(port_number(value))));
+        errors.extend(optional_name(&port.child("appProtocol"), qualified_name));
+    }
+    errors
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    immutable(&At::field(new, "addressType"), &At::field(old, "addressType")).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! PriorityClass.
 
+use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
+
+use crate::check::{At, immutable, one_of};
 use crate::columns::{AGE, NAME, number};
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::default;
@@ -29,8 +33,47 @@ pub static PRIORITY_CLASS: KindDef = KindDef {
             default(&mut class.0, "preemptionPolicy", "PreemptLowerPriority");
             default(&mut class.0, "value", 0);
         },
+        validate,
+        validate_update,
         generation: true,
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN
 };
+
+const USER_MAX: i64 = 1_000_000_000;
+const RESERVED_PREFIX: &str = "system-";
+/// The classes that every cluster has, with their values.
+const SYSTEM: [(&str, i64); 2] = [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+fn validate(class: &Object) -> ErrorList {
+    let value = At::field(class, "value");
+    let number = value.int().unwrap_or(0);
+    let mut errors = ErrorList::new();
+    if class.name().starts_with(RESERVED_PREFIX) {
+        let known = SYSTEM.contains(&(class.name(), number));
+        if !known {
+            let text = format!(
+                "priority class names with '{RESERVED_PREFIX}' prefix are reserved for system use only. \
+                 error: {} is not a known system priority class",
+                class.name()
+            );
+            errors.push(Error::forbidden(&Path::new("metadata").child("name"), text));
+        }
+    } else if number > USER_MAX {
+        errors.push(value.forbidden(format!("maximum allowed value of a user defined priority is {USER_MAX}")));
+    }
+    errors.extend(one_of(&At::field(class, "preemptionPolicy"), &["Never", "PreemptLowerPriority"]));
+    errors
+}
+
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let value = At::field(new, "value");
+    let mut errors = ErrorList::new();
+    if value.int() != old.int(&["value"]) {
+        errors.push(value.forbidden("may not be changed in an update."));
+    }
+    let policy = |class| At::field(class, "preemptionPolicy");
+    errors.extend(immutable(&policy(new), &policy(old)));
+    errors
+}
