@@ -4,13 +4,18 @@
 mod aggregation;
 pub mod certificates;
 pub mod deployment;
+mod discovery;
 pub mod endpoints;
+pub mod garbage;
+mod history;
+pub mod namespace;
 pub mod nodes;
 pub mod podgc;
 mod podset;
 pub mod publish;
 pub mod replicaset;
 mod run;
+pub mod statefulset;
 
 pub use run::{ControllersConfig, run};
 

@@ -13,10 +13,13 @@ use crate::aggregation::ClusterRoleAggregation;
 use crate::certificates::{CertificateController, CsrSigner};
 use crate::deployment::DeploymentController;
 use crate::endpoints::{EndpointSliceController, EndpointsController};
+use crate::garbage::GarbageCollector;
+use crate::namespace::NamespaceController;
 use crate::nodes::{Cidr, NodeIpam, NodeLifecycle, TaintEviction};
 use crate::podgc::PodGc;
 use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
 use crate::replicaset::ReplicaController;
+use crate::statefulset::StatefulSetController;
 
 /// What the controllers need to know.
 pub struct ControllersConfig {
@@ -34,6 +37,8 @@ pub struct ControllersConfig {
 
 /// Reconciles at once, by controller. (upstream: --concurrent-*-syncs)
 const WORKERS: usize = 5;
+/// (upstream: --concurrent-gc-syncs)
+const GARBAGE_WORKERS: usize = 20;
 
 struct Started {
     shell: Shell,
@@ -55,6 +60,7 @@ pub async fn run(config: ControllersConfig, shutdown: CancellationToken) {
     all.add(ReplicaController::<ReplicaSet>::new(&shell), WORKERS);
     all.add(ReplicaController::<ReplicationController>::new(&shell), WORKERS);
     all.add(DeploymentController::new(&shell), WORKERS);
+    all.add(StatefulSetController::new(&shell), WORKERS);
     all.add(EndpointSliceController::new(&shell), WORKERS);
     all.add(EndpointsController::new(&shell), WORKERS);
     all.add(ServiceAccountController::new(&shell), 1);
@@ -66,5 +72,7 @@ pub async fn run(config: ControllersConfig, shutdown: CancellationToken) {
     all.add(NodeLifecycle::new(&shell), WORKERS);
     all.add(TaintEviction::new(&shell), WORKERS);
     all.add(PodGc::new(&shell), 1);
+    all.add(NamespaceController::new(&shell), WORKERS);
+    all.add(GarbageCollector::new(&shell), GARBAGE_WORKERS);
     all.tasks.join_all().await;
 }
