@@ -1,15 +1,34 @@
-//! Who may approve and sign certificate signing requests, and that nobody asks to be `system:masters`.
+//! Who asks for a certificate, who may approve and sign, and that nobody asks to be `system:masters`.
 
 use auth::authz::Attributes;
 use auth::csr::{CLIENT_SIGNER, Request};
 use auth::view::Resource;
 use machinery::{ApiError, Object, UserInfo};
 use registry::Operation;
+use serde_json::json;
 
 use crate::Admit;
 
 const GROUP: &str = "certificates.k8s.io";
 const REQUESTS: Resource = Resource { group: GROUP, version: "v1", name: "certificatesigningrequests" };
+
+/// A request carries who made it, whatever it says itself: approvers decide by that.
+pub fn requester(admit: &Admit<'_>, csr: &mut Object) -> Result<(), ApiError> {
+    if !admit.creates(REQUESTS) {
+        return Ok(());
+    }
+    let user = &admit.request.context.user;
+    csr.set(&["spec", "username"], user.name.clone());
+    for (field, value) in [("uid", json!(user.uid)), ("groups", json!(user.groups)), ("extra", json!(user.extra))] {
+        let empty = value.as_str() == Some("") || value == json!([]) || value == json!({});
+        if empty {
+            csr.remove(&["spec", field]);
+        } else {
+            csr.set(&["spec", field], value);
+        }
+    }
+    Ok(())
+}
 
 pub fn approval(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> {
     let Some(csr) = csr.filter(|_| updates(admit, "approval")) else { return Ok(()) };
@@ -68,7 +87,6 @@ pub fn subject(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> 
 mod tests {
     use auth::csr;
     use auth::pki::LeafSpec;
-    use serde_json::json;
 
     use super::*;
     use crate::testing::Case;
@@ -78,6 +96,17 @@ mod tests {
     fn request(groups: &[&str]) -> Object {
         let (pem, _) = csr::new_request(&LeafSpec::client("jane", groups)).unwrap();
         csr::object("a", CLIENT_SIGNER, &pem)
+    }
+
+    #[test]
+    fn a_request_names_its_maker() {
+        let mut forged = request(&[]);
+        forged.set(&["spec", "username"], "system:node:n1");
+        forged.set(&["spec", "extra"], json!({"a": ["b"]}));
+        let made = Case::create(RESOURCE, "").user("jane", &["dev"]).mutate(requester, forged).unwrap();
+        assert_eq!(made.str(&["spec", "username"]), "jane");
+        assert_eq!(made.get(&["spec", "groups"]), Some(&json!(["dev", "system:authenticated"])));
+        assert_eq!(made.get(&["spec", "extra"]), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
 //! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
-//! Names, order and texts are upstream's.
+//! Names, order and texts are upstream's; `RBACEscalation` and `CertificateRequester` are checks that upstream
+//! keeps in the storage of these kinds.
 
 mod certificates;
 mod default_classes;
@@ -31,15 +32,12 @@ use auth::{Authorizer, View};
 use machinery::{ApiError, Object};
 use registry::{Admission, AdmissionRequest, Operation, Registry};
 
-pub use priority::system_classes as system_priority_classes;
-
 type Mutate = fn(&Admit<'_>, &mut Object) -> Result<(), ApiError>;
 type Validate = fn(&Admit<'_>, Option<&Object>) -> Result<(), ApiError>;
 
 /// In the order they are asked.
 const MUTATING: &[(&str, Mutate)] = &[
     ("NamespaceLifecycle", namespace_lifecycle::mutate),
-    ("NodeRestriction", |admit, object| node_restriction::validate(admit, Some(object))),
     ("LimitRanger", limit_ranger::mutate),
     ("ServiceAccount", service_account::mutate),
     ("TaintNodesByCondition", taint_nodes::mutate),
@@ -48,6 +46,7 @@ const MUTATING: &[(&str, Mutate)] = &[
     ("DefaultStorageClass", default_classes::storage),
     ("RuntimeClass", runtime_class::mutate),
     ("DefaultIngressClass", default_classes::ingress),
+    ("CertificateRequester", certificates::requester),
 ];
 
 const VALIDATING: &[(&str, Validate)] = &[
@@ -80,6 +79,38 @@ impl BuiltIn {
         Self { view, authorizer, escalation }
     }
 
+    /// What was made a moment ago may not be in the cache yet: a read of the newest state waits for it.
+    async fn await_namespace(&self, registry: &Registry, request: &AdmissionRequest<'_>) {
+        if self.view.get(Resource::NAMESPACES, "", request.namespace).is_none() {
+            newest(registry, Resource::NAMESPACES, "", request.namespace).await;
+        }
+    }
+
+    /// The same for a pod's service account; for the default one it may be made only now.
+    async fn await_service_account(&self, registry: &Registry, request: &AdmissionRequest<'_>, pod: &Object) {
+        let kind = request.kind;
+        if (kind.group, kind.resource, request.subresource) != ("", "pods", "") || pods::is_mirror(pod) {
+            return;
+        }
+        let name = match pod.str(&["spec", "serviceAccountName"]) {
+            "" => service_account::DEFAULT,
+            name => name,
+        };
+        if self.view.get(Resource::SERVICE_ACCOUNTS, request.namespace, name).is_some() {
+            return;
+        }
+        let in_namespace = self.view.get(Resource::NAMESPACES, "", request.namespace).is_some();
+        let attempts = if name == service_account::DEFAULT && in_namespace { SERVICE_ACCOUNT_ATTEMPTS } else { 1 };
+        for attempt in 0..attempts {
+            if attempt > 0 {
+                tokio::time::sleep(SERVICE_ACCOUNT_WAIT).await;
+            }
+            if newest(registry, Resource::SERVICE_ACCOUNTS, request.namespace, name).await {
+                return;
+            }
+        }
+    }
+
     fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
         Admit { request, view: &*self.view, authorizer: &*self.authorizer, escalation: &self.escalation }
     }
@@ -110,9 +141,9 @@ impl Admit<'_> {
             "" => object.str(&["metadata", "generateName"]),
             name => name,
         });
-        let name = match (self.request.name, named) {
-            ("", Some(name)) => name,
-            (name, _) => name,
+        let name = match self.request.name {
+            "" => named.unwrap_or_default(),
+            name => name,
         };
         ApiError::forbidden(&self.request.kind.group_resource(), name, why)
     }
@@ -120,8 +151,16 @@ impl Admit<'_> {
 
 #[async_trait]
 impl Admission for BuiltIn {
-    async fn mutate(&self, _: &Registry, request: &AdmissionRequest<'_>, object: &mut Object) -> Result<(), ApiError> {
-        await_service_account(&*self.view, request, object).await;
+    async fn mutate(
+        &self,
+        registry: &Registry,
+        request: &AdmissionRequest<'_>,
+        object: &mut Object,
+    ) -> Result<(), ApiError> {
+        if request.operation == Operation::Create && request.kind.namespaced() {
+            self.await_namespace(registry, request).await;
+            self.await_service_account(registry, request, object).await;
+        }
         let admit = self.admit(request);
         MUTATING.iter().try_for_each(|(_, plugin)| plugin(&admit, object))
     }
@@ -138,20 +177,10 @@ impl Admission for BuiltIn {
     }
 }
 
-/// Waits a little for the default service account of a pod to appear in the cache.
-async fn await_service_account(view: &dyn View, request: &AdmissionRequest<'_>, pod: &Object) {
-    let kind = request.kind;
-    let creates_pod =
-        request.operation == Operation::Create && (kind.group, kind.resource, request.subresource) == ("", "pods", "");
-    if !creates_pod || !matches!(pod.str(&["spec", "serviceAccountName"]), "" | service_account::DEFAULT) {
-        return;
-    }
-    for _ in 0..SERVICE_ACCOUNT_ATTEMPTS {
-        let namespace = view.get(Resource::NAMESPACES, "", request.namespace);
-        let found = view.get(Resource::SERVICE_ACCOUNTS, request.namespace, service_account::DEFAULT);
-        if found.is_some() || namespace.is_none() {
-            return;
-        }
-        tokio::time::sleep(SERVICE_ACCOUNT_WAIT).await;
+/// Whether the object is there, by a read that waits until the cache has seen all earlier writes.
+async fn newest(registry: &Registry, resource: Resource, namespace: &str, name: &str) -> bool {
+    match registry.kinds().find(resource.group, resource.version, resource.name) {
+        Some(kind) => registry.get(kind, namespace, name, "").await.is_ok(),
+        None => false,
     }
 }

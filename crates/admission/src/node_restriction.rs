@@ -6,7 +6,6 @@ use auth::authz::references::{Kind, PodReferences};
 use auth::view::Resource;
 use machinery::{ApiError, GroupResource, Object};
 use registry::Operation;
-use serde_json::Value;
 
 use crate::Admit;
 use crate::pods::{MIRROR_POD, is_mirror};
@@ -319,6 +318,8 @@ fn is_forbidden(label: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::testing::{Case, object};
 

@@ -7,33 +7,11 @@ use serde_json::{Value, json};
 
 use crate::Admit;
 
-/// The classes that every cluster has, to be created at start.
-pub fn system_classes() -> Vec<Object> {
-    SYSTEM_CLASSES.iter().map(|(name, value, description)| class(name, *value, description)).collect()
-}
-
-const SYSTEM_CLASSES: [(&str, i64, &str); 2] = [
-    (
-        "system-cluster-critical",
-        2_000_000_000,
-        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
-    ),
-    (
-        "system-node-critical",
-        2_000_001_000,
-        "Used for system critical pods that must not be moved from their current node.",
-    ),
-];
+/// The classes that every cluster has, should their objects be missing.
+const SYSTEM_CLASSES: [(&str, i64); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 const DEFAULT_PREEMPTION: &str = "PreemptLowerPriority";
-
-fn class(name: &str, value: i64, description: &str) -> Object {
-    Object::from_value(json!({
-        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
-        "value": value, "globalDefault": false, "description": description, "preemptionPolicy": DEFAULT_PREEMPTION,
-    }))
-    .expect("an object")
-}
 
 pub fn mutate(admit: &Admit<'_>, pod: &mut Object) -> Result<(), ApiError> {
     if !admit.is(Resource::PODS, "") {
@@ -84,7 +62,10 @@ fn compute(admit: &Admit<'_>, pod: &mut Object) -> Result<(), ApiError> {
 
 fn named(admit: &Admit<'_>, name: &str) -> Option<Object> {
     let stored = admit.view.get(Resource::PRIORITY_CLASSES, "", name);
-    stored.or_else(|| system_classes().into_iter().find(|class| class.name() == name))
+    stored.or_else(|| {
+        let (name, value) = SYSTEM_CLASSES.into_iter().find(|(of, _)| *of == name)?;
+        Object::from_value(json!({"metadata": {"name": name}, "value": value}))
+    })
 }
 
 /// Of several defaults, which a race may leave, the one with the lowest value counts.

@@ -117,7 +117,8 @@ impl Registry {
         }
     }
 
-    pub(crate) fn admission(&self) -> &dyn Admission {
+    /// For calls that make something without a write of their own, such as tokens.
+    pub fn admission(&self) -> &dyn Admission {
         self.0.admission.get().map_or(&AdmitAll, |admission| &**admission)
     }
 
