@@ -10,11 +10,21 @@
 pub mod agent;
 pub mod config;
 pub mod container;
+pub mod context;
+pub mod fd;
+pub mod handlers;
+pub mod images;
+pub mod logs;
 pub mod machine;
 pub mod paths;
 pub mod pod;
+pub mod pods;
+pub mod probes;
+pub mod references;
 pub mod registration;
 pub mod resources;
+pub mod server;
+pub mod simulated;
 pub mod volumes;
 
 pub use agent::Agent;

@@ -17,7 +17,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{AgentConfig, Error, LEASE_DURATION, LEASE_RENEWAL, STATUS_CHECK, STATUS_REPORT};
@@ -88,14 +87,11 @@ impl Registration {
         }
     }
 
-    /// Renews the lease and the status until the shutdown.
-    pub async fn run(self, node: Node, shutdown: CancellationToken) {
+    /// Renews the lease and the status for as long as it is polled.
+    pub async fn run(self, node: Node) {
         let lease = self.keep_lease(node.metadata.uid.clone().unwrap_or_default());
         let status = self.keep_status(node.status.unwrap_or_default());
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = async { tokio::join!(lease, status); } => {}
-        }
+        tokio::join!(lease, status);
     }
 
     async fn keep_lease(&self, node_uid: String) {

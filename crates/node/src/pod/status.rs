@@ -46,6 +46,9 @@ impl PodPhase {
 /// The whole status; conditions that others own are carried over from the pod.
 pub fn status(state: &State, node: &NodeView, now: Timestamp) -> PodStatus {
     let pod = &*state.pod;
+    if let Some(last) = last_status(state) {
+        return last;
+    }
     let phase = phase(state);
     let ips = pod_ips(state, node);
     let mut status = PodStatus {
@@ -68,6 +71,13 @@ pub fn status(state: &State, node: &NodeView, now: Timestamp) -> PodStatus {
         status.ephemeral_container_statuses = statuses(state, node, &[Kind::Ephemeral]);
     }
     status
+}
+
+/// What ended is not told again: an agent that starts knows less of it than the API does.
+fn last_status(state: &State) -> Option<PodStatus> {
+    let live = state.members.iter().any(|member| member.running().is_some() || member.starting());
+    let known = state.pod.status.as_ref().filter(|_| spec::ended(&state.pod) && !live)?;
+    Some(PodStatus { observed_generation: state.pod.metadata.generation, ..known.clone() })
 }
 
 /// The node refused the pod before anything of it was made.

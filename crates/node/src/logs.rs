@@ -1,0 +1,5 @@
+//! Container logs in CRI's format: read, followed, rotated.
+
+pub mod parse;
+pub mod read;
+pub mod rotate;

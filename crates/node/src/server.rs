@@ -1,0 +1,205 @@
+//! The node's own HTTPS API: logs, exec, attach, port-forward, statistics. Upstream's paths.
+//!
+//! Callers are known by their client certificates alone; see [`auth`].
+
+pub mod auth;
+pub mod logs;
+pub mod metrics;
+pub mod portforward;
+pub mod query;
+pub mod stats;
+pub mod streams;
+pub mod websocket;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use containers::ContainerStatus;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::config::Error;
+use crate::container::sandbox::POD_UID_LABEL;
+use crate::context::Node;
+use crate::pod::observe::container_name;
+use crate::pod::spec;
+use crate::pods::Table;
+use auth::{Access, access};
+use query::Query;
+
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// An answer that is an error: its code and its text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal(pub StatusCode, pub String);
+
+impl Refusal {
+    fn not_found(text: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::NOT_FOUND, text.into())
+    }
+
+    fn bad_request(text: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::BAD_REQUEST, text.into())
+    }
+}
+
+impl From<containers::Error> for Refusal {
+    fn from(error: containers::Error) -> Refusal {
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+pub type Answer = Result<Response<Body>, Refusal>;
+
+/// Serves the node's API.
+#[derive(Clone)]
+pub struct Server {
+    pub node: Arc<Node>,
+    pub table: Table,
+    pub samples: stats::Samples,
+}
+
+impl Server {
+    pub fn new(node: Arc<Node>, table: Table) -> Server {
+        Server { node, table, samples: stats::Samples::default() }
+    }
+
+    /// Serves until the task is dropped; without a listener there is nothing to serve.
+    pub async fn serve(self, listener: Option<TcpListener>) -> Result<(), Error> {
+        let (Some(listener), Some(tls)) = (listener, self.node.config.tls.clone()) else {
+            return std::future::pending().await;
+        };
+        let acceptor = TlsAcceptor::from(tls);
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(self.clone().connection(acceptor.clone(), stream));
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "no TCP_NODELAY");
+        }
+        let stream = match acceptor.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => return debug!(%error, "a TLS handshake failed"),
+        };
+        let access = access(stream.get_ref().1.peer_certificates());
+        let service = service_fn(move |request| {
+            let (server, access) = (self.clone(), access.clone());
+            async move { Ok::<_, Infallible>(server.answer(request, access).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = connection.with_upgrades().await {
+            debug!(%error, "a connection ended");
+        }
+    }
+
+    /// Answers one request of a caller with this access.
+    pub async fn answer(&self, request: Request<Incoming>, access: Access) -> Response<Body> {
+        let path = request.uri().path().to_string();
+        let allowed = match access {
+            _ if path == "/healthz" => Ok(()),
+            Access::Allowed => Ok(()),
+            Access::Anonymous => Err(Refusal(StatusCode::UNAUTHORIZED, "Unauthorized".into())),
+            Access::Denied(user) => Err(Refusal(StatusCode::FORBIDDEN, format!("Forbidden (user={user})"))),
+        };
+        let answer = match allowed {
+            Ok(()) => self.route(request, &path).await,
+            Err(refusal) => Err(refusal),
+        };
+        answer.unwrap_or_else(|Refusal(code, message)| response(code, "text/plain; charset=utf-8", message))
+    }
+
+    async fn route(&self, request: Request<Incoming>, path: &str) -> Answer {
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["healthz"] => Ok(text("ok")),
+            ["pods"] => Ok(self.pods()),
+            ["containerLogs", namespace, pod, container] => logs::answer(self, namespace, pod, container, &query).await,
+            ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
+                streams::exec(self, request, namespace, pod, container, &query).await
+            }
+            ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] => {
+                streams::attach(self, request, namespace, pod, container, &query).await
+            }
+            ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
+                portforward::answer(self, request, namespace, pod, &query).await
+            }
+            ["stats", "summary"] => stats::answer(self).await,
+            ["metrics", "resource"] => metrics::resource(self).await,
+            ["metrics"] => metrics::of_agent(self).await,
+            _ => Err(Refusal::not_found("404 page not found")),
+        }
+    }
+
+    fn pods(&self) -> Response<Body> {
+        let pods: Vec<Arc<Pod>> = self.table.list();
+        let items: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
+        let list = serde_json::json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items });
+        response(StatusCode::OK, "application/json", list.to_string())
+    }
+
+    fn pod(&self, namespace: &str, name: &str) -> Result<Arc<Pod>, Refusal> {
+        self.table.find(namespace, name).ok_or_else(|| Refusal::not_found("pod does not exist"))
+    }
+
+    /// All runs of a pod's container that the runtime knows, oldest first.
+    async fn runs(&self, pod: &Pod, container: &str) -> Result<Vec<ContainerStatus>, Refusal> {
+        let all = self.node.runtime.list_containers().await?;
+        let of_pod =
+            |status: &ContainerStatus| status.labels.get(POD_UID_LABEL).map(String::as_str) == Some(spec::uid(pod));
+        let mut runs: Vec<_> =
+            all.into_iter().filter(|status| of_pod(status) && container_name(status) == container).collect();
+        runs.sort_by_key(|status| status.attempt);
+        Ok(runs)
+    }
+}
+
+pub fn response(code: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()).boxed());
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
+
+fn text(body: impl Into<Bytes>) -> Response<Body> {
+    response(StatusCode::OK, "text/plain; charset=utf-8", body)
+}
+
+/// A response whose body is what comes through the channel.
+fn streamed(receiver: mpsc::Receiver<Bytes>) -> Response<Body> {
+    let frames = futures::stream::unfold(receiver, |mut receiver| async move {
+        let bytes = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(Frame::data(bytes)), receiver))
+    });
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
+    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+/// Logs how a streaming task ended, when it ended badly.
+fn finished(what: &'static str, result: io::Result<()>) {
+    if let Err(error) = result {
+        debug!(%error, "{what} ended");
+    }
+}
