@@ -165,6 +165,54 @@ async fn a_root_file_system_may_be_read_only_and_mounts_not() {
 }
 
 #[tokio::test]
+async fn mounts_propagate_as_asked() {
+    let node = Node::new().await;
+    let volume = node.directory.path().join("shared");
+    fs::create_dir(&volume).unwrap();
+    nix::mount::mount(Some(&volume), &volume, None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>).unwrap();
+    nix::mount::mount(None::<&str>, &volume, None::<&str>, nix::mount::MsFlags::MS_SHARED, None::<&str>).unwrap();
+    for directory in ["up", "down"] {
+        fs::create_dir(volume.join(directory)).unwrap();
+    }
+    let sandbox = node.sandbox().await;
+    let with = |name: &str, propagation, privileged, script: &str| ContainerConfig {
+        name: name.to_owned(),
+        mounts: vec![Mount { host_path: volume.clone(), container_path: "/v".into(), read_only: false, propagation }],
+        security: SecurityContext { privileged, ..SecurityContext::default() },
+        ..shell(script)
+    };
+    let look = "while ! test -e /v/up/seen; do sleep 0.02; done; ls /v/down; echo done; sleep 600";
+    let slave = node.run_in(&sandbox, &with("slave", Propagation::HostToContainer, false, look)).await;
+    let private = node
+        .run_in(
+            &sandbox,
+            &with(
+                "private",
+                Propagation::Private,
+                false,
+                "while ! test -e /v/go; do sleep 0.02; done; ls /v/down; echo done",
+            ),
+        )
+        .await;
+    nix::mount::mount(Some("t"), &volume.join("down"), Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)
+        .unwrap();
+    fs::write(volume.join("down/file"), "").unwrap();
+    let up = node
+        .run_in(
+            &sandbox,
+            &with("up", Propagation::Bidirectional, true, "mount -t tmpfs t /v/up && touch /v/up/seen && sleep 600"),
+        )
+        .await;
+    node.until_log(&slave, "done").await;
+    assert_eq!(node.lines(&slave).await, ["file", "done"]);
+    assert!(volume.join("up/seen").exists());
+    fs::write(volume.join("go"), "").unwrap();
+    node.ended(&private).await;
+    assert_eq!(node.lines(&private).await, ["done"]);
+    node.runtime.stop_container(&up, Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
 async fn limits_are_set_read_and_changed() {
     let node = Node::new().await;
     let sandbox = node.sandbox().await;

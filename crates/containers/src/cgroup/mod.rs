@@ -94,19 +94,33 @@ impl Cgroups {
         Ok(())
     }
 
-    /// The processes in the group itself, not below it.
-    pub fn processes(&self, group: &str) -> Vec<i32> {
-        let Some(directory) = self.directories(group).pop() else { return Vec::new() };
-        let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+    /// Moves a process into the group of the unified hierarchy alone, where there is one beside v1's.
+    pub fn join_unified(&self, group: &str, pid: u32) -> io::Result<()> {
+        match self.unified_dir(group).filter(|_| !self.v1.is_empty()) {
+            Some(directory) => fs::write(directory.join("cgroup.procs"), pid.to_string()),
+            None => Ok(()),
+        }
     }
 
-    /// Kills every process in the group and below it.
+    /// The processes in the group itself, not below it.
+    pub fn processes(&self, group: &str) -> Vec<i32> {
+        let lists = self
+            .directories(group)
+            .into_iter()
+            .filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok());
+        let mut all: Vec<i32> =
+            lists.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect::<Vec<i32>>()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Kills every process in the group and below it, in whichever hierarchy it is there.
     pub fn kill(&self, group: &str) {
         if let Some(directory) = self.unified_dir(group)
-            && fs::write(directory.join("cgroup.kill"), "1").is_ok()
+            && let Err(error) = fs::write(directory.join("cgroup.kill"), "1")
         {
-            return;
+            tracing::debug!(group, %error, "the processes are killed one by one");
         }
         for child in self.children(group) {
             self.kill(&format!("{group}/{child}"));

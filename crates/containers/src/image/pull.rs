@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::stream::{self, TryStreamExt};
@@ -21,6 +22,9 @@ use crate::api::{Error, Image, RegistryAuth, Result};
 
 /// Layers of one image that are downloaded at one time.
 const LAYERS_AT_ONCE: usize = 3;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a registry may send nothing.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const USER_AGENT: &str = concat!("keelson/", env!("CARGO_PKG_VERSION"));
 
 type Outcome = std::result::Result<Image, Cause>;
@@ -91,7 +95,13 @@ impl Puller {
         let registry = name.reference().resolve_registry();
         let plain = is_loopback(registry) || self.insecure.lock().iter().any(|known| known == registry);
         let protocol = if plain { ClientProtocol::Http } else { ClientProtocol::Https };
-        Client::new(ClientConfig { protocol, user_agent: USER_AGENT, ..ClientConfig::default() })
+        Client::new(ClientConfig {
+            protocol,
+            user_agent: USER_AGENT,
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(READ_TIMEOUT),
+            ..ClientConfig::default()
+        })
     }
 }
 

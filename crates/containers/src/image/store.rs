@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -83,7 +84,11 @@ impl Store {
         if ingest.exists() {
             fs::remove_dir_all(&ingest)?;
         }
-        fs::create_dir_all(&ingest)?;
+        // Layers may hold setuid programs: they are not for the host's other users.
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&ingest)?;
+        builder.create(root.join("layers"))?;
         fs::create_dir_all(root.join("layers/empty"))?;
         let index: Index = match record::load(&root.join("index.json")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Index::default(),

@@ -17,6 +17,8 @@ use nix::sched::{CloneFlags, unshare};
 use super::process::{self, Purpose};
 use super::report::{Report, Socket};
 use super::{EXIT_NOT_STARTED, credentials, spec};
+use crate::api::{Mount, Propagation};
+use crate::cgroup::Cgroups;
 use crate::plan::{ContainerPlan, CreatePlan, ProcessPlan};
 
 /// The error text of upstream's runtimes, up to the cause.
@@ -34,7 +36,11 @@ pub fn run(directory: &Path, socket: &Socket) -> Result<(), String> {
     };
     let document = spec::document(&plan, &directory.join("rootfs"), &host);
     fs::write(directory.join("config.json"), document.to_string()).map_err(|error| error.to_string())?;
-    let executor = Runner { process: plan.container.process, socket: socket.clone() };
+    // libcontainer joins v1's hierarchies alone where there are any.
+    Cgroups::detect()
+        .and_then(|cgroups| cgroups.join_unified(&plan.cgroup, std::process::id()))
+        .map_err(|error| error.to_string())?;
+    let executor = Runner { process: plan.container.process, mounts: plan.container.mounts, socket: socket.clone() };
     let mut container = build(directory, &plan.id, executor).map_err(|error| explain(&*error))?;
     let pid = container.pid().ok_or("the container has no process")?.as_raw();
     container.start().map_err(|error| explain(&error))?;
@@ -92,15 +98,36 @@ fn mount_root(directory: &Path, layers: &[PathBuf]) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
+/// libcontainer ignores what the document says of a mount's propagation: all are like the root, slaves or shared.
+fn set_propagation(mounts: &[Mount]) -> nix::Result<()> {
+    for own in mounts {
+        let kind = match own.propagation {
+            Propagation::Private => MsFlags::MS_PRIVATE,
+            Propagation::HostToContainer => MsFlags::MS_SLAVE,
+            Propagation::Bidirectional => continue,
+        };
+        mount(None::<&str>, &own.container_path, None::<&str>, kind | MsFlags::MS_REC, None::<&str>)?;
+    }
+    Ok(())
+}
+
 /// What libcontainer calls last, inside the container: root still, with every capability.
 #[derive(Clone)]
 struct Runner {
     process: ProcessPlan,
+    mounts: Vec<Mount>,
     socket: Socket,
 }
 
 impl Executor for Runner {
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
+        if let Err(error) = set_propagation(&self.mounts) {
+            self.socket.send(
+                &Report::Failed { message: format!("{START_ERROR}: cannot set the propagation of a mount: {error}") },
+                &[],
+            );
+            std::process::exit(EXIT_NOT_STARTED);
+        }
         if !self.socket.wait() {
             std::process::exit(EXIT_NOT_STARTED);
         }

@@ -59,18 +59,14 @@ fn fail(error: &io::Error) -> ! {
     exit(1)
 }
 
+/// Records hold the environments of containers, and layers may hold setuid programs: none of it is for the host's other users.
 fn prepare(layout: &Layout) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o711);
-    for directory in [
-        layout.root.join("sandboxes"),
-        layout.root.join("containers"),
-        layout.root.join("trash"),
-        layout.run.join("sandboxes"),
-    ] {
-        builder.create(directory)?;
+    builder.recursive(true).mode(0o700);
+    for directory in ["sandboxes", "containers", "trash"] {
+        builder.create(layout.root.join(directory))?;
     }
-    Ok(())
+    builder.create(layout.run.join("sandboxes"))
 }
 
 fn detach(layout: &Layout, writer: OwnedFd) -> io::Result<Ready> {

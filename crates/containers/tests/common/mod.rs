@@ -231,10 +231,11 @@ impl Drop for Node {
             groups.push(root.join(&cgroup));
             for group in groups.iter().rev().chain(&groups) {
                 for pid in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
-                    drop(nix::sys::signal::kill(
+                    nix::sys::signal::kill(
                         nix::unistd::Pid::from_raw(pid.parse().unwrap()),
                         nix::sys::signal::Signal::SIGKILL,
-                    ));
+                    )
+                    .ok();
                 }
             }
             for group in &groups {
@@ -249,7 +250,7 @@ impl Drop for Node {
         let prefix = self.directory.path().to_string_lossy().into_owned();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         for at in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&prefix)) {
-            drop(nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH));
+            nix::mount::umount2(at, nix::mount::MntFlags::MNT_DETACH).ok();
         }
     }
 }
