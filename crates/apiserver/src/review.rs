@@ -1,11 +1,11 @@
 //! Kinds that are asked and never stored: reviews of tokens and of access, and bindings by their old path.
 
-use auth::Credentials;
+use auth::authn::token_review::token_review;
 use auth::authz::reviews;
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::{ApiError, Object, UserInfo};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::call::Call;
 use crate::decode;
@@ -46,31 +46,10 @@ impl Server {
         }
     }
 
-    async fn token_review(&self, mut review: Object) -> Result<Object, ApiError> {
-        let token = review.str(&["spec", "token"]).to_owned();
-        if token.is_empty() {
-            return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
-        }
-        let audiences: Vec<String> =
-            review.list(&["spec", "audiences"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
-        let credentials =
-            Credentials { bearer_token: Some(token), audiences: audiences.clone(), client_certificate: None };
-        let status = match self.authenticator().authenticate(&credentials).await {
-            Ok(Some(user)) => authenticated(&user, &audiences),
-            Ok(None) => json!({"user": {}}),
-            Err(error) => json!({"user": {}, "error": error.message}),
-        };
-        review.set(&["status"], status);
-        Ok(review)
+    async fn token_review(&self, review: Object) -> Result<Object, ApiError> {
+        let own = self.config().tokens.as_ref().map_or("", |issuer| issuer.issuer());
+        token_review(self.authenticator(), own, review).await
     }
-}
-
-fn authenticated(user: &UserInfo, audiences: &[String]) -> Value {
-    let mut status = json!({"authenticated": true, "user": user});
-    if !audiences.is_empty() {
-        status["audiences"] = json!(audiences);
-    }
-    status
 }
 
 fn self_subject_review(mut review: Object, user: &UserInfo) -> Object {

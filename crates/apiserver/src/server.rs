@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use auth::authz::Rbac;
+use auth::tokens::TokenIssuer;
 use auth::{Authenticator, Authorizer};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -37,6 +38,8 @@ pub struct ServerConfig {
     pub authorizer: Arc<dyn Authorizer>,
     /// What users may do, for those who ask for a list.
     pub rbac: Arc<Rbac>,
+    /// Issues service account tokens; without it there are none.
+    pub tokens: Option<Arc<TokenIssuer>>,
     /// How the server shows itself to nodes, and whom it trusts there. Without it connections to nodes fail.
     pub node_tls: Option<Arc<rustls::ClientConfig>>,
     pub version: Version,
@@ -255,6 +258,7 @@ impl Server {
             "healthz" | "livez" | "readyz" => self.serve_health(call, path),
             "openapi" => self.serve_openapi(call, path).await,
             "version" => self.serve_version(call),
+            "openid" | ".well-known" => self.serve_issuer(path),
             "metrics" => self.serve_metrics(),
             _ => Err(ApiError::no_such_path()),
         }

@@ -2,6 +2,7 @@
 
 mod binding;
 mod eviction;
+mod token;
 
 use http::StatusCode;
 use kinds::{KindDef, OtherSubresource, Subresource};
@@ -57,6 +58,7 @@ impl Server {
         match (kind.resource, other.name) {
             ("pods", "binding") => self.bind(call, kind).await,
             ("pods", "eviction") => self.evict(call, kind).await,
+            ("serviceaccounts", "token") => self.issue_token(call, kind).await,
             _ => self.serve_target(call, kind, Target::Other(other.name)).await,
         }
     }

@@ -91,5 +91,5 @@ async fn access_and_tokens_can_be_reviewed() {
     assert_eq!((&good["status"]["authenticated"], &good["status"]["user"]["username"]), (&json!(true), &json!("jane")));
     let bad = api.post(path, &token("bad")).await.expect(201);
     assert_eq!(bad["status"]["authenticated"], json!(null));
-    assert_eq!(bad["status"]["error"], "Unauthorized");
+    assert_eq!(bad["status"]["error"], "invalid bearer token");
 }

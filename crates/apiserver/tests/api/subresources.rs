@@ -117,3 +117,20 @@ async fn a_namespace_goes_when_it_is_finalized() {
     api.put(&format!("{path}/finalize"), &namespace).await.expect(200);
     assert_eq!(api.get(path).await.status.as_u16(), 404);
 }
+
+#[tokio::test]
+async fn a_service_account_gets_tokens_that_others_can_verify() {
+    let api = start().await.bootstrapped().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    api.post(accounts, &json!({"metadata": {"name": "bot"}})).await.expect(201);
+    let asked = json!({"spec": {"audiences": ["vault"], "expirationSeconds": 600}});
+    let issued = api.post(&format!("{accounts}/bot/token"), &asked).await.expect(201);
+    assert_eq!((&issued["kind"], &issued["metadata"]["name"]), (&json!("TokenRequest"), &json!("bot")));
+    assert_eq!(issued["status"]["token"].as_str().map(|token| token.split('.').count()), Some(3));
+    let missing = api.post(&format!("{accounts}/gone/token"), &asked).await;
+    assert_eq!(missing.problem(), "404 NotFound: serviceaccounts \"gone\" not found");
+    let discovery = api.get("/.well-known/openid-configuration").await.expect(200);
+    assert_eq!(discovery["issuer"], "https://issuer.test");
+    assert_eq!(discovery["jwks_uri"], "https://192.0.2.1:6443/openid/v1/jwks");
+    assert_eq!(api.get("/openid/v1/jwks").await.expect(200)["keys"][0]["alg"], "ES256");
+}

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use auth::authz::{Masters, Rbac};
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
+use auth::tokens::TokenIssuer;
 use auth::{Attributes, Authenticator, Authorizer, Credentials, Decision};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -73,11 +74,13 @@ pub async fn start_with(options: Options) -> Api {
     let registry = Registry::open(config).await.unwrap();
     let rbac = Arc::new(Rbac::new(Arc::new(registry.clone())));
     let authority = Authority::create("test-ca").unwrap();
+    let keys = tempfile::tempdir().unwrap();
     let server = Server::new(ServerConfig {
         registry,
         authenticator: Arc::new(ByToken),
         authorizer: Arc::new(Readers),
         rbac,
+        tokens: Some(Arc::new(TokenIssuer::load_or_create(keys.path(), "https://issuer.test").unwrap())),
         node_tls: Some(Arc::new(client_tls(&authority, "kube-apiserver-kubelet-client"))),
         version: Version::default(),
         local_apis: options.local_apis,

@@ -1,6 +1,6 @@
 //! Evaluation of `authentication.k8s.io` reviews.
 
-use machinery::{ApiError, GroupVersionKind, Object, UserInfo, field};
+use machinery::{ApiError, Object, UserInfo};
 use serde_json::{Value, json};
 
 use super::{Authenticator, Credentials};
@@ -13,9 +13,7 @@ pub async fn token_review(
 ) -> Result<Object, ApiError> {
     let token = review.str(&["spec", "token"]).to_owned();
     if token.is_empty() {
-        let error = field::Error::required(&field::Path::new("spec").child("token"), "");
-        let gvk = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenReview");
-        return Err(ApiError::invalid(&gvk, review.name(), &[error]));
+        return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
     }
     let asked: Vec<String> = texts(review.list(&["spec", "audiences"]));
     let audiences = if asked.is_empty() { vec![default_audience.to_owned()] } else { asked };
@@ -36,7 +34,7 @@ pub async fn token_review(
     }
     let status = match (known, refused) {
         (Some(user), _) => json!({"authenticated": true, "user": user, "audiences": meant}),
-        (None, Some(_)) => json!({"user": {}, "error": "[invalid bearer token, token lookup failed]"}),
+        (None, Some(_)) => json!({"user": {}, "error": "invalid bearer token"}),
         (None, None) => json!({"user": {}}),
     };
     review.set(&["status"], status);

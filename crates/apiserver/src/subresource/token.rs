@@ -1,0 +1,66 @@
+//! Service account tokens: issuing them, and telling others how to verify them.
+
+use auth::tokens::request;
+use http::StatusCode;
+use kinds::KindDef;
+use machinery::ApiError;
+use registry::{AdmissionRequest, Operation};
+use serde_json::Value;
+
+use crate::body;
+use crate::call::Call;
+use crate::decode::{self, Expected};
+use crate::respond::{self, Answer};
+use crate::server::Server;
+use crate::verbs::plain_accept;
+
+const TOKEN_REQUEST: Expected = Expected {
+    group: "authentication.k8s.io",
+    version: "v1",
+    kind: "TokenRequest",
+    schema: "io.k8s.api.authentication.v1.TokenRequest",
+};
+
+const JWKS_PATH: &str = "/openid/v1/jwks";
+
+impl Server {
+    /// `POST serviceaccounts/NAME/token`
+    pub(crate) async fn issue_token(&self, call: &mut Call, accounts: &'static KindDef) -> Result<Answer, ApiError> {
+        let issuer = self.config().tokens.as_ref().ok_or_else(ApiError::no_such_path)?;
+        let accept = plain_accept(call)?;
+        let context = call.context()?;
+        let asked = decode::object(call, TOKEN_REQUEST, context.field_validation).await?;
+        let (namespace, name) = (call.info.namespace.as_str(), call.info.name.as_str());
+        let registry = self.registry();
+        // Waits until the cache, from which the token is made, has seen all that was written before.
+        registry.get(accounts, namespace, name, "").await?;
+        let admission = AdmissionRequest {
+            context: &context,
+            kind: accounts,
+            operation: Operation::Create,
+            subresource: "token",
+            namespace,
+            name,
+            old: None,
+        };
+        registry.admission().validate(registry, &admission, Some(&asked)).await?;
+        let issued = request::serve(registry, issuer, namespace, name, asked)?;
+        Ok(respond::value(call, accept, StatusCode::CREATED, &issued.into_value()))
+    }
+
+    /// `/.well-known/openid-configuration` and `/openid/v1/jwks`
+    pub(crate) fn serve_issuer(&self, path: &str) -> Result<Answer, ApiError> {
+        let issuer = self.config().tokens.as_ref().ok_or_else(ApiError::no_such_path)?;
+        let answer = |content_type, document: Value| {
+            respond::with(StatusCode::OK, content_type, body::full(document.to_string()))
+        };
+        match path {
+            JWKS_PATH => Ok(answer("application/jwk-set+json", issuer.jwks())),
+            "/.well-known/openid-configuration" => {
+                let uri = format!("https://{}{JWKS_PATH}", self.config().advertised);
+                Ok(answer("application/json", issuer.discovery(&uri)))
+            }
+            _ => Err(ApiError::no_such_path()),
+        }
+    }
+}
