@@ -7,7 +7,7 @@ use machinery::{ApiError, GroupVersion, Object};
 use registry::FieldValidation;
 
 use crate::call::Call;
-use crate::negotiate::{self, Format};
+use crate::negotiate::{self, BodyFormat};
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
@@ -47,13 +47,14 @@ fn policy(validation: FieldValidation) -> FieldPolicy {
 
 fn checked(
     bytes: &Bytes,
-    format: Format,
+    format: BodyFormat,
     schema: &str,
     policy: FieldPolicy,
 ) -> Result<(Object, Vec<String>), ApiError> {
     match format {
-        Format::Json => machinery::decode::decode_json(bytes, schema, policy),
-        Format::Yaml => machinery::decode::decode_yaml(bytes, schema, policy),
+        BodyFormat::Json => machinery::decode::decode_json(bytes, schema, policy),
+        BodyFormat::Yaml => machinery::decode::decode_yaml(bytes, schema, policy),
+        BodyFormat::Protobuf => Ok((machinery::protobuf::decode_protobuf(bytes, schema)?, Vec::new())),
     }
 }
 

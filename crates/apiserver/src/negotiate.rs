@@ -124,11 +124,21 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 }
 
 /// The form of a body that holds an object.
-pub fn body_format(headers: &HeaderMap) -> Result<Format, ApiError> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFormat {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+const READ: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
     match content_type(headers) {
-        "application/json" => Ok(Format::Json),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
-        _ => Err(unsupported_media_type(ACCEPTED)),
+        "application/json" => Ok(BodyFormat::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(BodyFormat::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(BodyFormat::Protobuf),
+        _ => Err(unsupported_media_type(READ)),
     }
 }
 

@@ -122,7 +122,7 @@ async fn yaml_is_read_and_what_is_unknown_is_told() {
     assert!(strict.problem().contains("strict decoding error: unknown field \"extra\""), "{}", strict.problem());
     let odd = api.send("POST", &format!("{CONFIG_MAPS}?fieldValidation=Odd"), &yaml, body).await;
     assert!(odd.problem().starts_with("422 Invalid: CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation:"));
-    let binary = api.send("POST", CONFIG_MAPS, &[("content-type", "application/vnd.kubernetes.protobuf")], "k8s").await;
+    let binary = api.send("POST", CONFIG_MAPS, &[("content-type", "application/cbor")], "x").await;
     assert_eq!(binary.status.as_u16(), 415);
 }
 

@@ -64,6 +64,8 @@ pub fn prepare_subresource_update(new: &mut Object, old: &Object, subresource: &
                 copy_resources(new, &written_spec, list);
             }
         }
+        // The server itself writes the node and the condition that tells of it.
+        "binding" => new.0 = written,
         _ => {
             new.0 = written;
             copy_field(new, old, "status");
