@@ -1,10 +1,12 @@
 //! ControllerRevision.
 
+use machinery::field::ErrorList;
 use machinery::{GroupVersion, Object};
 use serde_json::Value;
 
+use crate::check::{At, immutable, non_negative};
 use crate::columns::{AGE, NAME, NONE, number};
-use crate::def::{Column, KindDef};
+use crate::def::{Column, KindDef, Strategy};
 use crate::tree::str_of;
 
 pub static CONTROLLER_REVISION: KindDef = KindDef {
@@ -19,6 +21,7 @@ pub static CONTROLLER_REVISION: KindDef = KindDef {
         Column::integer("Revision", "Its number", |object| number(object, &["revision"])),
         AGE,
     ],
+    strategy: Strategy { validate, validate_update, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -31,4 +34,18 @@ fn controller(object: &Object) -> Value {
         "" => format!("{kind}/{}", str_of(owner, "name")).into(),
         group => format!("{kind}.{group}/{}", str_of(owner, "name")).into(),
     }
+}
+
+fn validate(object: &Object) -> ErrorList {
+    let mut errors: ErrorList = non_negative(&At::field(object, "revision")).into_iter().collect();
+    let data = At::field(object, "data");
+    if !data.is_set() {
+        errors.push(data.required("data is mandatory"));
+    }
+    errors
+}
+
+/// A revision is what once was: it does not change.
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    immutable(&At::field(new, "data"), &At::field(old, "data")).into_iter().collect()
 }

@@ -7,6 +7,7 @@ use super::deployment::{at_most_all, keeps_selector, validate_counts, validate_l
 use crate::check::{At, int_or_percent, is_zero, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, format_labels, number};
 use crate::core::pod::defaults::default_template;
+use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_status_number, default_text, text};
 
@@ -44,6 +45,7 @@ pub static DAEMON_SET: KindDef = KindDef {
         default: default_daemon_set,
         validate,
         validate_update: keeps_selector,
+        warnings: of_template,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

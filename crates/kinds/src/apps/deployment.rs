@@ -8,6 +8,7 @@ use crate::check::{At, immutable, int_or_percent, is_zero, non_negative, one_of,
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::validate::validate_template;
+use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, ScalePaths, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_text, text};
 
@@ -38,6 +39,7 @@ pub static DEPLOYMENT: KindDef = KindDef {
         default: default_deployment,
         validate,
         validate_update: keeps_selector,
+        warnings: of_template,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

@@ -7,6 +7,7 @@ use super::deployment::{SCALE, keeps_selector, validate_counts, validate_lasting
 use crate::check::{At, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
+use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, SelectableField, Strategy, Subresource};
 use crate::tree::default_status_number;
 
@@ -37,6 +38,7 @@ pub static REPLICA_SET: KindDef = KindDef {
         default: default_replica_set,
         validate,
         validate_update: keeps_selector,
+        warnings: of_template,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

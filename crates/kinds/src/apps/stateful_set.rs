@@ -9,6 +9,7 @@ use crate::check::{At, non_negative, one_of, same, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME};
 use crate::core::persistent_volume_claim::default_claim_map;
 use crate::core::pod::defaults::default_template;
+use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_status_number, default_text, each, text};
 
@@ -28,7 +29,13 @@ pub static STATEFUL_SET: KindDef = KindDef {
         CONTAINERS,
         IMAGES,
     ],
-    strategy: Strategy { default: default_stateful_set, validate, validate_update, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default: default_stateful_set,
+        validate,
+        validate_update,
+        warnings: of_template,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 

@@ -13,6 +13,7 @@ use crate::check::{At, immutable, one_of, same, selector_matches};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::validate::validate_template;
+use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, Propagation, SelectableField, Strategy, Subresource, drop_status};
 use crate::duration::human;
 use crate::tree::{Map, child, child_or_new, condition_is_true, default, default_text, each, is_absent};
@@ -70,6 +71,7 @@ pub static JOB: KindDef = KindDef {
         prepare_create,
         validate,
         validate_update,
+        warnings: of_template,
         default_propagation: Propagation::Orphan,
         ..Strategy::WITH_STATUS
     },

@@ -16,6 +16,8 @@ use crate::tree::{default_text, each, int_of, list_of, str_of};
 /// As many endpoints as a cell shows.
 const SHOWN_MAX: usize = 3;
 
+const DEPRECATED: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+
 pub static ENDPOINTS: KindDef = KindDef {
     kind: "Endpoints",
     resource: "endpoints",
@@ -23,7 +25,13 @@ pub static ENDPOINTS: KindDef = KindDef {
     short_names: &["ep"],
     schema: "io.k8s.api.core.v1.Endpoints",
     columns: &[NAME, Column::string("Endpoints", "Addresses and ports that are ready", endpoints), AGE],
-    strategy: Strategy { default: default_endpoints, validate, create_on_update: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        default: default_endpoints,
+        validate,
+        warnings: |_| vec![DEPRECATED.to_owned()],
+        create_on_update: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 

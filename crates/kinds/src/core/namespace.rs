@@ -43,6 +43,7 @@ pub static NAMESPACE: KindDef = KindDef {
         prepare_subresource_update,
         validate,
         validate_status_update,
+        validate_subresource_update: |new, _, _| validate(new),
         validate_name: dns1123_label,
         prepare_delete: |namespace| namespace.set(&["status", "phase"], "Terminating"),
         deletion_blocked: |namespace| !namespace.list(&["spec", "finalizers"]).is_empty(),
@@ -57,14 +58,20 @@ fn phase(namespace: &Object) -> String {
 }
 
 fn default_namespace(namespace: &mut Object) {
+    label_with_name(namespace);
+    namespace.set_default(&["status", "phase"], "Active");
+}
+
+fn label_with_name(namespace: &mut Object) {
     let name = namespace.name().to_owned();
     if !name.is_empty() {
         namespace.set(&["metadata", "labels", NAME_LABEL], name);
     }
-    namespace.set_default(&["status", "phase"], "Active");
 }
 
+/// The label is repeated here because a generated name comes after defaulting.
 fn prepare_create(namespace: &mut Object) {
+    label_with_name(namespace);
     namespace.set(&["status"], json!({"phase": "Active"}));
     let mut finalizers = namespace.list(&["spec", "finalizers"]).to_vec();
     if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {

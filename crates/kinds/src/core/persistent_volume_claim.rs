@@ -135,7 +135,8 @@ fn validate_update(new: &Object, old: &Object) -> ErrorList {
         let mut fixed = spec.value.as_object().cloned().unwrap_or_default();
         fixed.retain(|field, _| {
             let changeable = bound && CHANGEABLE_WHEN_BOUND.contains(&field.as_str());
-            !changeable && !(binding && field == "volumeName")
+            let first_binding = binding && field == "volumeName";
+            !changeable && !first_binding
         });
         Value::Object(fixed)
     };

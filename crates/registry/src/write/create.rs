@@ -35,7 +35,6 @@ impl Registry {
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.mutate_and_default(&request, &mut object).await?;
         meta::begin(kind, &mut object)?;
-        (kind.strategy.prepare_create)(&mut object);
         for _ in 1..NAME_ATTEMPTS {
             let Some(name) = meta::generated_name(&object) else {
                 return self.create_named(cx, kind, namespace, object).await;
@@ -59,6 +58,8 @@ impl Registry {
         namespace: &str,
         mut object: Object,
     ) -> Result<Arc<Entry>, ApiError> {
+        // Only now: what is prepared may hold the name.
+        (kind.strategy.prepare_create)(&mut object);
         let name = object.name().to_owned();
         let key = object_key(self.kinds().storage(kind), namespace, &name);
         let reservation = self.0.services.reserve(kind, &mut object, None)?;

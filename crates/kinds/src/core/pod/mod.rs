@@ -5,6 +5,7 @@ pub mod defaults;
 mod qos;
 mod strategy;
 pub mod validate;
+pub mod warnings;
 
 use machinery::Object;
 use machinery::field::ErrorList;
@@ -53,6 +54,7 @@ pub static POD: KindDef = KindDef {
         validate_update: validate::validate_update,
         validate_status_update: validate::validate_status_update,
         validate_subresource_update,
+        warnings: warnings::of_pod,
         grace: strategy::grace,
         ..Strategy::WITH_STATUS
     },

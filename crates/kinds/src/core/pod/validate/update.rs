@@ -150,7 +150,7 @@ fn validate_addresses(addresses: &At) -> ErrorList {
 pub fn validate_ephemeral_update(new: &Object, old: &Object) -> ErrorList {
     let containers = At::field(new, "spec").child("ephemeralContainers");
     let items = containers.items();
-    let mut errors = ErrorList::new();
+    let mut errors = super::validate(new);
     for was in At::field(old, "spec").child("ephemeralContainers").items() {
         let name = was.child("name").text();
         match items.iter().find(|now| now.child("name").text() == name) {
