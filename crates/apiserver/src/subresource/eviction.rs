@@ -34,6 +34,7 @@ impl Server {
         let wanted = eviction.map(&["deleteOptions"]).map(|options| Object(options.clone()));
         let (mut delete, dry_run) = options::delete(&call.query, wanted.as_ref())?;
         context.dry_run |= dry_run;
+        self.admit(call, &context, pods, &eviction).await?;
         let pod = self.registry().get(pods, namespace, name, "").await?;
         if !needs_no_budget(&pod.object()) {
             let budgets = self.kind("policy", "v1", "poddisruptionbudgets")?;

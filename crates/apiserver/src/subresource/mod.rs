@@ -6,8 +6,8 @@ mod token;
 
 use http::StatusCode;
 use kinds::{KindDef, OtherSubresource, Subresource};
-use machinery::ApiError;
-use registry::Target;
+use machinery::{ApiError, Object};
+use registry::{AdmissionRequest, Context, Operation, Target};
 
 use crate::call::Call;
 use crate::decode::{self, Expected};
@@ -35,6 +35,26 @@ impl Server {
             }
             Subresource::Other(other) => self.serve_other(call, kind, other).await,
         }
+    }
+
+    /// Asks admission about a call that makes something rather than writing the object itself.
+    async fn admit(
+        &self,
+        call: &Call,
+        context: &Context,
+        kind: &'static KindDef,
+        body: &Object,
+    ) -> Result<(), ApiError> {
+        let request = AdmissionRequest {
+            context,
+            kind,
+            operation: Operation::Create,
+            subresource: &call.info.subresource,
+            namespace: &call.info.namespace,
+            name: &call.info.name,
+            old: None,
+        };
+        self.registry().admission().validate(self.registry(), &request, Some(body)).await
     }
 
     async fn serve_target(&self, call: &mut Call, kind: &'static KindDef, target: Target) -> Result<Answer, ApiError> {

@@ -4,7 +4,6 @@ use auth::tokens::request;
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::ApiError;
-use registry::{AdmissionRequest, Operation};
 use serde_json::Value;
 
 use crate::body;
@@ -34,16 +33,7 @@ impl Server {
         let registry = self.registry();
         // Waits until the cache, from which the token is made, has seen all that was written before.
         registry.get(accounts, namespace, name, "").await?;
-        let admission = AdmissionRequest {
-            context: &context,
-            kind: accounts,
-            operation: Operation::Create,
-            subresource: "token",
-            namespace,
-            name,
-            old: None,
-        };
-        registry.admission().validate(registry, &admission, Some(&asked)).await?;
+        self.admit(call, &context, accounts, &asked).await?;
         let issued = request::serve(registry, issuer, namespace, name, asked)?;
         Ok(respond::value(call, accept, StatusCode::CREATED, &issued.into_value()))
     }
