@@ -6,7 +6,7 @@ use machinery::Object;
 use serde_json::{Value, json};
 
 use super::qos::qos_class;
-use crate::def::{copy_field, keep_all_but_status, keep_status};
+use crate::def::{keep_all_but_status, keep_status};
 use crate::tree::{list_of, str_of};
 
 /// A new pod is pending, whatever it says.
@@ -66,10 +66,8 @@ pub fn prepare_subresource_update(new: &mut Object, old: &Object, subresource: &
         }
         // The server itself writes the node and the condition that tells of it.
         "binding" => new.0 = written,
-        _ => {
-            new.0 = written;
-            copy_field(new, old, "status");
-        }
+        // Binding and eviction are the server's own changes, which set conditions too.
+        _ => new.0 = written,
     }
 }
 
