@@ -100,6 +100,53 @@ async fn kubectl_applies_scales_and_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kubectl_makes_every_common_kind() {
+    let kubectl = Kubectl::start().await;
+    for (words, wanted) in [
+        ("create namespace team", "namespace/team created"),
+        ("create serviceaccount robot", "serviceaccount/robot created"),
+        ("create token robot --duration=1h", "ey"),
+        ("create secret generic key --from-literal=a=b", "secret/key created"),
+        ("create deployment web --image=example.com/a:1 --replicas=2 --port=80", "deployment.apps/web created"),
+        ("expose deployment web --port=80 --target-port=8080", "service/web exposed"),
+        ("create service nodeport front --tcp=80:8080", "service/front created"),
+        ("create job once --image=example.com/a:1", "job.batch/once created"),
+        ("create cronjob tick --image=example.com/a:1 --schedule=@hourly", "cronjob.batch/tick created"),
+        ("create ingress web --rule=example.com/*=web:80", "ingress.networking.k8s.io/web created"),
+        ("create role reader --verb=get,list --resource=pods", "role.rbac.authorization.k8s.io/reader created"),
+        (
+            "create rolebinding readers --role=reader --user=jane",
+            "rolebinding.rbac.authorization.k8s.io/readers created",
+        ),
+        ("create clusterrole all --verb=* --resource=*", "clusterrole.rbac.authorization.k8s.io/all created"),
+        ("create quota small --hard=pods=3", "resourcequota/small created"),
+        ("create pdb web --selector=app=web --min-available=1", "poddisruptionbudget.policy/web created"),
+        ("create priorityclass high --value=1000", "priorityclass.scheduling.k8s.io/high created"),
+        (
+            "autoscale deployment web --min=1 --max=3 --cpu-percent=50",
+            "horizontalpodautoscaler.autoscaling/web autoscaled",
+        ),
+        ("run one --image=example.com/a:1 --restart=Never", "pod/one created"),
+        ("set resources deployment web --limits=cpu=1", "deployment.apps/web resource requirements updated"),
+        ("set env deployment/web A=b", "deployment.apps/web env updated"),
+        ("rollout restart deployment web", "deployment.apps/web restarted"),
+        ("rollout pause deployment web", "deployment.apps/web paused"),
+        ("patch deployment web -p {\"spec\":{\"replicas\":4}}", "deployment.apps/web patched"),
+        ("get all", "deployment.apps/web"),
+        ("get all -A", "service/kubernetes"),
+        ("get pods,services -o wide", "service/front"),
+        ("get events", "No resources found"),
+        ("describe service web", "8080"),
+        ("describe pod one", "example.com/a:1"),
+        ("describe namespace default", "Active"),
+        ("delete pod one --now", "pod \"one\" "),
+        ("delete all --all --wait=false", "deleted"),
+    ] {
+        kubectl.check(words, "", wanted).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kubectl_finds_its_way() {
     let kubectl = Kubectl::start().await;
     kubectl.check("api-resources --api-group=apps", "", "deployments").await;
@@ -110,4 +157,8 @@ async fn kubectl_finds_its_way() {
     kubectl.check("auth can-i delete pods", "", "yes").await;
     kubectl.check("auth whoami", "", "admin").await;
     kubectl.check("get --raw /readyz", "", "ok").await;
+    kubectl.check("explain deployment.spec.replicas", "", "FIELD: replicas <integer>").await;
+    kubectl.check("explain pods --api-version=v1", "", "containers").await;
+    kubectl.check("cluster-info", "", "Kubernetes control plane").await;
+    kubectl.check("auth can-i --list", "", "Non-Resource URLs").await;
 }

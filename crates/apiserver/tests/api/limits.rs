@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use apiserver::Limits;
+use apiserver::{Limits, LocalApi};
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -32,4 +32,24 @@ async fn components_of_the_process_are_not_made_to_wait() {
     let request = Request::get("/api").body(Full::<bytes::Bytes>::default()).unwrap();
     let response = tower::ServiceExt::oneshot(api.server.client(user), request).await.unwrap();
     collect(response).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_request_and_no_more() {
+    let service = tower::service_fn(|_: Request<bytes::Bytes>| async move {
+        let nothing: Option<http::Response<apiserver::Body>> = None;
+        Ok::<_, apiserver::BoxError>(nothing.expect("this request panics"))
+    });
+    let local = LocalApi {
+        group: "metrics.k8s.io",
+        version: "v1beta1",
+        resources: json!([]),
+        service: tower::util::BoxCloneSyncService::new(service),
+    };
+    let api = start_with(Options { local_apis: vec![local], ..Options::default() }).await;
+    assert_eq!(
+        api.get("/apis/metrics.k8s.io/v1beta1/nodes").await.problem(),
+        "500 InternalError: This request caused apiserver to panic. Look in the logs for details."
+    );
+    api.get("/api").await.expect(200);
 }
