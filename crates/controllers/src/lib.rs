@@ -3,19 +3,25 @@
 
 mod aggregation;
 pub mod certificates;
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
 mod discovery;
+pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
 mod history;
+pub mod job;
 pub mod namespace;
 pub mod nodes;
 pub mod podgc;
 mod podset;
 pub mod publish;
+pub mod quota;
 pub mod replicaset;
 mod run;
 pub mod statefulset;
+pub mod ttl;
 
 pub use run::{ControllersConfig, run};
 

@@ -11,15 +11,21 @@ use tracing::{Instrument, info_span};
 
 use crate::aggregation::ClusterRoleAggregation;
 use crate::certificates::{CertificateController, CsrSigner};
+use crate::cronjob::CronJobController;
+use crate::daemonset::DaemonSetController;
 use crate::deployment::DeploymentController;
+use crate::disruption::DisruptionController;
 use crate::endpoints::{EndpointSliceController, EndpointsController};
 use crate::garbage::GarbageCollector;
+use crate::job::JobController;
 use crate::namespace::NamespaceController;
 use crate::nodes::{Cidr, NodeIpam, NodeLifecycle, TaintEviction};
 use crate::podgc::PodGc;
 use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
+use crate::quota::QuotaController;
 use crate::replicaset::ReplicaController;
 use crate::statefulset::StatefulSetController;
+use crate::ttl::TtlAfterFinished;
 
 /// What the controllers need to know.
 pub struct ControllersConfig {
@@ -60,7 +66,13 @@ pub async fn run(config: ControllersConfig, shutdown: CancellationToken) {
     all.add(ReplicaController::<ReplicaSet>::new(&shell), WORKERS);
     all.add(ReplicaController::<ReplicationController>::new(&shell), WORKERS);
     all.add(DeploymentController::new(&shell), WORKERS);
+    all.add(DaemonSetController::new(&shell), WORKERS);
     all.add(StatefulSetController::new(&shell), WORKERS);
+    all.add(JobController::new(&shell), WORKERS);
+    all.add(CronJobController::new(&shell), WORKERS);
+    all.add(TtlAfterFinished::new(&shell), 1);
+    all.add(DisruptionController::new(&shell), 1);
+    all.add(QuotaController::new(&shell), WORKERS);
     all.add(EndpointSliceController::new(&shell), WORKERS);
     all.add(EndpointsController::new(&shell), WORKERS);
     all.add(ServiceAccountController::new(&shell), 1);

@@ -204,7 +204,7 @@ pub fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
     shortest
 }
 
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (effect, key) = (text(&toleration.effect), text(&toleration.key));
     if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {

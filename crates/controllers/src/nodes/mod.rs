@@ -1,5 +1,6 @@
 //! Nodes: their address ranges, their health, and the pods that must leave them.
 
+pub mod affinity;
 mod decide;
 mod eviction;
 mod ipam;
