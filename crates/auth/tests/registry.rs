@@ -66,6 +66,7 @@ async fn the_policy_gives_components_what_they_need() {
         (&scheduler, "create pods dev", false),
         (&controllers, "create pods dev", true),
         (&controllers, "update deployments.apps/status dev", true),
+        (&controllers, "patch jobs.batch/status dev", true),
         (&controllers, "create endpointslices.discovery.k8s.io dev", true),
         (&controllers, "create roles.rbac.authorization.k8s.io dev", false),
         (&node, "list services ", true),

@@ -30,13 +30,32 @@ struct Grant {
     description: Arc<str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Whom a binding names; a service account is a user.
 enum Subject {
     User(String),
     Group(String),
 }
 
-type Grants = HashMap<Subject, Vec<Grant>>;
+#[derive(Default)]
+struct Grants {
+    users: HashMap<String, Vec<Grant>>,
+    groups: HashMap<String, Vec<Grant>>,
+}
+
+impl Grants {
+    fn add(&mut self, subject: Subject, grant: Grant) {
+        let grants = match subject {
+            Subject::User(name) => self.users.entry(name),
+            Subject::Group(name) => self.groups.entry(name),
+        };
+        grants.or_default().push(grant);
+    }
+
+    fn of<'a>(&'a self, user: &'a UserInfo) -> impl Iterator<Item = &'a Grant> {
+        let of_groups = user.groups.iter().filter_map(|group| self.groups.get(group));
+        self.users.get(&user.name).into_iter().chain(of_groups).flatten()
+    }
+}
 
 #[derive(Default)]
 struct Index {
@@ -174,17 +193,9 @@ impl Index {
         index
     }
 
-    fn grants<'a>(&'a self, user: &UserInfo, namespace: &str) -> impl Iterator<Item = &'a Grant> {
-        let mut subjects = vec![Subject::User(user.name.clone())];
-        subjects.extend(user.groups.iter().cloned().map(Subject::Group));
+    fn grants<'a>(&'a self, user: &'a UserInfo, namespace: &str) -> impl Iterator<Item = &'a Grant> {
         let local = self.namespaces.get(namespace).filter(|_| !namespace.is_empty());
-        let maps = [Some(&self.cluster), local];
-        let found: Vec<&Grant> = maps
-            .into_iter()
-            .flatten()
-            .flat_map(|grants| subjects.iter().filter_map(|subject| grants.get(subject)).flatten())
-            .collect();
-        found.into_iter()
+        [Some(&self.cluster), local].into_iter().flatten().flat_map(|grants| grants.of(user))
     }
 }
 
@@ -224,7 +235,7 @@ fn add(grants: &mut Grants, binding: &Object, kind: &str, quoted_name: &str, rol
         let Some((subject, described)) = subject(value, binding.namespace()) else { continue };
         let description = format!("{kind} {quoted_name} of {} {:?} to {described}", role_ref.kind, role_ref.name);
         let grant = Grant { rules: rules.clone(), description: description.into() };
-        grants.entry(subject).or_default().push(grant);
+        grants.add(subject, grant);
     }
 }
 

@@ -115,12 +115,17 @@ fn controller_role(name: &str, lines: &[Line]) -> Object {
 }
 
 /// Upstream's controllers act as a service account each. Ours may also run as one user, who then needs
-/// what all of them need.
+/// what all of them need; and who patches where upstream's update.
 fn all_controllers_role() -> Object {
     let mut object = named("ClusterRole", bindings::ALL_CONTROLLERS, "");
     let mut rules: Vec<Value> = Vec::new();
     for line in controllers::CONTROLLERS.iter().flat_map(|(_, lines)| lines.iter()) {
-        let rule = line_value(line);
+        let mut rule = line_value(line);
+        if let Some(verbs) = rule["verbs"].as_array_mut().filter(|verbs| verbs.contains(&json!("update"))) {
+            verbs.push(json!("patch"));
+            verbs.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            verbs.dedup();
+        }
         if !rules.contains(&rule) {
             rules.push(rule);
         }
