@@ -240,10 +240,15 @@ impl Allocator {
     }
 
     fn take_ports(&self, taking: &mut Taking<'_>, service: &mut Object) -> Result<Result<(), Error>, ApiError> {
-        if needs_node_ports(service) {
+        if may_have_node_ports(service) {
+            let all = needs_node_ports(service);
             let mut chosen: Vec<(i64, u16)> = Vec::new();
             let count = service.list(&["spec", "ports"]).len();
             for index in 0..count {
+                let asked = service.list(&["spec", "ports"])[index]["nodePort"].as_i64().unwrap_or(0);
+                if !all && asked == 0 {
+                    continue;
+                }
                 if let Err(error) = self.take_port(taking, service, index, &mut chosen)? {
                     return Ok(Err(error));
                 }
@@ -343,12 +348,14 @@ fn needs_address(service: &Object) -> bool {
     of_type(service) != "ExternalName" && service.str(&["spec", "clusterIP"]) != "None"
 }
 
+fn may_have_node_ports(service: &Object) -> bool {
+    matches!(of_type(service), "NodePort" | "LoadBalancer")
+}
+
+/// Whether each port needs one; otherwise only those that ask for one get it.
 fn needs_node_ports(service: &Object) -> bool {
-    match of_type(service) {
-        "NodePort" => true,
-        "LoadBalancer" => service.get(&["spec", "allocateLoadBalancerNodePorts"]) != Some(&Value::Bool(false)),
-        _ => false,
-    }
+    let waived = service.get(&["spec", "allocateLoadBalancerNodePorts"]) == Some(&Value::Bool(false));
+    may_have_node_ports(service) && !(of_type(service) == "LoadBalancer" && waived)
 }
 
 fn needs_health_check_port(service: &Object) -> bool {

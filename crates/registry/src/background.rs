@@ -1,12 +1,12 @@
 //! What the registry does by itself: events expire, and history is compacted.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use machinery::Object;
-use store::Revision;
+use store::{Expect, Revision, Write};
 use tokio::time::Instant;
 
 use crate::answer::WatchEvent;
@@ -25,10 +25,39 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Starts the tasks; they end with the registry.
-pub(crate) fn start(registry: &Registry) {
+/// Starts the tasks; they end with the registry. `outdated` are the keys whose values are to be stored anew.
+pub(crate) fn start(registry: &Registry, outdated: Vec<Box<str>>) {
+    tokio::spawn(store_anew(Arc::downgrade(&registry.0), outdated));
     tokio::spawn(compact(Arc::downgrade(&registry.0)));
     tokio::spawn(expire_events(Arc::downgrade(&registry.0)));
+}
+
+/// Writes values again that were encrypted by an old key, or not at all, so that the old key can go.
+async fn store_anew(inner: Weak<Inner>, outdated: Vec<Box<str>>) {
+    let count = outdated.len();
+    for key in outdated {
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.store_anew(&key).await {
+            tracing::warn!(error, "a value stays encrypted as it was");
+        }
+    }
+    if count > 0 {
+        tracing::info!(count, "values are encrypted by the newest key");
+    }
+}
+
+impl Inner {
+    async fn store_anew(&self, key: &str) -> Result<(), String> {
+        let Some(held) = self.store.get(key, None).await.map_err(|error| error.to_string())? else { return Ok(()) };
+        let plain = self.transformer.from_storage(key, held.value).map_err(|error| error.to_string())?;
+        let value = self.transformer.to_storage(key, plain).map_err(|error| error.to_string())?;
+        let write = Write { key: key.into(), value: Some(value), expect: Expect::ModRevision(held.mod_revision) };
+        match self.store.write(write).await {
+            // Who was faster has used the newest key.
+            Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
+            Err(error) => Err(format!("{key}: {error}")),
+        }
+    }
 }
 
 /// Follows how far the store has come, and forgets what is old or too much. Sleeps while nothing is written.
@@ -71,10 +100,35 @@ fn forgettable(samples: &mut VecDeque<(Instant, Revision)>, now: Instant, newest
     old.max(surplus)
 }
 
-/// An event that was written, and when it is to go.
-struct Expiry {
-    at: Instant,
-    entry: Arc<Entry>,
+/// When each event is to go.
+#[derive(Default)]
+struct Expiries {
+    queue: BTreeSet<(Instant, Box<str>)>,
+    /// The newest state of each event, and its place in the queue.
+    newest: HashMap<Box<str>, (Instant, Arc<Entry>)>,
+}
+
+impl Expiries {
+    fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    fn put(&mut self, at: Instant, entry: Arc<Entry>) {
+        self.forget(entry.key());
+        self.queue.insert((at, entry.key().into()));
+        self.newest.insert(entry.key().into(), (at, entry));
+    }
+
+    fn forget(&mut self, key: &str) -> Option<Arc<Entry>> {
+        let (at, entry) = self.newest.remove(key)?;
+        self.queue.remove(&(at, key.into()));
+        Some(entry)
+    }
+
+    fn take(&mut self) -> Option<Arc<Entry>> {
+        let key = self.queue.first()?.1.clone();
+        self.forget(&key)
+    }
 }
 
 /// Deletes each event an hour after its last write.
@@ -92,26 +146,27 @@ async fn expire_events(inner: Weak<Inner>) {
 }
 
 async fn follow_events(inner: &Weak<Inner>, mut watch: crate::watch::Watch) {
-    let mut expiries: VecDeque<Expiry> = VecDeque::new();
+    let mut expiries = Expiries::default();
     loop {
-        let due = expiries.front().map(|expiry| expiry.at);
+        let due = expiries.next();
         let event = tokio::select! {
             event = watch.next() => event,
             () = sleep_until(due) => {
                 let Some(registry) = inner.upgrade().map(Registry) else { return };
-                if let Some(expiry) = expiries.pop_front() {
-                    expire(&registry, &expiry.entry).await;
+                if let Some(entry) = expiries.take() {
+                    expire(&registry, &entry).await;
                 }
                 continue;
             }
         };
         match event {
             Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) => {
-                let at = clock::monotonic() + remaining_life(&entry.object());
-                let place = expiries.partition_point(|other| other.at <= at);
-                expiries.insert(place, Expiry { at, entry });
+                expiries.put(clock::monotonic() + remaining_life(&entry.object()), entry);
             }
-            Some(WatchEvent::Deleted(_) | WatchEvent::Bookmark { .. }) => {}
+            Some(WatchEvent::Deleted(entry)) => {
+                expiries.forget(entry.key());
+            }
+            Some(WatchEvent::Bookmark { .. }) => {}
             Some(WatchEvent::Error(_)) | None => return,
         }
     }

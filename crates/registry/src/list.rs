@@ -7,6 +7,7 @@ use machinery::ApiError;
 use store::{Revision, prefix_range};
 
 use crate::answer::List;
+use crate::cache::Resource;
 use crate::continuation::{Continuation, expired};
 use crate::entry::Entry;
 use crate::errors::of_store;
@@ -58,40 +59,14 @@ impl Registry {
         if let At::Exactly(revision) = at {
             return self.list_exactly(&query, revision).await;
         }
-        Ok(self.list_cached(&query))
-    }
-
-    fn list_cached(&self, query: &Query<'_>) -> List {
-        let resource = self.0.cache.resource(self.kinds().storage(query.kind));
-        if let Some(key) = query.only_key() {
-            let applied = self.0.cache.applied();
-            let found = resource.get(&key).and_then(|entry| query.selection.pick(&entry));
-            return List {
-                items: Vec::from_iter(found),
-                revision: applied,
-                continue_token: String::new(),
-                remaining: None,
-            };
-        }
-        let mut page = Page::new(query.limit);
-        let applied = self.0.cache.applied();
-        let counts = query.limit > 0 && query.selection.takes_all();
-        let mut remaining = 0;
-        let revision = resource.scan(&query.prefix, &query.start, applied, |entry| {
-            if page.take(&query.selection, entry) {
-                return true;
-            }
-            remaining += 1;
-            counts
-        });
-        query.answer(page, revision, counts.then_some(remaining))
+        Ok(list_cached(&*self.resource(kind)?, self.0.cache.applied(), &query))
     }
 
     /// A list of the past; the cache serves it when nothing has changed since.
     async fn list_exactly(&self, query: &Query<'_>, revision: Revision) -> Result<List, ApiError> {
-        let resource = self.0.cache.resource(self.kinds().storage(query.kind));
+        let resource = self.resource(query.kind)?;
         if resource.unchanged_since(revision) {
-            let mut list = self.list_cached(query);
+            let mut list = list_cached(&resource, self.0.cache.applied(), query);
             // Another look, as the list was made after the first: had something changed, it would show now.
             if resource.unchanged_since(revision) {
                 list.revision = revision;
@@ -128,6 +103,25 @@ impl Registry {
             }
         }
     }
+}
+
+/// A list from the cache, which shows everything up to `applied` at least.
+fn list_cached(resource: &Resource, applied: Revision, query: &Query<'_>) -> List {
+    if let Some(key) = query.only_key() {
+        let items = resource.get(&key).and_then(|entry| query.selection.pick(&entry)).into_iter().collect();
+        return List { items, revision: applied, continue_token: String::new(), remaining: None };
+    }
+    let mut page = Page::new(query.limit);
+    let counts = query.limit > 0 && query.selection.takes_all();
+    let mut remaining = 0;
+    let revision = resource.scan(&query.prefix, &query.start, applied, |entry| {
+        if page.take(&query.selection, entry) {
+            return true;
+        }
+        remaining += 1;
+        counts
+    });
+    query.answer(page, revision, counts.then_some(remaining))
 }
 
 /// Which revision the options ask for, and the first key when they continue a list.

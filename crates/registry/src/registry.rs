@@ -57,6 +57,13 @@ pub(crate) struct Inner {
     admission: OnceLock<Arc<dyn Admission>>,
 }
 
+impl Drop for Inner {
+    /// Ends the watches, which would otherwise wait for changes that never come.
+    fn drop(&mut self) {
+        self.cache.close();
+    }
+}
+
 /// Synchronous reads of the cache, for what runs inside a request.
 #[derive(Clone)]
 pub struct Lister {
@@ -94,10 +101,10 @@ impl Registry {
         let cache = Arc::new(Cache::new(&kinds, config.transformer.clone()));
         let loaded = cache::load(&cache, &*config.store).await?;
         let services = Allocator::new(&config.hooks).map_err(store::Error::Format)?;
-        if let Some(kind) = kinds.find("", "v1", "services") {
-            services.adopt(&cache.resource(kind));
+        if let Some(stored) = kinds.find("", "v1", "services").and_then(|kind| cache.resource(kind)) {
+            services.adopt(&stored);
         }
-        tokio::spawn(cache::follow(Arc::downgrade(&cache), Arc::downgrade(&config.store), loaded));
+        tokio::spawn(cache::follow(Arc::downgrade(&cache), Arc::downgrade(&config.store), loaded.revision));
         let registry = Self(Arc::new(Inner {
             store: config.store,
             kinds,
@@ -106,7 +113,7 @@ impl Registry {
             services,
             admission: OnceLock::new(),
         }));
-        background::start(&registry);
+        background::start(&registry, loaded.outdated);
         Ok(registry)
     }
 
@@ -131,12 +138,14 @@ impl Registry {
         self.0.cache.applied()
     }
 
+    /// Panics for kinds that are never stored, such as reviews.
     pub fn lister(&self, kind: &'static KindDef) -> Lister {
-        Lister { resource: self.resource(kind), kind }
+        Lister { resource: self.resource(kind).expect("a lister's kind is stored"), kind }
     }
 
-    pub(crate) fn resource(&self, kind: &'static KindDef) -> Arc<Resource> {
-        self.0.cache.resource(self.kinds().storage(kind))
+    /// The cache of a kind; kinds that are not stored have no path to read them by.
+    pub(crate) fn resource(&self, kind: &'static KindDef) -> Result<Arc<Resource>, ApiError> {
+        self.0.cache.resource(self.kinds().storage(kind)).ok_or_else(ApiError::no_such_path)
     }
 
     /// Waits until the cache shows everything that was written before.
@@ -160,7 +169,7 @@ impl Registry {
     /// The object in its stored version, as the cache has it.
     pub(crate) fn current(&self, kind: &'static KindDef, namespace: &str, name: &str) -> Result<Arc<Entry>, ApiError> {
         let key = object_key(self.kinds().storage(kind), namespace, name);
-        self.resource(kind).get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource(), name))
+        self.resource(kind)?.get(&key).ok_or_else(|| ApiError::not_found(&kind.group_resource(), name))
     }
 
     async fn wait_for(&self, resource_version: &str) -> Result<(), ApiError> {
@@ -179,11 +188,12 @@ impl Registry {
         options: &WatchOptions,
     ) -> Result<Watch, ApiError> {
         let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
+        let resource = self.resource(kind)?;
         let from = &options.resource_version;
         let initial = options.send_initial_events || ["", "0"].contains(&from.as_str());
         let start = if initial {
             self.wait_for(from).await?;
-            self.objects(kind, namespace, &selection)
+            self.objects(&resource, namespace, &selection)
         } else {
             Start::After(parse_revision(from)?)
         };
@@ -192,14 +202,14 @@ impl Registry {
             (true, false) => Bookmarks::Regular,
             (false, _) => Bookmarks::None,
         };
-        let (cache, store) = (self.0.cache.clone(), self.0.store.clone());
-        Ok(Watch::new(cache, store, self.resource(kind), selection, start, bookmarks))
+        let (cache, store) = (self.0.cache.clone(), Arc::downgrade(&self.0.store));
+        Ok(Watch::new(cache, store, resource, selection, start, bookmarks))
     }
 
-    fn objects(&self, kind: &'static KindDef, namespace: &str, selection: &Selection) -> Start {
-        let prefix = crate::keys::namespace_prefix(self.kinds().storage(kind), namespace);
+    fn objects(&self, resource: &Resource, namespace: &str, selection: &Selection) -> Start {
+        let prefix = crate::keys::namespace_prefix(resource.kind(), namespace);
         let mut objects = Vec::new();
-        let revision = self.resource(kind).scan(&prefix, "", self.0.cache.applied(), |entry| {
+        let revision = resource.scan(&prefix, "", self.0.cache.applied(), |entry| {
             objects.extend(selection.pick(entry));
             true
         });

@@ -20,6 +20,11 @@ const KEY: usize = 32;
 pub trait Transformer: Send + Sync {
     fn to_storage(&self, key: &str, value: Bytes) -> Result<Bytes, TransformError>;
     fn from_storage(&self, key: &str, stored: Bytes) -> Result<Bytes, TransformError>;
+
+    /// Whether `stored` is not what `to_storage` would make today, but by an older key.
+    fn is_outdated(&self, _key: &str, _stored: &[u8]) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,8 @@ const ENCRYPTED: &[&str] = &["/registry/secrets/"];
 
 impl Encryption {
     /// Reads the keys file, or makes one with a first key. A line is `NAME:BASE64`, the key that writes
-    /// first; to rotate, put a new line on top and start again.
+    /// first. To rotate, put a new line on top and start again: the registry stores everything anew by it,
+    /// after which the other lines can go.
     pub fn load_or_create(path: &Path) -> Result<Self, TransformError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -95,7 +101,7 @@ impl Encryption {
 
 impl Transformer for Encryption {
     fn to_storage(&self, key: &str, value: Bytes) -> Result<Bytes, TransformError> {
-        if !ENCRYPTED.iter().any(|prefix| key.starts_with(prefix)) {
+        if !is_encrypted(key) {
             return Ok(value);
         }
         let with = &self.keys[0];
@@ -112,6 +118,16 @@ impl Transformer for Encryption {
             None => Ok(stored),
         }
     }
+
+    fn is_outdated(&self, key: &str, stored: &[u8]) -> bool {
+        let by =
+            stored.strip_prefix(PREFIX.as_bytes()).and_then(|rest| rest.strip_prefix(self.keys[0].name.as_bytes()));
+        is_encrypted(key) && !by.is_some_and(|rest| rest.starts_with(b":"))
+    }
+}
+
+fn is_encrypted(key: &str) -> bool {
+    ENCRYPTED.iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn parse_key(line: &str) -> Result<Key, TransformError> {

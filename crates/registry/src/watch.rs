@@ -5,7 +5,7 @@
 //! for history that has been compacted.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use machinery::ApiError;
@@ -27,7 +27,8 @@ const TURN: u32 = 128;
 /// Changes of one kind, in order, as one client asked for them.
 pub struct Watch {
     cache: Arc<Cache>,
-    store: Arc<dyn Store>,
+    /// Weak, so that a client that lingers does not keep the store open.
+    store: Weak<dyn Store>,
     resource: Arc<Resource>,
     selection: Selection,
     source: Source,
@@ -70,7 +71,7 @@ pub(crate) enum Start {
 impl Watch {
     pub(crate) fn new(
         cache: Arc<Cache>,
-        store: Arc<dyn Store>,
+        store: Weak<dyn Store>,
         resource: Arc<Resource>,
         selection: Selection,
         start: Start,
@@ -130,7 +131,11 @@ impl Watch {
             return None;
         }
         let prefix = resource_prefix(self.resource.kind());
-        match self.store.watch(&prefix, self.delivered + 1).await {
+        let Some(store) = self.store.upgrade() else {
+            self.source = Source::Over;
+            return None;
+        };
+        match store.watch(&prefix, self.delivered + 1).await {
             Ok(messages) => self.source = Source::History { messages, changes: VecDeque::new() },
             Err(error) => return Some(self.end(crate::errors::of_store(error))),
         }
@@ -148,6 +153,10 @@ impl Watch {
             }
             Read::Behind => {
                 self.source = Source::Unknown;
+                None
+            }
+            Read::UpToDate if self.cache.is_closed() => {
+                self.source = Source::Over;
                 None
             }
             Read::UpToDate => {

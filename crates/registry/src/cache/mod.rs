@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use machinery::{ApiError, Cause, Reason};
@@ -31,6 +32,7 @@ pub(crate) struct Cache {
     /// Everything up to this revision is in the cache.
     applied: watch::Sender<Revision>,
     transformer: Arc<dyn Transformer>,
+    closed: AtomicBool,
 }
 
 impl Cache {
@@ -40,14 +42,28 @@ impl Cache {
             let prefix = resource_prefix(kind);
             (prefix[ROOT.len()..prefix.len() - 1].into(), Arc::new(Resource::new(kind)))
         });
-        Self { resources: resources.collect(), applied: watch::channel(0).0, transformer }
+        Self {
+            resources: resources.collect(),
+            applied: watch::channel(0).0,
+            transformer,
+            closed: AtomicBool::new(false),
+        }
     }
 
-    /// The cache of a stored kind.
-    pub fn resource(&self, storage: &kinds::KindDef) -> Arc<Resource> {
+    /// The cache of a stored kind; nothing for kinds that are not stored.
+    pub fn resource(&self, storage: &kinds::KindDef) -> Option<Arc<Resource>> {
         let prefix = resource_prefix(storage);
-        let found = self.resources.get(&prefix[ROOT.len()..prefix.len() - 1]);
-        found.expect("every stored kind of the table has a cache").clone()
+        self.resources.get(&prefix[ROOT.len()..prefix.len() - 1]).cloned()
+    }
+
+    /// Nothing will change any more; wakes all who wait for changes.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.resources.values().for_each(|resource| resource.wake());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub fn applied(&self) -> Revision {
@@ -90,6 +106,10 @@ impl Cache {
         serde_json::from_slice::<serde::de::IgnoredAny>(&json)
             .map_err(|error| format!("{} holds no JSON: {error}", stored.key))?;
         Ok(Arc::new(Entry::new(resource.kind(), &stored.key, stored.mod_revision, &json)))
+    }
+
+    fn is_outdated(&self, stored: &KeyValue) -> bool {
+        self.transformer.is_outdated(&stored.key, &stored.value)
     }
 
     /// A store's event as a change of its resource; nothing when it is not ours or can not be read.

@@ -15,15 +15,24 @@ const LOAD_PAGE: usize = 500;
 
 type Loaded = HashMap<GroupVersionResource, Vec<Arc<Entry>>>;
 
+/// What a load found out besides the objects.
+pub(crate) struct Load {
+    pub revision: Revision,
+    /// Keys whose values are encrypted by an old key.
+    pub outdated: Vec<Box<str>>,
+}
+
 /// Fills the cache with everything in the store; an object that can not be read is an error.
-pub(crate) async fn load(cache: &Cache, store: &dyn Store) -> Result<Revision, Error> {
+pub(crate) async fn load(cache: &Cache, store: &dyn Store) -> Result<Load, Error> {
     let mut loaded = Loaded::new();
+    let mut outdated = Vec::new();
     let mut range = prefix_range(ROOT);
     let mut at = None;
     let revision = loop {
         let page = store.range(range.clone(), LOAD_PAGE, at).await?;
         at = Some(page.revision);
         let next = page.items.last().map(|last| format!("{}\0", last.key));
+        outdated.extend(page.items.iter().filter(|item| cache.is_outdated(item)).map(|item| item.key.clone()));
         take_in(cache, &page, &mut loaded)?;
         match next {
             Some(next) if page.remaining > 0 => range.start = next,
@@ -34,7 +43,7 @@ pub(crate) async fn load(cache: &Cache, store: &dyn Store) -> Result<Revision, E
         resource.load(loaded.remove(&resource.kind().gvr()).unwrap_or_default(), revision);
     }
     cache.applied.send_replace(revision);
-    Ok(revision)
+    Ok(Load { revision, outdated })
 }
 
 fn take_in(cache: &Cache, page: &Page, loaded: &mut Loaded) -> Result<(), Error> {
@@ -63,7 +72,7 @@ pub(crate) async fn follow(cache: Weak<Cache>, store: Weak<dyn Store>, loaded: R
         let (Some(cache), Some(store)) = (cache.upgrade(), store.upgrade()) else { return };
         tracing::warn!(applied, "the watch cache fell behind the store's history and is loaded again");
         match load(&cache, &*store).await {
-            Ok(revision) => applied = revision,
+            Ok(load) => applied = load.revision,
             Err(error) => {
                 tracing::error!(%error, "the watch cache can not be loaded");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -132,6 +132,11 @@ impl Resource {
         &self.moved
     }
 
+    /// Makes waiting watchers look again.
+    pub fn wake(&self) {
+        self.moved.send_modify(|_| {});
+    }
+
     /// Where to start reading changes after `revision`; nothing when they are no longer all kept.
     pub fn cursor_after(&self, revision: Revision) -> Option<u64> {
         let state = self.state.read();

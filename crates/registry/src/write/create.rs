@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kinds::KindDef;
-use machinery::field::Path;
-use machinery::validation::validate_object_meta;
+use machinery::field::{Error, ErrorList, Path};
+use machinery::validation::{path_segment_name, validate_object_meta};
 use machinery::{ApiError, Object, Reason};
 use store::Expect;
 
@@ -63,10 +63,7 @@ impl Registry {
         let name = object.name().to_owned();
         let key = object_key(self.kinds().storage(kind), namespace, &name);
         let reservation = self.0.services.reserve(kind, &mut object, None)?;
-        let mut errors =
-            validate_object_meta(&object, kind.namespaced(), kind.strategy.validate_name, &Path::new("metadata"));
-        errors.extend((kind.strategy.validate)(&object));
-        check(kind, &name, errors)?;
+        check(kind, &name, validate(kind, &object))?;
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.admission().validate(self, &request, Some(&object)).await?;
         warn(cx, kind, &object);
@@ -84,11 +81,23 @@ impl Registry {
 
     async fn dry_create(&self, kind: &'static KindDef, key: &str, object: Object) -> Result<Arc<Entry>, ApiError> {
         self.fresh().await?;
-        if self.resource(kind).get(key).is_some() {
+        if self.resource(kind)?.get(key).is_some() {
             return Err(ApiError::already_exists(&kind.group_resource(), object.name()));
         }
         Ok(Arc::new(Entry::new(self.kinds().storage(kind), key, 0, b"{}").seen_as(kind, object)))
     }
+}
+
+fn validate(kind: &KindDef, object: &Object) -> ErrorList {
+    let path = Path::new("metadata");
+    let mut errors = validate_object_meta(object, kind.namespaced(), kind.strategy.validate_name, &path);
+    if errors.is_empty() {
+        // Whatever a kind calls a name, it becomes one segment of a key.
+        let invalid = |message| Error::invalid(&path.child("name"), object.name(), message);
+        errors.extend(path_segment_name(object.name()).into_iter().map(invalid));
+    }
+    errors.extend((kind.strategy.validate)(object));
+    errors
 }
 
 fn no_unique_name(mut error: ApiError) -> ApiError {

@@ -101,8 +101,7 @@ pub fn check_preconditions(kind: &KindDef, key: &str, new: &Object, old: &Object
         return Err(ApiError::conflict(&kind.group_resource(), old.name(), why));
     }
     match new.resource_version() {
-        "" if kind.strategy.unconditional_update => Ok(()),
-        // Validation says that it must be specified.
+        // Where a version must be given, validation says so.
         "" => Ok(()),
         version if version == old.resource_version() => Ok(()),
         _ => Err(ApiError::stale(&kind.group_resource(), old.name())),

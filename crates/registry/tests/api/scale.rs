@@ -51,7 +51,8 @@ async fn events_are_one_object_in_two_versions() {
     let (core, new) = (kind("", "v1", "events"), kind("events.k8s.io", "v1", "events"));
     let mut watch = api.registry.watch(new, "default", &WatchOptions::default()).await.unwrap();
     let body = json!({"metadata": {"name": "e", "namespace": "default"}, "reason": "Because", "message": "it is so",
-        "type": "Normal", "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"}});
+        "type": "Normal", "action": "Act", "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingComponent": "test", "reportingInstance": "test-1", "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"}});
     api.create(core, body).await.unwrap();
     let seen = api.registry.get(new, "default", "e", "").await.unwrap();
     assert_eq!((seen.object().api_version(), seen.object().str(&["note"])), ("events.k8s.io/v1", "it is so"));

@@ -56,6 +56,25 @@ async fn creation_refuses_what_does_not_fit_the_path() {
     }
 }
 
+/// Upstream lets RBAC names hold colons, but no name may hold what parts a path.
+#[tokio::test]
+async fn names_are_one_segment_of_a_path() {
+    let api = api().await;
+    let roles = kind("rbac.authorization.k8s.io", "v1", "clusterroles");
+    api.create(roles, json!({"metadata": {"name": "system:a"}})).await.unwrap();
+    let error = api.create(roles, json!({"metadata": {"name": "a/b"}})).await.unwrap_err();
+    assert!(error.message.ends_with("metadata.name: Invalid value: \"a/b\": may not contain '/'"), "{error}");
+}
+
+#[tokio::test]
+async fn kinds_that_are_not_stored_have_nothing_to_read() {
+    let api = api().await;
+    let reviews = kind("authentication.k8s.io", "v1", "tokenreviews");
+    assert_eq!(api.registry.get(reviews, "", "a", "").await.unwrap_err().code(), 404);
+    assert_eq!(api.registry.list(reviews, "", &ListOptions::default()).await.unwrap_err().code(), 404);
+    assert_eq!(api.create(reviews, json!({"spec": {}})).await.unwrap_err().code(), 405);
+}
+
 #[tokio::test]
 async fn names_are_taken_once_and_can_be_generated() {
     let api = api().await;
