@@ -64,8 +64,8 @@ impl Node {
             pod_ips,
             allocatable: [
                 ("cpu", amount(self.machine.cpus * 1000)),
-                ("memory", amount(self.machine.memory)),
-                ("ephemeral-storage", amount(self.machine.storage)),
+                ("memory", amount(self.machine.allocatable_memory())),
+                ("ephemeral-storage", amount(self.machine.allocatable_storage())),
             ],
         }
     }

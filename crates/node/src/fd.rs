@@ -36,9 +36,8 @@ impl Fd {
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.0.writable().await?;
-            match ready.try_io(|fd| nix::unistd::write(fd.get_ref(), bytes).map_err(io::Error::from)) {
-                Ok(written) => bytes = &bytes[written?..],
-                Err(_) => {}
+            if let Ok(written) = ready.try_io(|fd| nix::unistd::write(fd.get_ref(), bytes).map_err(io::Error::from)) {
+                bytes = &bytes[written?..];
             }
         }
         Ok(())

@@ -6,6 +6,11 @@ use procfs::Current;
 
 use crate::config::Error;
 
+/// Upstream's hard eviction thresholds: bytes of memory, and percents of the disk and of its inodes.
+pub const MEMORY_RESERVE: u64 = 100 << 20;
+pub const DISK_RESERVE_PERCENT: u64 = 10;
+pub const INODES_RESERVE_PERCENT: u64 = 5;
+
 /// Capacity and identity of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
@@ -35,6 +40,16 @@ impl Machine {
             kernel_version: first_line("/proc/sys/kernel/osrelease"),
             os_image: os_image(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()),
         })
+    }
+
+    /// Bytes that pods may ask for: what eviction keeps free is not among them.
+    pub fn allocatable_memory(&self) -> u64 {
+        self.memory.saturating_sub(MEMORY_RESERVE)
+    }
+
+    /// Bytes of storage that pods may ask for.
+    pub fn allocatable_storage(&self) -> u64 {
+        self.storage / 100 * (100 - DISK_RESERVE_PERCENT)
     }
 
     /// A machine for simulated nodes.
@@ -96,6 +111,16 @@ pub struct Headroom {
 }
 
 impl Headroom {
+    pub fn memory_pressure(&self) -> bool {
+        self.memory_available < MEMORY_RESERVE
+    }
+
+    pub fn disk_pressure(&self) -> bool {
+        let disk = &self.filesystem;
+        disk.available < disk.capacity / 100 * DISK_RESERVE_PERCENT
+            || disk.inodes > 0 && disk.inodes_free < disk.inodes / 100 * INODES_RESERVE_PERCENT
+    }
+
     pub fn of_host(root_dir: &Path) -> Result<Headroom, Error> {
         let memory = procfs::Meminfo::current()?;
         let load = procfs::LoadAverage::current()?;

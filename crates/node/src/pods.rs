@@ -189,8 +189,8 @@ impl Pods {
         let amount = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let capacity = Capacity {
             cpu: amount(machine.cpus * 1000),
-            memory: amount(machine.memory),
-            storage: amount(machine.storage),
+            memory: amount(machine.allocatable_memory()),
+            storage: amount(machine.allocatable_storage()),
             pods: i64::from(self.node.config.max_pods),
             node_name: &self.node.config.node_name,
             labels: &self.labels,

@@ -146,6 +146,16 @@ async fn follow<K>(
 }
 
 impl PodReferences {
+    /// The versions of all objects as they are now; differs when any of them changed.
+    pub fn stamp(&self) -> Vec<Option<String>> {
+        let version = |entry: &Arc<Entry>| match &*entry.found.borrow() {
+            Found::ConfigMap(map) => map.metadata.resource_version.clone(),
+            Found::Secret(secret) => secret.metadata.resource_version.clone(),
+            Found::Unknown | Found::Missing => None,
+        };
+        self.0.iter().map(|(_, entry)| version(entry)).collect()
+    }
+
     /// All objects as they are now, after each was heard of once.
     pub async fn objects(&self) -> Objects {
         let mut objects = Objects::default();

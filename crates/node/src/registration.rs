@@ -28,10 +28,6 @@ pub const KUBELET_VERSION: &str = concat!("v1.35.0+keelson", env!("CARGO_PKG_VER
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Upstream lists no more images than this in a node's status.
 const MAX_IMAGES: usize = 50;
-/// Upstream's hard eviction thresholds.
-const MEMORY_PRESSURE_BELOW: u64 = 100 << 20;
-const DISK_PRESSURE_BELOW_PERCENT: u64 = 10;
-const INODES_PRESSURE_BELOW_PERCENT: u64 = 5;
 /// Between two attempts to reach an API that does not answer.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -145,7 +141,7 @@ impl Registration {
         let now = clock::now_seconds();
         let mut status = describe(&self.config, &self.machine, self.port);
         status.images = Some(node_images(images.unwrap_or_default()));
-        status.conditions = Some(conditions(&self.machine, headroom.as_ref(), runtime_error.as_deref(), before, now));
+        status.conditions = Some(conditions(headroom.as_ref(), runtime_error.as_deref(), before, now));
         status
     }
 }
@@ -226,10 +222,8 @@ fn capacity(machine: &Machine, max_pods: u32) -> Resources {
 /// Capacity without what the eviction thresholds keep back.
 fn allocatable(machine: &Machine, max_pods: u32) -> Resources {
     let mut resources = capacity(machine, max_pods);
-    let memory = machine.memory.saturating_sub(MEMORY_PRESSURE_BELOW) / 1024;
-    let storage = machine.storage / 100 * (100 - DISK_PRESSURE_BELOW_PERCENT);
-    resources.insert("memory".into(), Quantity(format!("{memory}Ki")));
-    resources.insert("ephemeral-storage".into(), Quantity(storage.to_string()));
+    resources.insert("memory".into(), Quantity(format!("{}Ki", machine.allocatable_memory() / 1024)));
+    resources.insert("ephemeral-storage".into(), Quantity(machine.allocatable_storage().to_string()));
     resources
 }
 
@@ -250,13 +244,12 @@ fn node_images(mut images: Vec<containers::Image>) -> Vec<ContainerImage> {
 type Verdict = (&'static str, bool, &'static str, String);
 
 fn conditions(
-    machine: &Machine,
     headroom: Option<&Headroom>,
     runtime_error: Option<&str>,
     before: &NodeStatus,
     now: Timestamp,
 ) -> Vec<NodeCondition> {
-    let mut verdicts = pressures(machine, headroom);
+    let mut verdicts = pressures(headroom);
     verdicts.push(match runtime_error {
         None => ("Ready", true, "KubeletReady", "kubelet is posting ready status".to_string()),
         Some(error) => ("Ready", false, "KubeletNotReady", format!("container runtime is down: {error}")),
@@ -264,13 +257,9 @@ fn conditions(
     verdicts.into_iter().map(|verdict| condition(verdict, before, now)).collect()
 }
 
-fn pressures(machine: &Machine, headroom: Option<&Headroom>) -> Vec<Verdict> {
-    let memory = headroom.is_some_and(|free| free.memory_available < MEMORY_PRESSURE_BELOW && machine.memory > 0);
-    let disk = headroom.is_some_and(|free| {
-        let disk = &free.filesystem;
-        disk.available < disk.capacity / 100 * DISK_PRESSURE_BELOW_PERCENT
-            || disk.inodes > 0 && disk.inodes_free < disk.inodes / 100 * INODES_PRESSURE_BELOW_PERCENT
-    });
+fn pressures(headroom: Option<&Headroom>) -> Vec<Verdict> {
+    let memory = headroom.is_some_and(Headroom::memory_pressure);
+    let disk = headroom.is_some_and(Headroom::disk_pressure);
     let pids = headroom.is_some_and(|free| free.pids.0 >= free.pids.1);
     let pressure = |kind, holds, [has, no]: [&'static str; 2], what: &str| {
         let (reason, amount) = if holds { (has, "insufficient") } else { (no, "sufficient") };
@@ -374,7 +363,7 @@ mod tests {
     #[test]
     fn a_roomy_node_is_ready_without_pressure() {
         let machine = Machine::simulated(2, 8 << 30);
-        let conditions = conditions(&machine, Some(&roomy()), None, &NodeStatus::default(), at(100));
+        let conditions = conditions(Some(&roomy()), None, &NodeStatus::default(), at(100));
         assert_eq!(
             summary(&conditions),
             "MemoryPressure=False KubeletHasSufficientMemory, DiskPressure=False KubeletHasNoDiskPressure, \
@@ -389,7 +378,7 @@ mod tests {
         let mut headroom = roomy();
         headroom.filesystem.available = 1 << 20;
         headroom.memory_available = 1 << 20;
-        let conditions = conditions(&machine, Some(&headroom), Some("gone"), &NodeStatus::default(), at(100));
+        let conditions = conditions(Some(&headroom), Some("gone"), &NodeStatus::default(), at(100));
         assert_eq!(
             summary(&conditions),
             "MemoryPressure=True KubeletHasInsufficientMemory, DiskPressure=True KubeletHasDiskPressure, \
@@ -401,7 +390,7 @@ mod tests {
     fn a_heartbeat_keeps_the_transition_time_and_is_no_change() {
         let machine = Machine::simulated(2, 8 << 30);
         let status = |before: &NodeStatus, now| NodeStatus {
-            conditions: Some(conditions(&machine, None, None, before, now)),
+            conditions: Some(conditions(None, None, before, now)),
             ..NodeStatus::default()
         };
         let first = status(&NodeStatus::default(), at(100));

@@ -176,8 +176,7 @@ impl Printer {
         let mut input = std::mem::take(&mut self.rest);
         input.extend_from_slice(bytes);
         let mut output = Vec::with_capacity(input.len());
-        let mut lines = input.split_inclusive(|byte| *byte == b'\n').peekable();
-        while let Some(line) = lines.next() {
+        for line in input.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some(line) => self.line(line, &mut output),
                 None => self.rest = line.to_vec(),

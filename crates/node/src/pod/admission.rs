@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_pod_must_fit() {
         let small = pod(json!({}), "400m");
-        assert_eq!(verdict(&small, &[small.clone()]), "");
+        assert_eq!(verdict(&small, std::slice::from_ref(&small)), "");
         assert_eq!(
             verdict(&small, &[small.clone(), small.clone()]),
             "OutOfcpu: Node didn't have enough resource: cpu, requested: 400, used: 800, capacity: 1000"

@@ -45,6 +45,7 @@ impl Worker {
     /// Runs until the pod is gone from API and node, or the agent ends. `adopted` are the effects of an adoption.
     pub async fn run(mut self, adopted: Vec<Effect>, mut events: mpsc::UnboundedReceiver<Event>) {
         let mut references = self.cx.node.references.version();
+        let mut stamp = self.cx.references().stamp();
         self.carry_out(adopted).await;
         let pod = self.state.pod.clone();
         self.take(Event::Pod(pod)).await;
@@ -62,6 +63,11 @@ impl Worker {
                 }
                 changed = references.changed() => {
                     changed.expect("the node holds the sender");
+                    let now = self.cx.references().stamp();
+                    if now == stamp {
+                        continue;
+                    }
+                    stamp = now;
                     self.refresh_volumes();
                     Event::References
                 }

@@ -26,9 +26,11 @@ const RATE_MIN: Duration = Duration::from_secs(1);
 /// CPU time used up to an instant.
 type Sample = (Timestamp, Duration);
 
+type LastTwo = (Option<Sample>, Sample);
+
 /// The last two samples of each source, for rates.
 #[derive(Clone, Default)]
-pub struct Samples(Arc<Mutex<HashMap<String, (Option<Sample>, Sample)>>>);
+pub struct Samples(Arc<Mutex<HashMap<String, LastTwo>>>);
 
 impl Samples {
     /// Billionths of a CPU in use, from this sample and an earlier one.

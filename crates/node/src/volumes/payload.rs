@@ -247,7 +247,7 @@ mod tests {
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"namespace": "shop"}, "spec": {"containers": []}})).unwrap();
         let key = TokenKey { audience: String::new(), seconds: 600 };
-        assert_eq!(tokens_of(&source), [key.clone()]);
+        assert_eq!(tokens_of(&source), std::slice::from_ref(&key));
         let (objects, around) = (objects(), around());
         let tokens = Tokens::from([(key, "jwt".to_string())]);
         let sources = Sources { pod: &pod, objects: &objects, around: &around, tokens: &tokens };
