@@ -4,7 +4,8 @@
 //! The supervisor is a small single-threaded process of its own, parent of every container on the node: it makes containers,
 //! writes their logs and remembers their ends, and it outlives the agent. They talk over a Unix socket ([`wire`]).
 //!
-//! `unsafe` is found in `init` and `supervisor`, where credentials, namespaces and descriptors are handled.
+//! `unsafe` is found where the kernel is asked directly: `init`, `supervisor`, `wire`, `cgroup::devices`, `image::layer`, and once
+//! in `api` for the size of a terminal.
 
 pub mod api;
 pub mod archive;

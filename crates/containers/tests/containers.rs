@@ -446,13 +446,15 @@ async fn sysctls_are_the_sandboxes_own() {
 #[tokio::test]
 async fn a_moved_log_is_written_anew() {
     let node = Node::new().await;
-    let id = node.run_script("echo one; read x < /tmp/go; echo two; sleep 600").await;
+    let id = node.run_script("echo one; while ! test -e /tmp/go; do sleep 0.02; done; echo two; sleep 600").await;
     node.until_log(&id, "one").await;
     let path = node.runtime.container_status(&id).await.unwrap().log_path;
     fs::rename(&path, path.with_extension("log.1")).unwrap();
     node.runtime.reopen_log(&id).await.unwrap();
-    assert!(path.exists());
-    assert!(fs::read_to_string(path.with_extension("log.1")).unwrap().contains("one"));
+    node.exec(&id, "touch /tmp/go").await;
+    node.until_log(&id, "two").await;
+    assert_eq!(node.lines(&id).await, ["two"]);
+    assert!(fs::read_to_string(path.with_extension("log.1")).unwrap().ends_with("stdout F one\n"));
 }
 
 #[tokio::test]

@@ -108,8 +108,11 @@ impl Cgroups {
             .directories(group)
             .into_iter()
             .filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok());
-        let mut all: Vec<i32> =
-            lists.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect::<Vec<i32>>()).collect();
+        let mut all: Vec<i32> = lists
+            .flat_map(|text| {
+                text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect::<Vec<i32>>()
+            })
+            .collect();
         all.sort_unstable();
         all.dedup();
         all

@@ -9,17 +9,22 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::containers::Container;
 use super::logs::Log;
 use super::output::{self, Stream};
-use super::{Source, Supervisor, namespaces};
+use super::sandboxes::pause_group;
+use super::{Source, Supervisor, namespaces, spawn};
 use crate::api::{ContainerState, SandboxState};
 use crate::init::open_pidfd;
 use crate::record::{self, ContainerRecord, SandboxRecord};
 
 /// How long the parent of an ended process may take to reap it, so that its exit code can be read.
 const REAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Killed processes may have forked just before; those are found in the next round.
+const UNFINISHED_ROUNDS: usize = 100;
 /// How often it is looked whether that time is over.
 const OVERDUE_INTERVAL_MS: u16 = 500;
 /// `PIDFD_GET_INFO` with its first layout, and the bit that asks for the exit code.
@@ -29,6 +34,7 @@ const PIDFD_INFO_EXIT: u64 = 1 << 3;
 impl Supervisor {
     pub(super) fn recover(&mut self) -> io::Result<()> {
         self.recover_sandboxes()?;
+        self.end_unfinished()?;
         self.recover_containers()?;
         self.release_strays()?;
         let root = self.layout.cgroup();
@@ -49,6 +55,24 @@ impl Supervisor {
             }
             self.sandboxes.insert(id.clone(), record);
             self.save_sandbox(&id)?;
+        }
+        Ok(())
+    }
+
+    /// Kills what the last supervisor had begun: it would go on making groups and mounts that nobody waits for.
+    fn end_unfinished(&self) -> io::Result<()> {
+        let kept: Vec<i32> = self.sandboxes.values().filter_map(|record| Some(record.pause?.pid)).collect();
+        for _ in 0..UNFINISHED_ROUNDS {
+            let mut found = spawn::unfinished(&self.layout.root)?;
+            found.retain(|pid| !kept.contains(pid));
+            if found.is_empty() {
+                break;
+            }
+            for pid in found {
+                if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGKILL) {
+                    eprintln!("an unfinished process is gone already: {error}");
+                }
+            }
         }
         Ok(())
     }
@@ -154,6 +178,10 @@ impl Supervisor {
             let own = path == format!("{}/supervisor", self.layout.cgroup());
             // What a container has below its own group is its business.
             if own || self.containers.values().any(|container| container.record.cgroup == path) {
+                continue;
+            }
+            let is_pause = |record: &SandboxRecord| record.pause.is_some() && pause_group(&record.cgroup) == path;
+            if self.sandboxes.values().any(is_pause) {
                 continue;
             }
             let mut known = self

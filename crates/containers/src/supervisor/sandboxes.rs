@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::namespaces::{self, Wanted};
 use super::{Supervisor, spawn};
-use crate::api::{ContainerState, SandboxConfig, SandboxState, SandboxStatus};
+use crate::api::{ContainerState, Resources, SandboxConfig, SandboxState, SandboxStatus};
 use crate::init::report::{self, Report};
 use crate::plan::{PidNamespace, SandboxPlan};
 use crate::record::{self, Durability, Process, SandboxRecord};
@@ -76,21 +76,24 @@ impl Supervisor {
         }
         write_files(&self.layout.sandbox(id), config)?;
         if config.share_process_namespace && !config.host_pid {
-            let process = self.start_pause(&run)?;
+            let process = self.start_pause(id, &run)?;
             self.sandboxes.get_mut(id).expect("it was inserted by the caller").pause = Some(process);
             self.save_sandbox(id)?;
         }
         Ok(())
     }
 
-    fn start_pause(&self, run: &Path) -> Result<Process, Failure> {
-        let (socket, pid) = spawn::pause()?;
+    fn start_pause(&self, id: &str, run: &Path) -> Result<Process, Failure> {
+        let (socket, pid) = spawn::pause(&self.layout.sandbox(id))?;
         let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&socket), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(PAUSE_TIMEOUT_MS)).map_err(io::Error::from)?;
         match report::receive(&socket)? {
             Some((Report::Made { .. }, _)) => {}
             other => return Err(Failure::Runtime(format!("the PID namespace has no first process: {other:?}"))),
         }
+        let group = pause_group(&self.sandboxes[id].cgroup);
+        self.cgroups.create(&group, &Resources::default())?;
+        self.cgroups.join(&group, pid)?;
         namespaces::hold(PathBuf::from(format!("/proc/{pid}/ns/pid")), &run.join("pid"))?;
         Process::of(pid).ok_or_else(|| Failure::Runtime("the first process of the PID namespace is gone".to_owned()))
     }
@@ -171,6 +174,11 @@ impl Supervisor {
             hostname: Some(directory.join("hostname")),
         }
     }
+}
+
+/// Processes live in leaves alone, so the first process of a pod's PID namespace has a group of its own.
+pub fn pause_group(pod: &str) -> String {
+    format!("{pod}/pause")
 }
 
 fn write_files(directory: &Path, config: &SandboxConfig) -> io::Result<()> {

@@ -1,11 +1,15 @@
 //! Starting the helper processes of [`crate::init`].
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::output::make_nonblocking;
@@ -58,12 +62,48 @@ fn place(report: RawFd, plan: Option<RawFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the first process of a new PID namespace.
-pub fn pause() -> io::Result<(OwnedFd, i32)> {
+/// Starts the first process of a new PID namespace. `directory` is the sandbox's, by which it is known.
+pub fn pause(directory: &Path) -> io::Result<(OwnedFd, i32)> {
     // Children land in the new namespace; this process itself stays where it is, and goes back to making children there.
-    let own = std::fs::File::open("/proc/self/ns/pid")?;
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID)?;
-    let started = helper("/pause", &["pause"], Streams::null());
-    nix::sched::setns(own, nix::sched::CloneFlags::CLONE_NEWPID)?;
+    let own = File::open("/proc/self/ns/pid")?;
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let started = helper("/pause", &[OsStr::new("pause"), directory.as_os_str()], Streams::null());
+    setns(own, CloneFlags::CLONE_NEWPID)?;
     started
+}
+
+/// Helpers, and what they made that runs no program yet, whose directory is below `root`.
+pub fn unfinished(root: &Path) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that ends meanwhile is none.
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if is_helper_of(&command, root) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// `NAME container-init VERB DIRECTORY`, each ended by a zero byte.
+fn is_helper_of(command: &[u8], root: &Path) -> bool {
+    let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+    words.get(1) == Some(&&b"container-init"[..])
+        && words.get(3).is_some_and(|directory| Path::new(OsStr::from_bytes(directory)).starts_with(root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_are_known_by_their_directory() {
+        let root = Path::new("/var/lib/keelson");
+        assert!(is_helper_of(b"x\0container-init\0create\0/var/lib/keelson/containers/1\0", root));
+        assert!(!is_helper_of(b"x\0container-init\0create\0/var/lib/keelson-2/containers/1\0", root));
+        assert!(!is_helper_of(b"keelson\0supervisor\0--root\0/var/lib/keelson\0", root));
+        assert!(!is_helper_of(b"", root));
+    }
 }

@@ -39,7 +39,18 @@ impl SandboxNetwork for NoNetwork {
 
 pub struct Node {
     pub directory: tempfile::TempDir,
-    pub runtime: Embedded,
+    pub runtime: Agent,
+}
+
+/// The agent, while it is there.
+pub struct Agent(Option<Embedded>);
+
+impl std::ops::Deref for Agent {
+    type Target = Embedded;
+
+    fn deref(&self) -> &Embedded {
+        self.0.as_ref().expect("the agent runs")
+    }
 }
 
 /// Debian's static busybox with a few users.
@@ -62,7 +73,7 @@ pub fn busybox() -> ImageBuilder {
 impl Node {
     pub async fn new() -> Node {
         let directory = tempfile::Builder::new().prefix("keelson-node").tempdir().unwrap();
-        let runtime = start(directory.path()).await;
+        let runtime = Agent(Some(start(directory.path()).await));
         let node = Node { directory, runtime };
         node.import(&[(&[IMAGE], &busybox())]).await;
         node
@@ -74,9 +85,12 @@ impl Node {
         self.runtime.import_images(&path, mpsc::channel(1).0).await.unwrap()
     }
 
-    /// A new agent takes the place of the old one.
-    pub async fn restart_agent(&mut self) {
-        self.runtime = start(self.directory.path()).await;
+    pub fn stop_agent(&mut self) {
+        self.runtime = Agent(None);
+    }
+
+    pub async fn start_agent(&mut self) {
+        self.runtime = Agent(Some(start(self.directory.path()).await));
     }
 
     pub fn root(&self) -> PathBuf {
@@ -170,7 +184,9 @@ impl Node {
             .map(|root| root.join(&cgroup).join("supervisor"))
             .find(|path| path.exists())
             .unwrap();
-        fs::read_to_string(directory.join("cgroup.procs")).unwrap().trim().parse().unwrap()
+        // Its helpers begin in its group.
+        let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+        pids.lines().map(|pid| pid.parse().unwrap()).min().expect("the supervisor runs")
     }
 
     pub fn kill_supervisor(&self) {
