@@ -108,6 +108,27 @@ async fn compaction_keeps_the_file_small() {
 }
 
 #[tokio::test]
+async fn the_file_shrinks_when_most_of_it_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path()).unwrap();
+    let size = || std::fs::metadata(dir.path().join("state.db")).unwrap().len();
+    let mut last = 0;
+    for number in 0..400 {
+        let key = format!("/{number}");
+        let made = store.write(put(&key, vec![b'v'; 100_000], Expect::Absent)).await.unwrap();
+        let gone = Write { key: key.as_str().into(), value: None, expect: Expect::ModRevision(made) };
+        last = store.write(gone).await.unwrap();
+    }
+    store.compact(last).await.unwrap();
+    let mut rounds = 0;
+    while size() > 20_000_000 {
+        rounds += 1;
+        assert!(rounds < 1000, "{} bytes remain", size());
+        store.write(put(&format!("/round/{rounds}"), vec![], Expect::Absent)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn compaction_that_was_cut_short_goes_on_after_opening() {
     let dir = tempfile::tempdir().unwrap();
     let store = Sqlite::open(dir.path()).unwrap();

@@ -36,6 +36,8 @@ pub(super) struct Writer {
     revision: Revision,
     compacted: Revision,
     cleaned: Revision,
+    /// There has been a compaction since the file was last found small enough.
+    may_shrink: bool,
     /// Pages written since the last checkpoint, about.
     log_pages: u64,
     /// Ends with the writer.
@@ -55,7 +57,17 @@ impl Writer {
         let revision = read::newest(&connection)?;
         let compacted = read::meta(&connection, "compacted")?;
         let cleaned = read::meta(&connection, "cleaned")?;
-        Ok(Self { connection, shared, queue, revision, compacted, cleaned, log_pages: 0, _lock: lock })
+        Ok(Self {
+            connection,
+            shared,
+            queue,
+            revision,
+            compacted,
+            cleaned,
+            may_shrink: true,
+            log_pages: 0,
+            _lock: lock,
+        })
     }
 
     /// Until the last sender is gone. Chores fill the time between batches.
@@ -161,6 +173,7 @@ impl Writer {
         }
         set_meta(&self.connection, "compacted", revision).map_err(file::error)?;
         self.compacted = revision;
+        self.may_shrink = true;
         self.shared.hub.forget(revision);
         Ok(())
     }
@@ -169,9 +182,13 @@ impl Writer {
     fn chore(&mut self) -> bool {
         let done = if self.log_pages >= CHECKPOINT_PAGES {
             self.log_pages = 0;
-            self.checkpoint().map(|()| false)
-        } else if self.cleaned < self.compacted && self.queue.is_empty() {
+            self.checkpoint().map(|()| true)
+        } else if !self.queue.is_empty() {
+            Ok(false)
+        } else if self.cleaned < self.compacted {
             self.clean_step().map(|()| true)
+        } else if self.may_shrink {
+            self.shrink_step()
         } else {
             Ok(false)
         };
@@ -193,19 +210,21 @@ impl Writer {
         transaction.commit()?;
         self.log_pages += until - self.cleaned;
         self.cleaned = until;
-        if until == self.compacted { self.give_back() } else { Ok(()) }
+        Ok(())
     }
 
-    /// Shrinks the file when much of it is empty.
-    fn give_back(&self) -> rusqlite::Result<()> {
+    /// Shrinks the file a little when much of it is empty; says whether there is more to give back.
+    fn shrink_step(&mut self) -> rusqlite::Result<bool> {
         let free = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0))?;
         if free < FREE_PAGES {
-            return Ok(());
+            self.may_shrink = false;
+            return Ok(false);
         }
-        for _ in 0..(free - FREE_PAGES / 2) / VACUUM_STEP {
-            self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_STEP})"))?;
-        }
-        Ok(())
+        let mut vacuum = self.connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_STEP})"))?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+        self.log_pages += VACUUM_STEP as u64;
+        Ok(true)
     }
 }
 
