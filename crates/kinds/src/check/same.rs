@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use crate::tree::Map;
 
+static ABSENT: Value = Value::Null;
+
 /// Flags and numbers that typed clients leave out when they are false or zero.
 const ZERO_IS_ABSENT: [&str; 14] = [
     "hostNetwork",
@@ -29,7 +31,7 @@ const QUANTITIES: [&str; 4] = ["limits", "requests", "capacity", "hard"];
 /// Whether two values mean the same: absent, null and empty are alike, and so are `1` and `1000m` where
 /// quantities stand.
 pub fn same(a: &Value, b: &Value) -> bool {
-    same_at("", a, b)
+    a == b || same_at("", a, b)
 }
 
 fn same_at(parent: &str, a: &Value, b: &Value) -> bool {
@@ -43,8 +45,7 @@ fn same_at(parent: &str, a: &Value, b: &Value) -> bool {
 
 fn same_maps(parent: &str, a: &Map, b: &Map) -> bool {
     let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-    let of = |map: &Map, key: &str| map.get(key).cloned().unwrap_or_default();
-    keys.all(|key| same_field(parent, key, &of(a, key), &of(b, key)))
+    keys.all(|key| same_field(parent, key, a.get(key).unwrap_or(&ABSENT), b.get(key).unwrap_or(&ABSENT)))
 }
 
 fn same_field(parent: &str, key: &str, a: &Value, b: &Value) -> bool {

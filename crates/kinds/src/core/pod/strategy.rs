@@ -41,33 +41,34 @@ pub fn prepare_status_update(new: &mut Object, old: &Object) {
     }
 }
 
-/// `ephemeralcontainers` lets those through, `resize` the resources and resize policies of containers.
+/// What clients write through `ephemeralcontainers` and `resize` changes that part alone. The other
+/// subresources (binding, eviction) are written by the server itself.
 pub fn prepare_subresource_update(new: &mut Object, old: &Object, subresource: &str) {
-    let written = std::mem::take(&mut new.0);
-    let resource_version = written.get("metadata").and_then(|metadata| metadata.get("resourceVersion")).cloned();
-    let written_spec = written.get("spec").cloned().unwrap_or_default();
-    new.0 = old.0.clone();
-    if let Some(version) = resource_version {
-        new.set(&["metadata", "resourceVersion"], version);
-    }
     match subresource {
-        "ephemeralcontainers" => {
-            let containers = list_of(&written_spec, "ephemeralContainers").to_vec();
-            if containers.is_empty() {
-                new.remove(&["spec", "ephemeralContainers"]);
-            } else {
-                new.set(&["spec", "ephemeralContainers"], containers);
-            }
-        }
-        "resize" => {
-            for list in ["containers", "initContainers"] {
-                copy_resources(new, &written_spec, list);
-            }
-        }
-        // The server itself writes the node and the condition that tells of it.
-        "binding" => new.0 = written,
-        // Binding and eviction are the server's own changes, which set conditions too.
-        _ => new.0 = written,
+        "ephemeralcontainers" => keep_all_but(new, old, copy_ephemeral_containers),
+        "resize" => keep_all_but(new, old, |pod, spec| {
+            copy_resources(pod, spec, "containers");
+            copy_resources(pod, spec, "initContainers");
+        }),
+        _ => {}
+    }
+}
+
+/// The old pod, with what `copy` takes from the new spec; the version stays the one the client wrote.
+fn keep_all_but(new: &mut Object, old: &Object, copy: fn(&mut Object, &Value)) {
+    let written = std::mem::replace(new, old.clone());
+    if !written.resource_version().is_empty() {
+        new.set(&["metadata", "resourceVersion"], written.resource_version());
+    }
+    copy(new, written.get(&["spec"]).unwrap_or(&Value::Null));
+}
+
+fn copy_ephemeral_containers(pod: &mut Object, spec: &Value) {
+    let containers = list_of(spec, "ephemeralContainers").to_vec();
+    if containers.is_empty() {
+        pod.remove(&["spec", "ephemeralContainers"]);
+    } else {
+        pod.set(&["spec", "ephemeralContainers"], containers);
     }
 }
 

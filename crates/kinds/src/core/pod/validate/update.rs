@@ -16,6 +16,9 @@ const CHANGEABLE: &str = "pod updates may not change fields other than `spec.con
 pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
     let mut errors = ErrorList::new();
+    if spec.value == was.value {
+        return errors;
+    }
     for list in ["containers", "initContainers"] {
         if spec.child(list).items().len() != was.child(list).items().len() {
             errors.push(spec.child(list).forbidden("pod updates may not add or remove containers"));
@@ -27,8 +30,9 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     errors.extend(validate_deadline(&spec, &was));
     errors.extend(only_added_tolerations(&spec.child("tolerations"), &was.child("tolerations")));
     errors.extend(only_removed_gates(&spec, &was));
-    if errors.is_empty() && !same(&with_changeable_of(&spec, &was), was.value) {
-        let diff = difference(was.value, &with_changeable_of(&spec, &was));
+    let munged = with_changeable_of(&spec, &was);
+    if errors.is_empty() && !same(&munged, was.value) {
+        let diff = difference(was.value, &munged);
         errors.push(spec.forbidden(format!("{CHANGEABLE}\n{diff}")));
     }
     errors
