@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::decode::{self, Expected};
 use crate::respond::{self, Answer};
 use crate::server::Server;
+use crate::subresource::set_condition;
 use crate::verbs::plain_accept;
 
 const BINDING: Expected = Expected { group: "", version: "v1", kind: "Binding", schema: "io.k8s.api.core.v1.Binding" };
@@ -77,23 +78,8 @@ fn assign(pod: &mut Object, binding: &Object, now: &str) -> Result<(), String> {
             pod.map_mut(&["metadata", map]).insert(key, json!(value));
         }
     }
-    mark_scheduled(pod, now);
+    set_condition(pod, json!({"type": "PodScheduled", "status": "True"}), now);
     Ok(())
-}
-
-fn mark_scheduled(pod: &mut Object, now: &str) {
-    let generation = pod.generation();
-    let status = pod.map_mut(&["status"]);
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(conditions) = conditions.as_array_mut() else { return };
-    conditions.retain(|condition| condition["type"] != "PodScheduled");
-    let mut condition = json!({
-        "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
-    });
-    if generation > 0 {
-        condition["observedGeneration"] = json!(generation);
-    }
-    conditions.push(condition);
 }
 
 #[cfg(test)]

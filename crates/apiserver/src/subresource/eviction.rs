@@ -14,6 +14,7 @@ use crate::decode::{self, Expected};
 use crate::options;
 use crate::respond::{self, Answer};
 use crate::server::Server;
+use crate::subresource::set_condition;
 use crate::verbs::plain_accept;
 
 const EVICTION: Expected =
@@ -43,8 +44,36 @@ impl Server {
                 delete.resource_version.get_or_insert(pod.revision());
             }
         }
+        if !context.dry_run && !pod.object().is_deleting() {
+            let marked = self.mark_disrupted(&context, pods, &pod, delete.resource_version).await?;
+            // The mark itself is no change that the client must know of.
+            delete.resource_version = delete.resource_version.map(|_| marked.revision());
+        }
         self.registry().delete(&context, pods, namespace, name, &delete).await?;
         Ok(respond::value(call, accept, StatusCode::CREATED, &respond::success(Value::Null)))
+    }
+
+    /// Tells others why the pod goes; fails if the pod is not the one expected any more.
+    async fn mark_disrupted(
+        &self,
+        context: &Context,
+        pods: &'static KindDef,
+        pod: &Entry,
+        expected: Option<u64>,
+    ) -> Result<Arc<Entry>, ApiError> {
+        let now = clock::format_time(clock::now());
+        let mark = |current: &mut Object| {
+            if expected.is_some_and(|expected| current.resource_version() != expected.to_string()) {
+                return Err(ApiError::stale(&pods.group_resource(), pod.name()));
+            }
+            let condition = json!({
+                "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                "message": "Eviction API: evicting",
+            });
+            set_condition(current, condition, &now);
+            Ok(())
+        };
+        self.registry().mutate(context, pods, pod.namespace(), pod.name(), "eviction", mark).await
     }
 
     async fn take_from_budget(

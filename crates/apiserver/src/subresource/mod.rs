@@ -8,6 +8,7 @@ use http::StatusCode;
 use kinds::{KindDef, OtherSubresource, Subresource};
 use machinery::{ApiError, Object};
 use registry::{AdmissionRequest, Context, Operation, Target};
+use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::decode::{self, Expected};
@@ -105,5 +106,19 @@ impl Server {
             _ => return Err(no_such_method()),
         };
         Ok(respond::value(call, accept, StatusCode::OK, &written.entry.object().into_value()))
+    }
+}
+
+/// Puts a condition that has changed in the place of the one of its type.
+fn set_condition(pod: &mut Object, mut condition: Value, now: &str) {
+    condition["lastProbeTime"] = Value::Null;
+    condition["lastTransitionTime"] = json!(now);
+    if pod.generation() > 0 {
+        condition["observedGeneration"] = json!(pod.generation());
+    }
+    let conditions = pod.map_mut(&["status"]).entry("conditions").or_insert_with(|| json!([]));
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.retain(|of| of["type"] != condition["type"]);
+        conditions.push(condition);
     }
 }

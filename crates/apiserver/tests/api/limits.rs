@@ -36,9 +36,9 @@ async fn components_of_the_process_are_not_made_to_wait() {
 
 #[tokio::test]
 async fn a_panic_ends_one_request_and_no_more() {
-    let service = tower::service_fn(|_: Request<bytes::Bytes>| async move {
-        let nothing: Option<http::Response<apiserver::Body>> = None;
-        Ok::<_, apiserver::BoxError>(nothing.expect("this request panics"))
+    let service = tower::service_fn(|request: Request<bytes::Bytes>| async move {
+        assert!(request.uri().path().is_empty(), "this request panics");
+        Err::<http::Response<apiserver::Body>, apiserver::BoxError>("not reached".into())
     });
     let local = LocalApi {
         group: "metrics.k8s.io",

@@ -2,6 +2,7 @@
 
 mod access;
 mod discovery;
+mod in_process;
 mod kubectl;
 mod limits;
 mod network;

@@ -103,6 +103,11 @@ async fn a_budget_protects_a_running_pod_from_eviction() {
     let budget = api.get(&format!("{budgets}/web")).await.expect(200);
     assert_eq!(budget["status"]["disruptionsAllowed"], 0);
     assert!(budget["status"]["disruptedPods"]["web"].is_string());
+    let pod = api.get(&format!("{PODS}/web")).await.expect(200);
+    assert!(pod["metadata"]["deletionTimestamp"].is_string());
+    let conditions = pod["status"]["conditions"].as_array().unwrap();
+    let disrupted = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+    assert_eq!(disrupted["reason"], "EvictionByEvictionAPI");
 }
 
 #[tokio::test]
