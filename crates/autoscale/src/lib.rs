@@ -1,1 +1,14 @@
-//! autoscale
+//! Autoscaling: what nodes and pods use, and how many pods there should be.
+//!
+//! - [`Sampler`] reads `/stats/summary` of the nodes when somebody asks, and makes rates of two readings.
+//! - [`service`] serves them as `metrics.k8s.io/v1beta1`, for `kubectl top` and anyone else.
+//!
+//! Nobody asking and no autoscaler there means that nothing is read.
+
+mod api;
+mod sampler;
+#[cfg(test)]
+mod testing;
+
+pub use api::{GROUP, Service, VERSION, resources, service};
+pub use sampler::{ContainerReading, NodeReading, PodReading, Readings, ResourceMetrics, Sampler, Usage};
