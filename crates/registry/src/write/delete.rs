@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kinds::KindDef;
-use machinery::{ApiError, Object, Reason};
+use machinery::{ApiError, GroupResource, Object, Reason};
 use store::Expect;
 
 use super::deletion::{self, Plan};
@@ -102,7 +102,9 @@ impl Registry {
 }
 
 fn check_preconditions(kind: &KindDef, old: &Object, options: &DeleteOptions) -> Result<(), ApiError> {
-    let conflict = |why: String| Err(ApiError::conflict(&kind.group_resource(), old.name(), why));
+    // Upstream names the kind here, not the resource.
+    let of = GroupResource::new(kind.group, kind.kind);
+    let conflict = |why: String| Err(ApiError::conflict(&of, old.name(), why));
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != old.uid()) {
         let is = old.uid();
         return conflict(format!(
