@@ -525,3 +525,52 @@ fn names_follow_the_kind() {
             && !valid("networking.k8s.io", "ipaddresses", "010.0.0.1")
     );
 }
+
+#[test]
+fn what_components_write_is_valid() {
+    check(
+        "",
+        vec![
+            (
+                "nodes",
+                json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}}, "spec": {"podCIDR": "10.42.0.0/24",
+                    "podCIDRs": ["10.42.0.0/24"], "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]},
+                    "status": {"capacity": {"cpu": "2"}, "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}),
+                vec![],
+            ),
+            ("serviceaccounts", json!({"metadata": {"name": "default"}}), vec![]),
+            (
+                "services",
+                json!({"metadata": {"name": "kubernetes"}, "spec": {"clusterIP": "10.43.0.1", "clusterIPs": ["10.43.0.1"],
+                    "ports": [{"name": "https", "port": 443, "targetPort": 6443}]}}),
+                vec![],
+            ),
+        ],
+    );
+    check(
+        "apiregistration.k8s.io",
+        vec![(
+            "apiservices",
+            json!({"metadata": {"name": "v1."}, "spec": {"version": "v1", "group": "", "groupPriorityMinimum": 18000, "versionPriority": 1}}),
+            vec![],
+        )],
+    );
+    check(
+        "events.k8s.io",
+        vec![(
+            "events",
+            json!({"metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "scheduler",
+            "reportingInstance": "scheduler-1", "action": "Binding", "reason": "Scheduled", "type": "Normal",
+            "regarding": {"kind": "Pod", "namespace": "default", "name": "web"}}),
+            vec![],
+        )],
+    );
+    check(
+        "rbac.authorization.k8s.io",
+        vec![(
+            "clusterroles",
+            json!({"metadata": {"name": "system:discovery"}, "rules": [{"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*"]}]}),
+            vec![],
+        )],
+    );
+}

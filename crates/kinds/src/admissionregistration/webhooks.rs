@@ -4,7 +4,7 @@ use machinery::Object;
 use machinery::field::ErrorList;
 use machinery::validation::{dns1123_subdomain, validate_label_selector};
 
-use crate::check::{At, duplicates, one_of, required, required_one_of};
+use crate::check::{At, duplicates, one_of, required};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{Map, child, child_or_new, default, each};
@@ -85,7 +85,12 @@ fn validate_webhook(webhook: &At) -> ErrorList {
     errors.extend(one_of(&webhook.child("failurePolicy"), &["Fail", "Ignore"]));
     errors.extend(one_of(&webhook.child("matchPolicy"), &["Equivalent", "Exact"]));
     errors.extend(one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
-    errors.extend(required_one_of(&webhook.child("sideEffects"), &["None", "NoneOnDryRun"]));
+    let effects = webhook.child("sideEffects");
+    if effects.is_set() {
+        errors.extend(one_of(&effects, &["None", "NoneOnDryRun"]));
+    } else {
+        errors.push(effects.required("must specify one of None, NoneOnDryRun"));
+    }
     let timeout = webhook.child("timeoutSeconds");
     if timeout.int().is_some_and(|seconds| !(1..=TIMEOUT_MAX).contains(&seconds)) {
         errors.push(timeout.invalid("the timeout value must be between 1 and 30 seconds"));

@@ -82,7 +82,10 @@ fn validate(object: &Object) -> ErrorList {
     }
     errors.extend(validate_schedule(&spec.child("schedule")));
     let zone = spec.child("timeZone");
-    if zone.is_set() && jiff::tz::TimeZone::get(zone.text()).is_err() {
+    if zone.text().eq_ignore_ascii_case("local") {
+        let text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.push(zone.invalid(text));
+    } else if zone.is_set() && jiff::tz::TimeZone::get(zone.text()).is_err() {
         errors.push(zone.invalid(format!("unknown time zone {}", zone.text())));
     }
     errors.extend(required_one_of(&spec.child("concurrencyPolicy"), &["Allow", "Forbid", "Replace"]));

@@ -5,7 +5,7 @@ use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
 use super::pod::validate::validate_taints;
-use crate::check::{At, duplicates, is_cidr, same};
+use crate::check::{At, is_cidr, same};
 use crate::columns::{AGE, NAME, NONE, non_empty};
 use crate::def::{Column, KindDef, PROXY_VERBS, Scope, SelectableField, Strategy, Subresource};
 use crate::tree::{condition, str_of};
@@ -63,7 +63,7 @@ fn default_node(node: &mut Object) {
 }
 
 fn validate(node: &Object) -> ErrorList {
-    let (spec, status) = (At::field(node, "spec"), At::field(node, "status"));
+    let spec = At::field(node, "spec");
     let mut errors = validate_taints(&spec.child("taints"));
     let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     let ranges = spec.child("podCIDRs");
@@ -71,7 +71,6 @@ fn validate(node: &Object) -> ErrorList {
     if ranges.items().len() > 2 {
         errors.push(ranges.invalid("may specify no more than one CIDR for each IP family"));
     }
-    errors.extend(duplicates(&status.child("conditions").items(), "type"));
     errors
 }
 

@@ -58,7 +58,6 @@ fn validate_names(spec: &At) -> ErrorList {
     errors.extend(optional_name(&spec.child("subdomain"), dns1123_label));
     errors.extend(optional_name(&spec.child("priorityClassName"), dns1123_subdomain));
     errors.extend(optional_name(&spec.child("runtimeClassName"), dns1123_subdomain));
-    errors.extend(optional_name(&spec.child("schedulerName"), qualified_name));
     for secret in spec.child("imagePullSecrets").items() {
         errors.extend(required(&secret.child("name")));
     }
