@@ -45,8 +45,9 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// Given to the Node when it is made.
     pub taints: Vec<Taint>,
-    /// Whether the Node carries the label of the control plane's role.
-    pub control_plane: bool,
+    /// On a machine of the control plane: the client that gives the Node the label of that role.
+    /// A node may not give itself one, so this is not the node's own client.
+    pub control_plane: Option<kube::Client>,
     pub max_pods: u32,
     /// What the Node says about the machine; `None` reads the host.
     pub machine: Option<Machine>,
@@ -67,7 +68,7 @@ impl AgentConfig {
             cluster_domain: "cluster.local".to_string(),
             labels: BTreeMap::new(),
             taints: Vec::new(),
-            control_plane: false,
+            control_plane: None,
             max_pods: DEFAULT_MAX_PODS,
             machine: None,
         }

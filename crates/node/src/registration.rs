@@ -24,6 +24,7 @@ use crate::machine::{Headroom, Machine};
 
 /// What the node says it speaks.
 pub const KUBELET_VERSION: &str = concat!("v1.35.0+keelson", env!("CARGO_PKG_VERSION"));
+const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 /// The namespace of node leases.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Upstream lists no more images than this in a node's status.
@@ -68,13 +69,25 @@ impl Registration {
             let patch = json!({ "metadata": { "labels": labels } });
             nodes.patch(&self.config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
         }
+        self.label_role(&found).await?;
         info!(node = self.config.node_name, "registered");
         Ok(found)
     }
 
+    async fn label_role(&self, found: &Node) -> Result<(), Error> {
+        let Some(client) = &self.config.control_plane else { return Ok(()) };
+        if found.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTROL_PLANE_LABEL)) {
+            return Ok(());
+        }
+        let nodes: Api<Node> = Api::all(client.clone());
+        let patch = json!({ "metadata": { "labels": { (CONTROL_PLANE_LABEL): "" } } });
+        nodes.patch(&self.config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+        Ok(())
+    }
+
     fn node(&self) -> Node {
         let name = &self.config.node_name;
-        let labels = labels(name, self.config.control_plane, &self.config.labels);
+        let labels = labels(name, &self.config.labels);
         let taints = Some(self.config.taints.clone()).filter(|taints| !taints.is_empty());
         Node {
             metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() },
@@ -147,7 +160,7 @@ impl Registration {
 }
 
 /// The labels of a Node, those of the caller over upstream's own.
-fn labels(name: &str, control_plane: bool, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn labels(name: &str, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut labels: BTreeMap<String, String> = [
         ("kubernetes.io/hostname", name),
         ("kubernetes.io/os", "linux"),
@@ -157,9 +170,6 @@ fn labels(name: &str, control_plane: bool, extra: &BTreeMap<String, String>) -> 
     ]
     .map(|(key, value)| (key.to_string(), value.to_string()))
     .into();
-    if control_plane {
-        labels.insert("node-role.kubernetes.io/control-plane".into(), String::new());
-    }
     labels.extend(extra.clone());
     labels
 }
@@ -362,7 +372,6 @@ mod tests {
 
     #[test]
     fn a_roomy_node_is_ready_without_pressure() {
-        let machine = Machine::simulated(2, 8 << 30);
         let conditions = conditions(Some(&roomy()), None, &NodeStatus::default(), at(100));
         assert_eq!(
             summary(&conditions),
@@ -374,7 +383,6 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_dead_runtime_show() {
-        let machine = Machine::simulated(2, 8 << 30);
         let mut headroom = roomy();
         headroom.filesystem.available = 1 << 20;
         headroom.memory_available = 1 << 20;
@@ -388,7 +396,6 @@ mod tests {
 
     #[test]
     fn a_heartbeat_keeps_the_transition_time_and_is_no_change() {
-        let machine = Machine::simulated(2, 8 << 30);
         let status = |before: &NodeStatus, now| NodeStatus {
             conditions: Some(conditions(None, None, before, now)),
             ..NodeStatus::default()

@@ -82,7 +82,9 @@ async fn a_pod_logs_answers_exec_and_sees_its_volumes() {
     let map = serde_json::from_value(json!({"metadata": {"name": "m"}, "data": {"k": "one"}})).unwrap();
     maps.create(&PostParams::default(), &map).await.unwrap();
 
-    let mut main = shell("echo hello $WHO; cat /etc/hosts; exec sleep 600");
+    let account = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let script = format!("echo hello $WHO; cat {account}/namespace {account}/ca.crt; cat /etc/hosts; exec sleep 600");
+    let mut main = shell(&script);
     main["env"] = json!([{"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
     main["volumeMounts"] = json!([{"name": "m", "mountPath": "/m"}, {"name": "scratch", "mountPath": "/scratch"}]);
     main["readinessProbe"] = json!({"exec": {"command": ["cat", "/m/k"]}, "periodSeconds": 1});
@@ -92,7 +94,7 @@ async fn a_pod_logs_answers_exec_and_sees_its_volumes() {
     cluster.ready("web").await;
 
     let logs = cluster.pods().logs("web", &LogParams::default()).await.unwrap();
-    assert!(logs.starts_with("hello web\n# Kubernetes-managed hosts file.\n"), "{logs}");
+    assert!(logs.starts_with("hello web\ndefaultCERTIFICATE# Kubernetes-managed hosts file.\n"), "{logs}");
     assert!(logs.contains("10.0.0.1\tweb\n"), "{logs}");
 
     let (remote, _listening) = cluster.remote().await;

@@ -22,7 +22,9 @@ async fn a_pod_runs_and_goes() {
     let containers = Containers::new();
     let agent = cluster.agent(Arc::new(containers.clone()), false);
     let node = cluster.node_ready().await;
-    assert_eq!(node.metadata.labels.unwrap()["kubernetes.io/os"], "linux");
+    let labels = node.metadata.labels.unwrap();
+    assert_eq!(labels["kubernetes.io/os"], "linux");
+    assert!(labels.contains_key("node-role.kubernetes.io/control-plane"));
 
     cluster.create("web", web()).await;
     let pod = cluster.ready("web").await;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
 use async_trait::async_trait;
-use auth::authz::{Masters, Rbac};
+use auth::authz::escalation::Escalation;
+use auth::authz::{Rbac, Union};
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
-use auth::{Authenticator, Credentials};
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use auth::tokens::TokenIssuer;
+use auth::{Authenticator, Authorizer, Credentials, View};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
@@ -62,11 +64,20 @@ impl Cluster {
         };
         let registry = Registry::open(config).await.unwrap();
         let authority = Authority::create("test-ca").unwrap();
+        auth::policy::reconcile(&registry).await.unwrap();
+        let view: Arc<dyn View> = Arc::new(registry.clone());
+        let rbac = Arc::new(Rbac::new(view.clone()));
+        let authorizer: Arc<dyn Authorizer> = Arc::new(Union::standard(view.clone(), rbac.clone()));
+        let escalation = Escalation::new(rbac.clone(), authorizer.clone());
+        registry.set_admission(Arc::new(admission::BuiltIn::new(view, authorizer.clone(), escalation)));
+        let directory = tempfile::Builder::new().prefix("keelson-node").tempdir().unwrap();
+        let tokens = TokenIssuer::load_or_create(&directory.path().join("keys"), "https://issuer.test").unwrap();
         let server = Server::new(ServerConfig {
-            rbac: Arc::new(Rbac::new(Arc::new(registry.clone()))),
+            rbac,
             registry,
             authenticator: Arc::new(Everyone),
-            authorizer: Arc::new(Masters),
+            authorizer,
+            tokens: Some(Arc::new(tokens)),
             node_tls: Some(Arc::new(client_tls(&authority))),
             version: Version::default(),
             local_apis: Vec::new(),
@@ -81,19 +92,31 @@ impl Cluster {
         };
         apiserver::bootstrap(server.registry(), &bootstrap).await.unwrap();
         let client = Client::new(server.client(UserInfo::new("admin", &[UserInfo::MASTERS])), "default");
-        let directory = tempfile::Builder::new().prefix("keelson-node").tempdir().unwrap();
-        Cluster { server, authority, client, directory }
+        let cluster = Cluster { server, authority, client, directory };
+        cluster.fill_namespace().await;
+        cluster
+    }
+
+    /// What controllers put into each namespace.
+    async fn fill_namespace(&self) {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "default");
+        let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
+        accounts.create(&PostParams::default(), &account).await.unwrap();
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), "default");
+        let map = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "CERTIFICATE"}});
+        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
     }
 
     /// An agent named `n1` over this runtime; with its own API where asked for.
     pub fn agent(&self, runtime: Arc<dyn containers::Runtime>, serves: bool) -> Running {
         let ip: IpAddr = "127.0.0.1".parse().unwrap();
-        let user = UserInfo::new("system:node:n1", &[UserInfo::MASTERS]);
+        let user = UserInfo::new("system:node:n1", &["system:nodes"]);
         let client = Client::new(self.server.client(user), "default");
         let config = AgentConfig {
             root_dir: self.directory.path().join("agent"),
             port: 0,
             tls: serves.then(|| server_tls(&self.authority)),
+            control_plane: Some(self.client.clone()),
             cluster_dns: vec!["10.43.0.10".parse().unwrap()],
             ..AgentConfig::new(client, runtime, "n1", ip)
         };
