@@ -1,7 +1,7 @@
 //! HTTP over the registry: TLS, routing, authentication and authorization of each request, content
 //! negotiation, watches, connections to nodes, discovery and health.
 //!
-//! A request goes [`Server::handle`] → authenticate → impersonate → authorize → dispatch → the verb. The same service
+//! A request goes `Server::handle` → authenticate → impersonate → authorize → dispatch → the verb. The same service
 //! answers the network ([`Server::serve`]) and the components of this process ([`Server::client`]).
 
 mod access;
