@@ -116,7 +116,7 @@ pub enum Answer {
     Done,
     Sandboxes(Vec<SandboxRecord>),
     Containers(Vec<ContainerRecord>),
-    /// The descriptors are these, in order.
+    /// The descriptors are these, in order. Attaching is exec number 0, which has no end.
     Streams {
         exec: u64,
         kinds: Vec<StreamKind>,

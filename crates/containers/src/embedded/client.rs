@@ -235,7 +235,7 @@ impl Connection {
 
     /// Listens for the end of an exec before the caller can know of it.
     fn exit_of(&self, answer: &Answer) -> Option<oneshot::Receiver<i32>> {
-        let Answer::Streams { exec, .. } = answer else { return None };
+        let Answer::Streams { exec: exec @ 1.., .. } = answer else { return None };
         let (sender, receiver) = oneshot::channel();
         self.execs.lock().insert(*exec, sender);
         Some(receiver)
