@@ -1,0 +1,41 @@
+//! What holds for the whole cluster, and is derived from its address ranges.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
+use network::links::Cidr;
+
+pub const DOMAIN: &str = "cluster.local";
+pub const BRIDGE: &str = "keelson0";
+/// Every node's share of the pod addresses.
+pub const NODE_MASK: u8 = 24;
+
+/// The address of the `kubernetes` Service: the first of the range.
+pub fn api_service_ip(services: Cidr) -> Ipv4Addr {
+    services.nth(1)
+}
+
+/// Where cluster DNS answers: the tenth address of the service range, on every node.
+pub fn dns_ip(services: Cidr) -> Ipv4Addr {
+    services.nth(10)
+}
+
+/// The address by which this machine reaches the world. Nothing is sent: the kernel is asked for a route.
+pub fn own_address() -> Option<IpAddr> {
+    let anywhere = (Ipv4Addr::new(192, 0, 2, 1), 9);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(anywhere).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified() && !address.is_loopback()).then_some(address).or_else(interface_address)
+}
+
+fn interface_address() -> Option<IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    let outside = interfaces.filter(|interface| interface.interface_name != BRIDGE);
+    let addresses = outside.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
+    addresses.map(IpAddr::V4).find(|address| !address.is_loopback())
+}
+
+pub fn host_name() -> anyhow::Result<String> {
+    let name = nix::unistd::gethostname()?;
+    Ok(name.to_string_lossy().to_lowercase())
+}

@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub const DATA_DIR: &str = "/var/lib/keelson";
+
+/// Orchestrates containers: a whole Kubernetes cluster in one binary.
+#[derive(Parser)]
+#[command(name = "keelson", version, about, disable_help_subcommand = true)]
+pub struct Flags {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a cluster: control plane and, unless --no-agent, the node of this machine
+    Server(Server),
+    /// Join this machine to a cluster as a node
+    Agent(Agent),
+    /// Make tokens with which machines join
+    Token(Token),
+    /// Stop everything of a data directory and remove what it left on this machine
+    Reset(Reset),
+    /// Print versions
+    Version,
+}
+
+#[derive(Args)]
+pub struct DataDir {
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "KEELSON_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Server {
+    #[command(flatten)]
+    pub data: DataDir,
+    #[command(flatten)]
+    pub node: Node,
+    /// Where the API listens
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:6443")]
+    pub bind: SocketAddr,
+    /// Addresses of pods; each node gets a /24 of it
+    #[arg(long, value_name = "CIDR", default_value = "10.42.0.0/16")]
+    pub cluster_cidr: network::links::Cidr,
+    /// Addresses of Services
+    #[arg(long, value_name = "CIDR", default_value = "10.43.0.0/16")]
+    pub service_cidr: network::links::Cidr,
+    /// Run the control plane alone
+    #[arg(long)]
+    pub no_agent: bool,
+}
+
+#[derive(Args)]
+pub struct Agent {
+    #[command(flatten)]
+    pub data: DataDir,
+    #[command(flatten)]
+    pub node: Node,
+    /// URL of the server
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// What `keelson token create` printed; needed until the machine has joined
+    #[arg(long, value_name = "TOKEN", env = "KEELSON_TOKEN")]
+    pub token: Option<String>,
+}
+
+/// What a machine says of itself as a node.
+#[derive(Args, Clone)]
+pub struct Node {
+    /// The node's name [default: the machine's host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// The node's address [default: that of the default route]
+    #[arg(long, value_name = "IP")]
+    pub node_ip: Option<IpAddr>,
+    /// Port of the node's own API
+    #[arg(long, value_name = "PORT", default_value_t = node::config::DEFAULT_PORT)]
+    pub node_port: u16,
+    /// Registries that are spoken to without TLS, as HOST[:PORT]; those on the loopback always are
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub insecure_registry: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Token {
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Print a new token with which machines can join
+    Create {
+        #[command(flatten)]
+        data: DataDir,
+        /// How long it lets machines join; 0: for ever
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        hours: u32,
+    },
+}
+
+#[derive(Args)]
+pub struct Reset {
+    #[command(flatten)]
+    pub data: DataDir,
+}

@@ -1,0 +1,71 @@
+//! Where things are in a data directory.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A data directory. Its content is for its owner's eyes only.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// Makes the directory if there is none.
+    pub fn open(root: &Path) -> anyhow::Result<Self> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+        made.with_context(|| format!("cannot make the data directory {}", root.display()))?;
+        Ok(Self { root: root.canonicalize().with_context(|| format!("cannot use {}", root.display()))? })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.root.join("pki")
+    }
+
+    /// How an administrator reaches the cluster.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.root.join("kubeconfig")
+    }
+
+    pub fn encryption_keys(&self) -> PathBuf {
+        self.root.join("encryption.json")
+    }
+
+    /// Volumes, logs and hosts files of pods.
+    pub fn pods(&self) -> PathBuf {
+        self.root.join("node")
+    }
+
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub fn leases(&self) -> PathBuf {
+        self.root.join("network")
+    }
+
+    /// Certificates of a node that joined.
+    pub fn node_pki(&self) -> PathBuf {
+        self.root.join("node-pki")
+    }
+
+    /// Sockets and namespaces, on a tmpfs; another place for each data directory.
+    pub fn run(&self) -> PathBuf {
+        let digest = sha2_prefix(self.root.as_os_str().as_encoded_bytes());
+        Path::new("/run/keelson").join(digest)
+    }
+}
+
+fn sha2_prefix(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}

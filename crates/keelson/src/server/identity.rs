@@ -1,0 +1,89 @@
+//! The cluster's authority, and the certificates of this server.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use auth::pki::{self, Authority, LeafSpec};
+use auth::tls::{self, ClientAuth, Identity};
+use auth::tokens::TokenIssuer;
+use machinery::UserInfo;
+
+use crate::paths::Paths;
+use crate::{cluster, flags};
+
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Keys and certificates, made at the first start and kept in the data directory.
+pub struct Identities {
+    pub authority: Arc<Authority>,
+    pub authority_pem: String,
+    pub issuer: Arc<TokenIssuer>,
+    server: Arc<Identity>,
+    /// How the API server shows itself to nodes.
+    node_client: Arc<Identity>,
+    admin: (String, String),
+}
+
+impl Identities {
+    pub fn load(paths: &Paths, node_name: &str, address: IpAddr, flags: &flags::Server) -> anyhow::Result<Self> {
+        let pki = paths.pki();
+        let authority = Arc::new(Authority::load_or_create(&pki, "ca", "keelson-ca")?);
+        let authority_pem = authority.certificate_pem()?;
+        let issuer = Arc::new(TokenIssuer::load_or_create(&pki, ISSUER)?);
+        let server = authority.load_or_issue(&pki, "apiserver", &server_spec(node_name, address, flags))?;
+        let masters = |user: &str| LeafSpec::client(user, &[UserInfo::MASTERS]);
+        let node_client = authority.load_or_issue(&pki, "apiserver-kubelet-client", &masters("kube-apiserver-kubelet-client"))?;
+        let admin = authority.load_or_issue(&pki, "admin", &masters("kubernetes-admin"))?;
+        // The authority goes along, so that a machine that joins can know it by its fingerprint.
+        let chain = format!("{}{authority_pem}", server.0);
+        Ok(Self {
+            server: Identity::from_pem(&chain, &server.1)?,
+            node_client: Identity::from_pem(&node_client.0, &node_client.1)?,
+            authority,
+            authority_pem,
+            issuer,
+            admin,
+        })
+    }
+
+    pub fn write_kubeconfig(&self, paths: &Paths, url: &str) -> anyhow::Result<()> {
+        let text = pki::kubeconfig(url, &self.authority_pem, &self.admin.0, &self.admin.1);
+        Ok(pki::write_private(&paths.kubeconfig(), &text)?)
+    }
+
+    pub fn server_tls(&self) -> anyhow::Result<rustls::ServerConfig> {
+        Ok(tls::server_config(self.server.clone(), ClientAuth::Optional(&self.authority_pem))?)
+    }
+
+    pub fn node_client_tls(&self) -> anyhow::Result<rustls::ClientConfig> {
+        Ok(tls::client_config(&self.authority_pem, Some(self.node_client.clone()))?)
+    }
+
+    /// The serving certificate of this machine's own node.
+    pub fn node_server_tls(&self, node_name: &str, address: IpAddr) -> anyhow::Result<rustls::ServerConfig> {
+        let spec = auth::csr::node_serving_spec(node_name, vec![address, Ipv4Addr::LOCALHOST.into()]);
+        let (certificate, key) = self.authority.issue(&spec).context("cannot issue the node's certificate")?;
+        let identity = Identity::from_pem(&certificate, &key)?;
+        Ok(tls::server_config(identity, ClientAuth::Optional(&self.authority_pem))?)
+    }
+}
+
+/// All names by which the API is reached.
+fn server_spec(node_name: &str, address: IpAddr, flags: &flags::Server) -> LeafSpec {
+    let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+    let full = format!("kubernetes.default.svc.{}", cluster::DOMAIN);
+    let names = service.into_iter().chain([full, "localhost".to_owned(), node_name.to_owned()]);
+    let mut ips = vec![address, Ipv4Addr::LOCALHOST.into(), cluster::api_service_ip(flags.service_cidr).into()];
+    ips.push(cluster::dns_ip(flags.service_cidr).into());
+    if !flags.bind.ip().is_unspecified() {
+        ips.push(flags.bind.ip());
+    }
+    ips.sort_unstable();
+    ips.dedup();
+    LeafSpec::server("kube-apiserver", names.collect(), ips)
+}
+
+pub fn url(address: IpAddr, port: u16) -> String {
+    format!("https://{}", std::net::SocketAddr::new(address, port))
+}

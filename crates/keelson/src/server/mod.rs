@@ -1,0 +1,147 @@
+//! `keelson server`: what starts in which order, and how it ends.
+//!
+//! The store opens first, as it holds the lock of the data directory; then certificates, the registry with
+//! its cache, the API; then the loops, which speak to the API through clients of this process; the node last.
+
+mod identity;
+mod loops;
+mod report;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
+use auth::authn;
+use auth::authz::{self, rbac::Rbac};
+use control::CancellationToken;
+use registry::{Hooks, Registry};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::flags;
+use crate::paths::Paths;
+use crate::{agent, cluster, signals};
+use identity::Identities;
+
+/// Everything that a running server is made of.
+struct Running {
+    server: Server,
+    identities: Identities,
+    tasks: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+}
+
+pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
+    signals::start_logging();
+    let started = clock::monotonic();
+    let shutdown = signals::shutdown()?;
+    let paths = Paths::open(&flags.data.data_dir)?;
+    let node_name = flags.node.node_name.clone().map_or_else(cluster::host_name, Ok)?;
+    // Without any address of its own the machine is reached by its pods where its DNS is.
+    let local = IpAddr::V4(cluster::dns_ip(flags.service_cidr));
+    let address = flags.node.node_ip.or_else(cluster::own_address).unwrap_or(local);
+
+    let listener = TcpListener::bind(flags.bind).await;
+    let listener = listener.with_context(|| format!("cannot listen on {} (is another server running?)", flags.bind))?;
+    let port = listener.local_addr()?.port();
+    let mut running = start(&flags, &paths, &node_name, address, port, shutdown.clone()).await?;
+    serve(&mut running, listener)?;
+    report::started(&paths, &flags, address, port, started.elapsed())?;
+    loops::start(&mut running, &flags)?;
+    if !flags.no_agent {
+        start_node(&mut running, &flags, &paths, &node_name, address).await?;
+        report::wait_until_ready(&mut running, &node_name, started).await?;
+    }
+    wait(running).await
+}
+
+/// Opens the store and builds the API on it.
+async fn start(
+    flags: &flags::Server,
+    paths: &Paths,
+    node_name: &str,
+    address: IpAddr,
+    port: u16,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Running> {
+    let store = Arc::new(store::sqlite::Sqlite::open(&paths.store())?);
+    let identities = Identities::load(paths, node_name, address, flags)?;
+    let config = registry::Config {
+        store,
+        kinds: kinds::all(),
+        transformer: registry::transform::Secrets::load_or_create(&paths.encryption_keys())?,
+        hooks: Hooks { service_cidr: flags.service_cidr.to_string(), ..Hooks::default() },
+    };
+    let registry = Registry::open(config).await?;
+    let view: Arc<dyn auth::View> = Arc::new(registry.clone());
+    let rbac = Arc::new(Rbac::new(view.clone()));
+    let authorizer = Arc::new(authz::Union::standard(view.clone(), rbac.clone()));
+    registry.set_admission(admission::standard(authorizer.clone(), rbac.clone()));
+    let bootstrap = Bootstrap {
+        address,
+        port,
+        service_port: 443,
+        client_ca: identities.authority_pem.clone(),
+    };
+    apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
+    let url = identity::url(address, port);
+    identities.write_kubeconfig(paths, &url)?;
+    let server = Server::new(ServerConfig {
+        authenticator: Arc::new(authn::Union::standard(view, identities.issuer.clone())),
+        authorizer,
+        rbac,
+        node_tls: Some(Arc::new(identities.node_client_tls()?)),
+        version: Version::default(),
+        local_apis: Vec::new(),
+        advertised: url.trim_start_matches("https://").to_owned(),
+        limits: Limits::default(),
+        registry,
+    });
+    Ok(Running { server, identities, tasks: JoinSet::new(), shutdown })
+}
+
+fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {
+    let (server, shutdown) = (running.server.clone(), running.shutdown.clone());
+    let tls = Arc::new(running.identities.server_tls()?);
+    running.tasks.spawn(async move { Ok(server.serve(listener, Some(tls), shutdown).await?) });
+    Ok(())
+}
+
+async fn start_node(
+    running: &mut Running,
+    flags: &flags::Server,
+    paths: &Paths,
+    node_name: &str,
+    address: IpAddr,
+) -> anyhow::Result<()> {
+    let user = machinery::UserInfo::new(format!("system:node:{node_name}"), &["system:nodes"]);
+    let node = agent::NodeConfig {
+        client: kube::Client::new(running.server.client(user), "default"),
+        name: node_name.to_owned(),
+        address,
+        port: flags.node.node_port,
+        tls: Arc::new(running.identities.node_server_tls(node_name, address)?),
+        control_plane: true,
+        cluster: flags.cluster_cidr,
+        services: flags.service_cidr,
+        insecure_registries: flags.node.insecure_registry.clone(),
+    };
+    agent::start(node, paths, &mut running.tasks, running.shutdown.clone()).await
+}
+
+/// Until a signal, or until something that should not end does.
+async fn wait(mut running: Running) -> anyhow::Result<()> {
+    while let Some(ended) = running.tasks.join_next().await {
+        match ended {
+            Ok(Ok(())) if running.shutdown.is_cancelled() => {}
+            Ok(Ok(())) => tracing::warn!("a part of the server ended by itself"),
+            Ok(Err(error)) => {
+                running.shutdown.cancel();
+                return Err(error);
+            }
+            Err(panic) => tracing::error!(%panic, "a part of the server ended"),
+        }
+    }
+    Ok(())
+}
