@@ -2,7 +2,6 @@
 //! `mod.rs` and the tests beside them.
 
 mod aggregation;
-pub mod certificates;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;

@@ -1,7 +1,5 @@
 //! Starts all controllers.
 
-use std::sync::Arc;
-
 use control::{CancellationToken, Controller, Metrics, Shell};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
@@ -10,7 +8,6 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, info_span};
 
 use crate::aggregation::ClusterRoleAggregation;
-use crate::certificates::{CertificateController, CsrSigner};
 use crate::cronjob::CronJobController;
 use crate::daemonset::DaemonSetController;
 use crate::deployment::DeploymentController;
@@ -37,7 +34,6 @@ pub struct ControllersConfig {
     pub cluster_cidr: Cidr,
     /// The prefix length of each node's part of it: 24.
     pub node_mask: u8,
-    pub signer: Arc<dyn CsrSigner>,
     pub metrics: Metrics,
 }
 
@@ -79,7 +75,6 @@ pub async fn run(config: ControllersConfig, shutdown: CancellationToken) {
     all.add(RootCaController::new(&shell, config.ca_pem), 1);
     all.add(TokenCleaner::new(&shell), 1);
     all.add(ClusterRoleAggregation::new(&shell), 1);
-    all.add(CertificateController::new(&shell, config.signer), 1);
     all.add(NodeIpam::new(&shell, config.cluster_cidr, config.node_mask), 1);
     all.add(NodeLifecycle::new(&shell), WORKERS);
     all.add(TaintEviction::new(&shell), WORKERS);

@@ -37,7 +37,7 @@ impl Paths {
     }
 
     pub fn encryption_keys(&self) -> PathBuf {
-        self.root.join("encryption.json")
+        self.root.join("encryption.keys")
     }
 
     /// Volumes, logs and hosts files of pods.

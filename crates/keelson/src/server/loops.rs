@@ -1,9 +1,6 @@
 //! The loops of the control plane, each with a client and an identity of its own.
 
-use std::sync::Arc;
-
 use controllers::ControllersConfig;
-use controllers::certificates::CsrSigner;
 use control::{Informers, Metrics};
 use machinery::UserInfo;
 
@@ -16,13 +13,24 @@ pub fn start(running: &mut Running, flags: &flags::Server) -> anyhow::Result<()>
     let controllers = ControllersConfig {
         client: client("system:kube-controller-manager"),
         ca_pem: running.identities.authority_pem.clone(),
-        cluster_cidr: flags.cluster_cidr.to_string().parse()?,
+        cluster_cidr: flags.cluster_cidr.to_string().parse().map_err(anyhow::Error::msg)?,
         node_mask: cluster::NODE_MASK,
-        signer: Arc::new(Signer(running.identities.authority.clone())),
         metrics: Metrics::default(),
     };
     let scheduler = client("system:kube-scheduler");
     let informers = Informers::new(scheduler.clone());
+    let (registry, authority) = (running.server.registry().clone(), running.identities.authority.clone());
+    let signer = auth::csr::run::run(registry, authority, running.authorizer.clone());
+    running.tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = signer => {}
+            }
+            Ok(())
+        }
+    });
     let mut registry = prometheus_client::registry::Registry::default();
     let metrics = scheduler::Metrics::register(&mut registry);
     running.tasks.spawn({
@@ -38,8 +46,3 @@ pub fn start(running: &mut Running, flags: &flags::Server) -> anyhow::Result<()>
     });
     Ok(())
 }
-
-/// Signs certificate requests with the cluster's key.
-struct Signer(Arc<auth::pki::Authority>);
-
-impl CsrSigner for Signer {}

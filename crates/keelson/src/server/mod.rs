@@ -13,6 +13,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
 use auth::authn;
+use auth::Authorizer;
 use auth::authz::{self, rbac::Rbac};
 use control::CancellationToken;
 use registry::{Hooks, Registry};
@@ -27,6 +28,7 @@ use identity::Identities;
 /// Everything that a running server is made of.
 struct Running {
     server: Server,
+    authorizer: Arc<dyn Authorizer>,
     identities: Identities,
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
@@ -65,19 +67,21 @@ async fn start(
     port: u16,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Running> {
-    let store = Arc::new(store::sqlite::Sqlite::open(&paths.store())?);
+    let store = Arc::new(store::Sqlite::open(&paths.store())?);
     let identities = Identities::load(paths, node_name, address, flags)?;
     let config = registry::Config {
         store,
         kinds: kinds::all(),
-        transformer: registry::transform::Secrets::load_or_create(&paths.encryption_keys())?,
+        transformer: Arc::new(registry::transform::Encryption::load_or_create(&paths.encryption_keys())?),
         hooks: Hooks { service_cidr: flags.service_cidr.to_string(), ..Hooks::default() },
     };
     let registry = Registry::open(config).await?;
     let view: Arc<dyn auth::View> = Arc::new(registry.clone());
     let rbac = Arc::new(Rbac::new(view.clone()));
-    let authorizer = Arc::new(authz::Union::standard(view.clone(), rbac.clone()));
-    registry.set_admission(admission::standard(authorizer.clone(), rbac.clone()));
+    let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union::standard(view.clone(), rbac.clone()));
+    let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
+    let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation);
+    registry.set_admission(Arc::new(admission));
     let bootstrap = Bootstrap {
         address,
         port,
@@ -89,7 +93,7 @@ async fn start(
     identities.write_kubeconfig(paths, &url)?;
     let server = Server::new(ServerConfig {
         authenticator: Arc::new(authn::Union::standard(view, identities.issuer.clone())),
-        authorizer,
+        authorizer: authorizer.clone(),
         rbac,
         node_tls: Some(Arc::new(identities.node_client_tls()?)),
         version: Version::default(),
@@ -98,7 +102,7 @@ async fn start(
         limits: Limits::default(),
         registry,
     });
-    Ok(Running { server, identities, tasks: JoinSet::new(), shutdown })
+    Ok(Running { server, authorizer, identities, tasks: JoinSet::new(), shutdown })
 }
 
 fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {

@@ -1,0 +1,235 @@
+//! `keelson agent`: joins a machine to a cluster, and runs its node.
+//!
+//! The first time, the token's fingerprint shows that the server is the right one, and the token lets the
+//! machine ask for its own certificates. From then on it is known by them alone.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use auth::pki::{self, LeafSpec};
+use auth::tls::{self, ClientAuth, Identity};
+use auth::csr;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::api::PostParams;
+use kube::config::AuthInfo;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Config};
+use network::links::Cidr;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::task::JoinSet;
+
+use super::NodeConfig;
+use crate::paths::Paths;
+use crate::token::{self, JoinToken};
+use crate::{cluster, flags, signals};
+
+/// How long a certificate may take to be signed.
+const SIGN_WAIT: Duration = Duration::from_secs(60);
+const CLIENT: &str = "node-client";
+const SERVING: &str = "node-serving";
+
+pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
+    signals::start_logging();
+    let shutdown = signals::shutdown()?;
+    let paths = Paths::open(&flags.data.data_dir)?;
+    let name = flags.node.node_name.clone().map_or_else(cluster::host_name, Ok)?;
+    let address = flags.node.node_ip.or_else(cluster::own_address);
+    let address = address.context("this machine has no address; name one by --node-ip")?;
+    let joined = join(&flags, &paths, &name, address).await?;
+    println!("Keelson {} joined {} as node {name}", env!("CARGO_PKG_VERSION"), flags.server);
+    let (cluster, services) = ranges(&joined.client).await?;
+    let mut tasks = JoinSet::new();
+    let node = NodeConfig {
+        client: joined.client,
+        name,
+        address,
+        port: flags.node.node_port,
+        tls: joined.serving,
+        control_plane: false,
+        cluster,
+        services,
+        insecure_registries: flags.node.insecure_registry.clone(),
+    };
+    super::start(node, &paths, &mut tasks, shutdown.clone()).await?;
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a part of the node panicked")??;
+        if !shutdown.is_cancelled() {
+            tracing::warn!("a part of the node ended by itself");
+        }
+    }
+    Ok(())
+}
+
+/// What a machine has once it belongs to the cluster.
+struct Joined {
+    client: Client,
+    serving: Arc<rustls::ServerConfig>,
+}
+
+async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) -> anyhow::Result<Joined> {
+    let directory = paths.node_pki();
+    let authority = match std::fs::read_to_string(directory.join("ca.crt")) {
+        Ok(authority) => authority,
+        Err(_) => learn_authority(flags, &directory).await?,
+    };
+    let read = |name: &str| {
+        let text = |extension: &str| std::fs::read_to_string(directory.join(format!("{name}.{extension}"))).ok();
+        text("crt").zip(text("key")).filter(|(certificate, _)| !pki::needs_renewal(certificate))
+    };
+    let own = match read(CLIENT) {
+        Some(pair) => pair,
+        None => {
+            let token = JoinToken::parse(flags.token.as_deref().context("--token is needed to join")?)?;
+            let auth = AuthInfo { token: Some(token.bootstrap.into()), ..AuthInfo::default() };
+            let client = client(&flags.server, &authority, auth).await?;
+            obtain(client, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &csr::node_client_spec(name)).await?
+        }
+    };
+    let client = client(&flags.server, &authority, certificate_auth(&own)).await?;
+    let serving = match read(SERVING) {
+        Some(pair) => pair,
+        None => {
+            let spec = csr::node_serving_spec(name, vec![address, Ipv4Addr::LOCALHOST.into()]);
+            obtain(client.clone(), &directory, SERVING, csr::KUBELET_SERVING_SIGNER, &spec).await?
+        }
+    };
+    let identity = Identity::from_pem(&serving.0, &serving.1)?;
+    Ok(Joined { client, serving: Arc::new(tls::server_config(identity, ClientAuth::Optional(&authority))?) })
+}
+
+fn certificate_auth((certificate, key): &(String, String)) -> AuthInfo {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    AuthInfo {
+        client_certificate_data: Some(encode(certificate)),
+        client_key_data: Some(encode(key).into()),
+        ..AuthInfo::default()
+    }
+}
+
+async fn client(server: &str, authority: &str, auth_info: AuthInfo) -> anyhow::Result<Client> {
+    let url = server.parse().with_context(|| format!("--server {server} is no URL"))?;
+    let roots = tls::certificates(authority)?.iter().map(|certificate| certificate.to_vec()).collect();
+    let mut config = Config::new(url);
+    config.root_cert = Some(roots);
+    config.auth_info = auth_info;
+    Ok(Client::try_from(config)?)
+}
+
+/// Asks for a certificate over a new key, waits for it, and keeps both.
+async fn obtain(
+    client: Client,
+    directory: &std::path::Path,
+    name: &str,
+    signer: &str,
+    spec: &LeafSpec,
+) -> anyhow::Result<(String, String)> {
+    let (request, key) = csr::new_request(spec)?;
+    let object_name = format!("{name}-{}", clock::name_suffix(8));
+    let object = csr::object(&object_name, signer, &request).into_value();
+    let requests: Api<CertificateSigningRequest> = Api::all(client);
+    let created = requests.create(&PostParams::default(), &serde_json::from_value(object)?).await;
+    created.context("the server does not let this machine ask for a certificate (is the token right?)")?;
+    let certificate_of = |request: &CertificateSigningRequest| request.status.as_ref()?.certificate.clone();
+    let signed = await_condition(requests, &object_name, |request: Option<&CertificateSigningRequest>| {
+        request.is_some_and(|request| certificate_of(request).is_some())
+    });
+    let signed = tokio::time::timeout(SIGN_WAIT, signed).await;
+    let signed = signed.with_context(|| format!("request {object_name} was not signed in {SIGN_WAIT:?}"))??;
+    let certificate = signed.as_ref().and_then(certificate_of).context("the signed request holds no certificate")?;
+    let certificate = String::from_utf8(certificate.0)?;
+    pki::write_pair(directory, name, &certificate, &key)?;
+    Ok((certificate, key))
+}
+
+/// The cluster's ranges, which every node must agree on.
+async fn ranges(client: &Client) -> anyhow::Result<(Cidr, Cidr)> {
+    let path = "/api/v1/namespaces/kube-system/configmaps/keelson-cluster";
+    let request = http::Request::get(path).body(Vec::new())?;
+    let config: k8s_openapi::api::core::v1::ConfigMap =
+        client.request(request).await.context("cannot read the cluster's address ranges")?;
+    let data = config.data.unwrap_or_default();
+    let range = |key: &str| -> anyhow::Result<Cidr> {
+        let text = data.get(key).with_context(|| format!("ConfigMap keelson-cluster has no {key}"))?;
+        Ok(text.parse()?)
+    };
+    Ok((range("clusterCIDR")?, range("serviceCIDR")?))
+}
+
+/// Reads the authority out of the server's handshake, and keeps it if its fingerprint is the token's.
+async fn learn_authority(flags: &flags::Agent, directory: &std::path::Path) -> anyhow::Result<String> {
+    let token = JoinToken::parse(flags.token.as_deref().context("--token is needed to join")?)?;
+    let url: http::Uri = flags.server.parse().with_context(|| format!("--server {} is no URL", flags.server))?;
+    let host = url.host().with_context(|| format!("--server {} names no host", flags.server))?;
+    let port = url.port_u16().unwrap_or(6443);
+    let stream = tokio::net::TcpStream::connect((host, port)).await;
+    let stream = stream.with_context(|| format!("cannot reach the server {host}:{port}"))?;
+    let seen = Arc::new(Chain::default());
+    let provider = tls::crypto_provider();
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = config.dangerous().with_custom_certificate_verifier(seen.clone()).with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = ServerName::try_from(host.to_owned())?;
+    connector.connect(name, stream).await.context("no TLS with the server")?;
+    let chain = std::mem::take(&mut *seen.0.lock().expect("nobody panics with the lock"));
+    let Some(authority) = chain.into_iter().find(|certificate| token::fingerprint(certificate) == token.fingerprint)
+    else {
+        bail!("the server {host}:{port} is not of the cluster that the token is for");
+    };
+    let text = pem(&authority);
+    pki::write_private(&directory.join("ca.crt"), &text)?;
+    Ok(text)
+}
+
+fn pem(certificate: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// Takes any chain and remembers it. The connection made with it carries nothing.
+#[derive(Debug, Default)]
+struct Chain(Mutex<Vec<CertificateDer<'static>>>);
+
+impl ServerCertVerifier for Chain {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain = std::iter::once(end_entity).chain(intermediates).map(|of| of.clone().into_owned());
+        *self.0.lock().expect("nobody panics with the lock") = chain.collect();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = tls::crypto_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = tls::crypto_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        tls::crypto_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,26 @@
+//! `keelson reset`: leaves the machine as it was before.
+
+use anyhow::Context;
+
+use crate::paths::Paths;
+use crate::{cluster, flags};
+
+/// Stops every container of a data directory and removes its mounts, links, rules, groups and files.
+pub async fn run(flags: flags::Reset) -> anyhow::Result<()> {
+    let directory = &flags.data.data_dir;
+    if !directory.exists() {
+        println!("{} does not exist: nothing to reset", directory.display());
+        return Ok(());
+    }
+    let paths = Paths::open(directory)?;
+    // Whoever holds the lock of the store is a server that runs.
+    drop(store::Sqlite::open(&paths.store()).context("stop the server first")?);
+    containers::embedded::reset(&paths.containers(), &paths.run()).await.context("cannot remove the containers")?;
+    let anything: network::links::Cidr = "0.0.0.0/0".parse()?;
+    network::PodNetwork::remove(&crate::agent::network_config(&paths, anything, anything)).await?;
+    network::proxy::remove().await?;
+    node::paths::unmount_all(&paths.pods())?;
+    std::fs::remove_dir_all(paths.root()).with_context(|| format!("cannot remove {}", paths.root().display()))?;
+    println!("removed {} and everything that ran from it; bridge {} is gone", directory.display(), cluster::BRIDGE);
+    Ok(())
+}
