@@ -48,7 +48,6 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
         address,
         port: flags.node.node_port,
         tls: joined.serving,
-        control_plane: false,
         cluster,
         services,
         insecure_registries: flags.node.insecure_registry.clone(),

@@ -30,7 +30,6 @@ pub struct NodeConfig {
     pub port: u16,
     /// For the node's own API.
     pub tls: Arc<rustls::ServerConfig>,
-    pub control_plane: bool,
     pub cluster: Cidr,
     pub services: Cidr,
     pub insecure_registries: Vec<String>,
@@ -61,7 +60,6 @@ pub async fn start(
         tls: Some(config.tls),
         cluster_dns: vec![IpAddr::V4(dns)],
         cluster_domain: cluster::DOMAIN.to_owned(),
-        control_plane: config.control_plane,
         ..AgentConfig::new(config.client, Arc::new(runtime), &config.name, config.address)
     };
     let name = config.name;

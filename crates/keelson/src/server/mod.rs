@@ -16,7 +16,12 @@ use auth::authn;
 use auth::Authorizer;
 use auth::authz::{self, rbac::Rbac};
 use control::CancellationToken;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use machinery::UserInfo;
 use registry::{Hooks, Registry};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -53,7 +58,7 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     loops::start(&mut running, &flags)?;
     if !flags.no_agent {
         start_node(&mut running, &flags, &paths, &node_name, address).await?;
-        report::wait_until_ready(&mut running, &node_name, started).await?;
+        follow_node(&mut running, node_name, started);
     }
     wait(running).await
 }
@@ -95,6 +100,7 @@ async fn start(
         authenticator: Arc::new(authn::Union::standard(view, identities.issuer.clone())),
         authorizer: authorizer.clone(),
         rbac,
+        tokens: Some(identities.issuer.clone()),
         node_tls: Some(Arc::new(identities.node_client_tls()?)),
         version: Version::default(),
         local_apis: Vec::new(),
@@ -119,19 +125,44 @@ async fn start_node(
     node_name: &str,
     address: IpAddr,
 ) -> anyhow::Result<()> {
-    let user = machinery::UserInfo::new(format!("system:node:{node_name}"), &["system:nodes"]);
+    let user = UserInfo::new(format!("system:node:{node_name}"), &["system:nodes"]);
     let node = agent::NodeConfig {
         client: kube::Client::new(running.server.client(user), "default"),
         name: node_name.to_owned(),
         address,
         port: flags.node.node_port,
         tls: Arc::new(running.identities.node_server_tls(node_name, address)?),
-        control_plane: true,
         cluster: flags.cluster_cidr,
         services: flags.service_cidr,
         insecure_registries: flags.node.insecure_registry.clone(),
     };
     agent::start(node, paths, &mut running.tasks, running.shutdown.clone()).await
+}
+
+/// Marks the own node as one of the control plane, which no node may say of itself, and tells when it is Ready.
+fn follow_node(running: &mut Running, node_name: String, started: tokio::time::Instant) {
+    let administrator = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
+    let client = kube::Client::new(running.server.client(administrator), "default");
+    let shutdown = running.shutdown.clone();
+    running.tasks.spawn(async move {
+        let nodes: kube::Api<Node> = kube::Api::all(client);
+        let follow = async {
+            await_condition(nodes.clone(), &node_name, |node: Option<&Node>| node.is_some()).await?;
+            let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
+            nodes.patch(&node_name, &PatchParams::default(), &Patch::Merge(label)).await?;
+            await_condition(nodes, &node_name, report::is_ready()).await?;
+            println!("  node        {node_name} is Ready after {:.1?}", started.elapsed());
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            followed = follow => {
+                followed?;
+                shutdown.cancelled().await;
+            }
+        }
+        Ok(())
+    });
 }
 
 /// Until a signal, or until something that should not end does.
