@@ -11,7 +11,7 @@ use containers::embedded::{Embedded, EmbeddedConfig};
 use containers::{Runtime, SandboxConfig, SandboxNetwork};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{AttachParams, LogParams, Patch, PatchParams, PostParams};
+use kube::api::{AttachParams, LogParams, Patch, PatchParams, PostParams, TerminalSize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -48,7 +48,7 @@ async fn runtime(root: &Path) -> Arc<Embedded> {
     let runtime = Embedded::start(config).await.unwrap();
     let program = fs::read("/bin/busybox").expect("busybox-static is installed");
     let mut layer = Layer::default().directory("bin", 0o755).unwrap().file("bin/busybox", 0o755, &program).unwrap();
-    for name in ["sh", "cat", "echo", "sleep", "ls", "id", "grep", "env", "hostname", "tail"] {
+    for name in ["sh", "cat", "echo", "sleep", "ls", "id", "grep", "env", "hostname", "tail", "httpd", "stty"] {
         layer = layer.symlink(&format!("bin/{name}"), "busybox").unwrap();
     }
     let image = ImageBuilder::default().layer(layer.directory("tmp", 0o1777).unwrap()).unwrap().env("PATH", "/bin");
@@ -150,4 +150,38 @@ async fn containers_end_restart_and_leave_their_messages() {
         cluster.delete(name, 1).await;
         cluster.until_gone(name).await;
     }
+}
+
+#[tokio::test]
+async fn a_terminal_and_a_forwarded_port_reach_the_container() {
+    let cluster = Cluster::new().await;
+    let _clean_up = CleanUp(cluster.root().to_path_buf());
+    let runtime = runtime(cluster.root()).await;
+    let _agent = cluster.agent(runtime.clone(), true);
+    let mut main = shell("echo -n served > /tmp/index.html; exec httpd -f -p 8080 -h /tmp");
+    main["readinessProbe"] =
+        json!({"exec": {"command": ["grep", "-q", ":1F90", "/proc/net/tcp6", "/proc/net/tcp"]}, "periodSeconds": 1});
+    cluster.create("web", json!({"containers": [main]})).await;
+    cluster.ready("web").await;
+    let (remote, _listening) = cluster.remote().await;
+
+    let mut exec = remote.exec("web", ["sh"], &AttachParams::interactive_tty()).await.unwrap();
+    let mut size = exec.terminal_size().unwrap();
+    size.try_send(TerminalSize { width: 91, height: 17 }).unwrap();
+    let mut stdin = exec.stdin().unwrap();
+    stdin.write_all(b"stty size; exit 5\n").await.unwrap();
+    let mut output = String::new();
+    exec.stdout().unwrap().read_to_string(&mut output).await.unwrap();
+    assert!(output.contains("17 91"), "{output}");
+    let status = exec.take_status().unwrap().await.unwrap();
+    assert_eq!(status.details.unwrap().causes.unwrap()[0].message.as_deref(), Some("5"));
+
+    let mut forward = remote.portforward("web", &[8080]).await.unwrap();
+    let mut stream = forward.take_stream(8080).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    assert!(page.ends_with("served"), "{page}");
+    cluster.delete("web", 1).await;
+    cluster.until_gone("web").await;
 }
