@@ -11,6 +11,7 @@ pub mod agent;
 pub mod config;
 pub mod container;
 pub mod context;
+pub mod eviction;
 pub mod fd;
 pub mod handlers;
 pub mod images;

@@ -11,9 +11,11 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tracing::{Instrument, info, info_span, warn};
 
-use crate::config::Error;
+use crate::config::{Error, STATUS_CHECK};
 use crate::container::sandbox::POD_UID_LABEL;
 use crate::context::Node;
+use crate::eviction;
+use crate::machine::Headroom;
 use crate::pod::admission::{Capacity, admit};
 use crate::pod::context::PodContext;
 use crate::pod::observe::observe;
@@ -85,8 +87,10 @@ impl Pods {
                 tracing::debug!("a change of a pod after the end");
             }
         });
+        let mut checks = tokio::time::interval(STATUS_CHECK);
         loop {
             tokio::select! {
+                _ = checks.tick() => self.relieve().await,
                 Some(change) = changes.recv() => self.changed(change).await,
                 event = events.recv() => self.happened(event).await,
                 Some(ended) = self.workers.join_next() => self.ended(ended),
@@ -143,6 +147,27 @@ impl Pods {
             }
             (None, true) => {}
             (None, false) => self.begin(uid, pod).await,
+        }
+    }
+
+    /// Evicts one pod when the machine is short of memory. A simulated machine never is.
+    async fn relieve(&self) {
+        if self.node.config.machine.is_some() {
+            return;
+        }
+        let headroom = match Headroom::of_host(&self.node.config.root_dir) {
+            Ok(headroom) if headroom.memory_pressure() => headroom,
+            Ok(_) => return,
+            Err(error) => return warn!(%error, "cannot read how much memory is free"),
+        };
+        match eviction::usages(self.node.runtime.as_ref(), self.table.list()).await {
+            Ok(candidates) => {
+                let chosen = eviction::choose(&candidates).and_then(|chosen| self.table.get(spec::uid(&chosen.pod)));
+                if let Some(known) = chosen {
+                    self.tell(&known, Event::Evict(eviction::verdict(&headroom)));
+                }
+            }
+            Err(error) => warn!(%error, "cannot tell what the pods use"),
         }
     }
 

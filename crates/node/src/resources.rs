@@ -139,7 +139,7 @@ pub fn of_container(pod: &Pod, container: &Container, node_memory: u64) -> Resou
 
 /// The more memory a burstable container asks for, the later the kernel kills it.
 fn oom_score_adj(pod: &Pod, container: &Container, node_memory: u64) -> i32 {
-    if spec::spec(pod).priority.unwrap_or(0) >= 2_000_000_000 {
+    if spec::spec(pod).priority.unwrap_or(0) >= spec::CRITICAL_PRIORITY {
         return OOM_GUARANTEED;
     }
     match qos(pod) {

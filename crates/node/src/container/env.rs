@@ -36,7 +36,7 @@ pub fn environment(
 ) -> Result<Variables, ConfigError> {
     let mut variables = Variables::new();
     for source in container.env_from.iter().flatten() {
-        from_source(pod, source, objects, &mut variables)?;
+        from_source(source, objects, &mut variables)?;
     }
     let from_services = of_services(pod, services);
     for variable in container.env.iter().flatten() {
@@ -59,14 +59,8 @@ pub fn environment(
     Ok(variables)
 }
 
-fn from_source(
-    pod: &Pod,
-    source: &EnvFromSource,
-    objects: &Objects,
-    variables: &mut Variables,
-) -> Result<(), ConfigError> {
+fn from_source(source: &EnvFromSource, objects: &Objects, variables: &mut Variables) -> Result<(), ConfigError> {
     let prefix = source.prefix.as_deref().unwrap_or_default();
-    let namespace = spec::namespace(pod);
     let mut add = |key: &str, value: String| set(variables, &format!("{prefix}{key}"), value);
     if let Some(reference) = &source.config_map_ref {
         match objects.config_maps.get(&reference.name) {
@@ -74,7 +68,7 @@ fn from_source(
                 map.data.iter().flatten().for_each(|(key, value)| add(key, value.clone()));
             }
             None if reference.optional == Some(true) => {}
-            None => return Err(missing_config_map(namespace, &reference.name)),
+            None => return Err(missing_config_map(&reference.name)),
         }
     }
     if let Some(reference) = &source.secret_ref {
@@ -84,17 +78,17 @@ fn from_source(
                 data.for_each(|(key, value)| add(key, String::from_utf8_lossy(&value.0).into_owned()));
             }
             None if reference.optional == Some(true) => {}
-            None => return Err(missing_secret(namespace, &reference.name)),
+            None => return Err(missing_secret(&reference.name)),
         }
     }
     Ok(())
 }
 
-fn missing_config_map(_namespace: &str, name: &str) -> ConfigError {
+fn missing_config_map(name: &str) -> ConfigError {
     ConfigError(format!("configmap \"{name}\" not found"))
 }
 
-fn missing_secret(_namespace: &str, name: &str) -> ConfigError {
+fn missing_secret(name: &str) -> ConfigError {
     ConfigError(format!("secret \"{name}\" not found"))
 }
 
@@ -119,7 +113,7 @@ fn referred(
         let map = objects.config_maps.get(&reference.name);
         let value = map.and_then(|map| map.data.as_ref()?.get(&reference.key).cloned());
         let fault = || match map {
-            None => missing_config_map(namespace, &reference.name),
+            None => missing_config_map(&reference.name),
             Some(_) => missing_key(&reference.key, "ConfigMap", namespace, &reference.name),
         };
         return found(value, optional, fault);
@@ -129,7 +123,7 @@ fn referred(
         let secret = objects.secrets.get(&reference.name);
         let value = secret.and_then(|secret| secret.data.as_ref()?.get(&reference.key));
         let fault = || match secret {
-            None => missing_secret(namespace, &reference.name),
+            None => missing_secret(&reference.name),
             Some(_) => missing_key(&reference.key, "Secret", namespace, &reference.name),
         };
         return found(value.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()), optional, fault);

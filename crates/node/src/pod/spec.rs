@@ -8,6 +8,9 @@ use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralConta
 /// Upstream's grace when a pod names none.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
+/// Pods of at least this priority are `system-node-critical` or `system-cluster-critical`.
+pub const CRITICAL_PRIORITY: i32 = 2_000_000_000;
+
 /// What part a container plays in its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -46,6 +46,14 @@ pub struct Verdict {
     pub message: String,
 }
 
+impl Verdict {
+    pub const EVICTED: &str = "Evicted";
+
+    pub fn is_eviction(&self) -> bool {
+        self.reason == Self::EVICTED
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopping {
     pub since: Timestamp,

@@ -343,6 +343,11 @@ fn conditions(state: &State, phase: PodPhase, now: Timestamp) -> Vec<PodConditio
     ];
     let mut conditions: Vec<PodCondition> =
         ours.into_iter().map(|(kind, finding)| condition(pod, kind, finding, now)).collect();
+    if let Some(verdict) = state.verdict.as_ref().filter(|verdict| verdict.is_eviction()) {
+        let mut target = condition(pod, "DisruptionTarget", Ok(Some("TerminationByKubelet")), now);
+        target.message = Some(verdict.message.clone());
+        conditions.push(target);
+    }
     let names: Vec<String> = conditions.iter().map(|condition| condition.type_.clone()).collect();
     let known = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.extend(known.into_iter().flatten().filter(|condition| !names.contains(&condition.type_)).cloned());

@@ -171,10 +171,17 @@ fn absorb(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Eff
         Event::Readiness { id, ready } => with_run(state, &id, |member| member.ready = ready),
         Event::StartupPassed { id } => with_run(state, &id, |member| member.started = true),
         Event::ProbeFailed { id, probe, grace } => probe_failed(state, &id, probe, grace, effects),
-        Event::Evict(verdict) => {
-            state.verdict.get_or_insert(verdict);
-        }
+        Event::Evict(verdict) => evict(state, verdict, effects),
     }
+}
+
+fn evict(state: &mut State, verdict: Verdict, effects: &mut Vec<Effect>) {
+    if state.stopping.is_some() || state.verdict.is_some() {
+        return;
+    }
+    let message = verdict.message.clone();
+    effects.push(Effect::Record { warning: true, reason: Verdict::EVICTED, message, container: None });
+    state.verdict = Some(verdict);
 }
 
 /// Makes due what waits for an object of the API.
@@ -389,7 +396,8 @@ fn stop(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) -> Flow {
 
 /// Notes the stop, or a shorter grace for one that is under way.
 fn begin_stopping(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
-    let grace = spec::grace(&state.pod);
+    let evicted = state.verdict.as_ref().is_some_and(Verdict::is_eviction);
+    let grace = if evicted { GRACE_MIN } else { spec::grace(&state.pod) };
     match &mut state.stopping {
         None => {
             state.stopping = Some(Stopping { since: now, grace });

@@ -502,6 +502,20 @@ fn the_active_deadline_ends_a_pod() {
 }
 
 #[test]
+fn an_evicted_pod_stops_at_once_and_fails() {
+    let mut story = Story::of(&["a"]).prepared();
+    let verdict = Verdict { reason: Verdict::EVICTED.into(), message: "low on memory".into() };
+    story.runs("a").on("evicted", Event::Evict(verdict)).ends("a", 137).looks().check(expect![[r#"
+        a runs: -
+        a started: -
+        evicted: [Evicted] low on memory; [Killing] Stopping container a; stop a-1 in 1s
+        a ends 137: stop sandbox s
+        = Failed Evicted, not PodReadyToStartContainers, not Ready, not ContainersReady
+          a#0 ended 137
+    "#]]);
+}
+
+#[test]
 fn a_refused_pod_fails_without_containers() {
     let mut story = Story::of(&["a"]);
     story.state.verdict = Some(Verdict { reason: "OutOfcpu".into(), message: "no room".into() });
