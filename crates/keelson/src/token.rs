@@ -65,7 +65,8 @@ pub async fn run(flags: flags::Token) -> anyhow::Result<()> {
     let secret: Secret = serde_json::from_value(secret.context("the new token is malformed")?.into_value())?;
     let secrets: Api<Secret> = Api::namespaced(client, "kube-system");
     secrets.create(&PostParams::default(), &secret).await.context("cannot store the token")?;
-    let authority = std::fs::read_to_string(paths.pki().join("ca.crt")).context("cannot read the cluster's authority")?;
+    let authority =
+        std::fs::read_to_string(paths.pki().join("ca.crt")).context("cannot read the cluster's authority")?;
     let authority = auth::tls::certificates(&authority)?;
     let fingerprint = fingerprint(authority.first().context("the authority's file is empty")?);
     println!("{}", JoinToken { fingerprint, bootstrap });

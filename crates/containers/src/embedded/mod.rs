@@ -127,7 +127,8 @@ impl Embedded {
     async fn empty_trash(&self) -> Result<()> {
         let trash = self.layout.root.join("trash");
         blocking(move || {
-            for entry in fs::read_dir(trash)? {
+            fs::create_dir_all(&trash)?;
+            for entry in fs::read_dir(&trash)? {
                 match fs::remove_dir_all(entry?.path()) {
                     // Another call was quicker.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use auth::csr;
 use auth::pki::{self, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
-use auth::csr;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::PostParams;
 use kube::config::AuthInfo;

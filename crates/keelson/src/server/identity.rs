@@ -33,7 +33,8 @@ impl Identities {
         let issuer = Arc::new(TokenIssuer::load_or_create(&pki, ISSUER)?);
         let server = authority.load_or_issue(&pki, "apiserver", &server_spec(node_name, address, flags))?;
         let masters = |user: &str| LeafSpec::client(user, &[UserInfo::MASTERS]);
-        let node_client = authority.load_or_issue(&pki, "apiserver-kubelet-client", &masters("kube-apiserver-kubelet-client"))?;
+        let node_client =
+            authority.load_or_issue(&pki, "apiserver-kubelet-client", &masters("kube-apiserver-kubelet-client"))?;
         let admin = authority.load_or_issue(&pki, "admin", &masters("kubernetes-admin"))?;
         // The authority goes along, so that a machine that joins can know it by its fingerprint.
         let chain = format!("{}{authority_pem}", server.0);

@@ -1,7 +1,7 @@
 //! The loops of the control plane, each with a client and an identity of its own.
 
-use controllers::ControllersConfig;
 use control::{Informers, Metrics};
+use controllers::ControllersConfig;
 use machinery::UserInfo;
 
 use super::Running;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
-use auth::authn;
 use auth::Authorizer;
+use auth::authn;
 use auth::authz::{self, rbac::Rbac};
 use control::CancellationToken;
 use k8s_openapi::api::core::v1::Node;
@@ -87,12 +87,7 @@ async fn start(
     let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
     let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation);
     registry.set_admission(Arc::new(admission));
-    let bootstrap = Bootstrap {
-        address,
-        port,
-        service_port: 443,
-        client_ca: identities.authority_pem.clone(),
-    };
+    let bootstrap = Bootstrap { address, port, service_port: 443, client_ca: identities.authority_pem.clone() };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
     let url = identity::url(address, port);
     identities.write_kubeconfig(paths, &url)?;

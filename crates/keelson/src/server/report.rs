@@ -10,13 +10,7 @@ use super::identity;
 use crate::flags;
 use crate::paths::Paths;
 
-pub fn started(
-    paths: &Paths,
-    flags: &flags::Server,
-    address: IpAddr,
-    port: u16,
-    took: Duration,
-) -> anyhow::Result<()> {
+pub fn started(paths: &Paths, flags: &flags::Server, address: IpAddr, port: u16, took: Duration) -> anyhow::Result<()> {
     println!("Keelson {} serves the Kubernetes API {}", env!("CARGO_PKG_VERSION"), apiserver::GIT_VERSION);
     println!("  API         {} (listening on {}, up after {took:.1?})", identity::url(address, port), flags.bind);
     println!("  kubeconfig  {}", paths.kubeconfig().display());
