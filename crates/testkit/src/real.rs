@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+
+const REMOVALS_MAX: u32 = 200;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
+/// Linux's number for a group that still has processes.
+const EBUSY: i32 = 16;
 
 /// Kills what runs in the cgroups of the runtime below `directory`, and unmounts what it mounted there.
 pub fn clean_up(directory: &Path) {
@@ -18,11 +24,21 @@ pub fn clean_up(directory: &Path) {
     for at in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&*prefix)) {
         report(std::process::Command::new("umount").args(["-l", at]).status());
     }
-    for group in groups {
-        if let Err(error) = fs::remove_dir(&group) {
-            eprintln!("{}: {error}", group.display());
+    groups.iter().for_each(|group| remove_group(group));
+}
+
+/// A killed process leaves its group a moment later.
+fn remove_group(group: &Path) {
+    for _ in 0..REMOVALS_MAX {
+        match fs::remove_dir(group) {
+            Err(error) if error.raw_os_error() == Some(EBUSY) => std::thread::sleep(REMOVAL_PAUSE),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return eprintln!("{}: {error}", group.display());
+            }
+            _ => return,
         }
     }
+    eprintln!("{} is still in use", group.display());
 }
 
 fn report(status: std::io::Result<std::process::ExitStatus>) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -58,15 +58,6 @@ async fn runtime(root: &Path) -> Arc<Embedded> {
     Arc::new(runtime)
 }
 
-/// Kills and unmounts what a test left when dropped.
-struct CleanUp(PathBuf);
-
-impl Drop for CleanUp {
-    fn drop(&mut self) {
-        testkit::real::clean_up(&self.0);
-    }
-}
-
 fn shell(script: &str) -> Value {
     json!({"name": "main", "image": IMAGE, "command": ["sh", "-c", script], "terminationMessagePath": "/dev/termination-log"})
 }
@@ -74,7 +65,6 @@ fn shell(script: &str) -> Value {
 #[tokio::test]
 async fn a_pod_logs_answers_exec_and_sees_its_volumes() {
     let cluster = Cluster::new().await;
-    let _clean_up = CleanUp(cluster.root().to_path_buf());
     let runtime = runtime(cluster.root()).await;
     let agent = cluster.agent(runtime.clone(), true);
     cluster.node_ready().await;
@@ -133,7 +123,6 @@ async fn a_pod_logs_answers_exec_and_sees_its_volumes() {
 #[tokio::test]
 async fn containers_end_restart_and_leave_their_messages() {
     let cluster = Cluster::new().await;
-    let _clean_up = CleanUp(cluster.root().to_path_buf());
     let runtime = runtime(cluster.root()).await;
     let _agent = cluster.agent(runtime.clone(), true);
     let job = json!({"restartPolicy": "Never", "initContainers": [{"name": "first", "image": IMAGE, "command": ["sh", "-c", "exit 0"]}],
@@ -155,7 +144,6 @@ async fn containers_end_restart_and_leave_their_messages() {
 #[tokio::test]
 async fn a_terminal_and_a_forwarded_port_reach_the_container() {
     let cluster = Cluster::new().await;
-    let _clean_up = CleanUp(cluster.root().to_path_buf());
     let runtime = runtime(cluster.root()).await;
     let _agent = cluster.agent(runtime.clone(), true);
     let mut main = shell("echo -n served > /tmp/index.html; exec httpd -f -p 8080 -h /tmp");

@@ -44,6 +44,12 @@ pub struct Cluster {
     pub directory: tempfile::TempDir,
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        testkit::real::clean_up(self.directory.path());
+    }
+}
+
 /// An agent that runs until it is stopped.
 pub struct Running(CancellationToken, JoinHandle<Result<(), node::Error>>);
 
