@@ -8,7 +8,6 @@
 //! in `api` for the size of a terminal.
 
 pub mod api;
-pub mod archive;
 mod cgroup;
 pub mod embedded;
 mod image;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Node, busybox, shell};
-use containers::archive::{self, Blob, Compression, ImageBuilder, Layer};
+use archive::{Blob, Compression, ImageBuilder, Layer};
 use containers::{ContainerConfig, RegistryAuth, Runtime};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

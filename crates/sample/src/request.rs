@@ -31,7 +31,9 @@ impl Request {
             let header = line(&mut reader)?;
             match header.split_once(':') {
                 None => return Ok(request),
-                Some((name, value)) if name.eq_ignore_ascii_case("x-password") => value.trim().clone_into(&mut request.password),
+                Some((name, value)) if name.eq_ignore_ascii_case("x-password") => {
+                    value.trim().clone_into(&mut request.password)
+                }
                 Some(_) => {}
             }
         }

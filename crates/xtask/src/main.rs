@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+mod build;
+mod image;
 mod schema;
+mod up;
 
 #[derive(Parser)]
 #[command(about = "Chores of this repository")]
@@ -19,10 +22,26 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Builds Keelson and brings up a cluster with the sample application on this machine. Needs root.
+    Up {
+        /// Builds without optimization, which is quicker.
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Removes the cluster that `up` made, and everything that runs in it.
+    Down,
+    /// Packs the image of the sample application and prints where it is.
+    Image,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Schema { check } => schema::run(check),
+        Chore::Up { debug } => up::up(debug),
+        Chore::Down => up::down(),
+        Chore::Image => {
+            println!("{}", image::pack(false)?.display());
+            Ok(())
+        }
     }
 }

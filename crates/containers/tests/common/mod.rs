@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use containers::archive::{self, ImageBuilder, Layer};
+use archive::{ImageBuilder, Layer};
 use containers::embedded::{Embedded, EmbeddedConfig};
 use containers::{
     ContainerConfig, ContainerState, ContainerStatus, Error, PodMetadata, Resources, Result, Runtime, SandboxConfig,

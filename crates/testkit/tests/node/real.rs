@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use containers::archive::{self, ImageBuilder, Layer};
+use archive::{ImageBuilder, Layer};
 use containers::embedded::{Embedded, EmbeddedConfig};
 use containers::{Runtime, SandboxConfig, SandboxNetwork};
 use k8s_openapi::api::core::v1::ConfigMap;
