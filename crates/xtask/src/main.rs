@@ -2,9 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
+mod arrows;
 mod build;
 mod image;
 mod schema;
+mod test;
 mod up;
 
 #[derive(Parser)]
@@ -22,6 +24,14 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Fails if a crate depends on one that it must not know.
+    Arrows,
+    /// Runs every test. Needs root, kubectl and a few Debian packages (.ci/install).
+    Test {
+        /// For nextest: filters, --no-capture and the like.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Builds Keelson and brings up a cluster with the sample application on this machine. Needs root.
     Up {
         /// Builds without optimization, which is quicker.
@@ -37,6 +47,8 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Schema { check } => schema::run(check),
+        Chore::Arrows => arrows::check(),
+        Chore::Test { arguments } => test::test(&arguments),
         Chore::Up { debug } => up::up(debug),
         Chore::Down => up::down(),
         Chore::Image => {
