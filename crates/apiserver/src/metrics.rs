@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::Method;
 use kinds::KindDef;
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -93,6 +95,8 @@ fn verb(info: &RequestInfo, method: &Method) -> &'static str {
 /// What `/metrics` shows.
 pub struct ServerMetrics {
     shown: Metrics,
+    /// Of other components of this process.
+    others: Mutex<Vec<Metrics>>,
     requests: Family<CountedLabels, Counter>,
     seconds: Family<TimedLabels, Histogram>,
     in_flight: Family<KindLabel, Gauge>,
@@ -133,7 +137,7 @@ impl Default for ServerMetrics {
         shown.register("apiserver_longrunning_requests", help, Family::clone(&long_running));
         let help = "Number of stored objects at the time of last check split by kind";
         shown.register("apiserver_storage_objects", help, Family::clone(&objects));
-        Self { shown, requests, seconds, in_flight, long_running, objects }
+        Self { shown, others: Mutex::default(), requests, seconds, in_flight, long_running, objects }
     }
 }
 
@@ -161,8 +165,17 @@ impl ServerMetrics {
             self.objects.get_or_create(&ResourceLabel { resource }).set(count);
         }
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.shown)?;
+        encode_registry(&mut text, &self.shown)?;
+        for others in self.others.lock().iter() {
+            encode_registry(&mut text, others)?;
+        }
+        encode_eof(&mut text)?;
         Ok(text)
+    }
+
+    /// Shows the metrics of another component of this process as well.
+    pub fn add(&self, metrics: Metrics) {
+        self.others.lock().push(metrics);
     }
 }
 

@@ -1,9 +1,8 @@
 //! Starts all controllers.
 
-use control::{CancellationToken, Controller, Metrics, Shell};
+use control::{Controller, Shell};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
-use kube::Client;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span};
 
@@ -26,15 +25,14 @@ use crate::ttl::TtlAfterFinished;
 
 /// What the controllers need to know.
 pub struct ControllersConfig {
-    /// Acts as `system:kube-controller-manager`.
-    pub client: Client,
+    /// Acts as `system:kube-controller-manager`; its informers may be shared with other loops.
+    pub shell: Shell,
     /// The cluster's CA certificates, for `kube-root-ca.crt`.
     pub ca_pem: String,
     /// The range that nodes get their pod addresses from: `10.42.0.0/16`.
     pub cluster_cidr: Cidr,
     /// The prefix length of each node's part of it: 24.
     pub node_mask: u8,
-    pub metrics: Metrics,
 }
 
 /// Reconciles at once, by controller. (upstream: --concurrent-*-syncs)
@@ -55,9 +53,9 @@ impl Started {
     }
 }
 
-/// Runs all controllers until `shutdown`.
-pub async fn run(config: ControllersConfig, shutdown: CancellationToken) {
-    let shell = Shell::new(config.client, config.metrics, shutdown);
+/// Runs all controllers until the shell is shut down.
+pub async fn run(config: ControllersConfig) {
+    let shell = config.shell;
     let mut all = Started { shell: shell.clone(), tasks: JoinSet::new() };
     all.add(ReplicaController::<ReplicaSet>::new(&shell), WORKERS);
     all.add(ReplicaController::<ReplicationController>::new(&shell), WORKERS);

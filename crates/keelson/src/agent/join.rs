@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use auth::csr;
 use auth::pki::{self, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
+use control::Informers;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::PostParams;
 use kube::config::AuthInfo;
@@ -43,7 +44,9 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
     let (cluster, services) = ranges(&joined.client).await?;
     let mut tasks = JoinSet::new();
     let node = NodeConfig {
+        informers: Informers::new(joined.client.clone()),
         client: joined.client,
+        control_plane: None,
         name,
         address,
         port: flags.node.node_port,

@@ -25,6 +25,10 @@ const DNS_PORT: u16 = 53;
 pub struct NodeConfig {
     /// Acts as `system:node:NAME`.
     pub client: kube::Client,
+    /// Marks the node as one of the control plane, which no node may say of itself.
+    pub control_plane: Option<kube::Client>,
+    /// Of Nodes, Services and EndpointSlices.
+    pub informers: Informers,
     pub name: String,
     pub address: IpAddr,
     pub port: u16,
@@ -53,13 +57,14 @@ pub async fn start(
     });
     let runtime = runtime.await.context("cannot start the container runtime")?;
     runtime.allow_insecure_registries(config.insecure_registries);
-    let informers = Informers::new(config.client.clone());
+    let informers = config.informers;
     let agent = AgentConfig {
         root_dir: paths.pods(),
         port: config.port,
         tls: Some(config.tls),
         cluster_dns: vec![IpAddr::V4(dns)],
         cluster_domain: cluster::DOMAIN.to_owned(),
+        control_plane: config.control_plane,
         ..AgentConfig::new(config.client, Arc::new(runtime), &config.name, config.address)
     };
     let name = config.name;

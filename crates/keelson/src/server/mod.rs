@@ -5,6 +5,7 @@
 
 mod identity;
 mod loops;
+mod metrics_api;
 mod report;
 
 use std::net::IpAddr;
@@ -15,13 +16,11 @@ use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
 use auth::Authorizer;
 use auth::authn;
 use auth::authz::{self, rbac::Rbac};
-use control::CancellationToken;
+use control::{CancellationToken, Informers};
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use machinery::UserInfo;
 use registry::{Hooks, Registry};
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -29,12 +28,14 @@ use crate::flags;
 use crate::paths::Paths;
 use crate::{agent, cluster, signals};
 use identity::Identities;
+use metrics_api::MetricsApi;
 
 /// Everything that a running server is made of.
 struct Running {
     server: Server,
     authorizer: Arc<dyn Authorizer>,
     identities: Identities,
+    metrics_api: MetricsApi,
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
 }
@@ -55,12 +56,31 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let mut running = start(&flags, &paths, &node_name, address, port, shutdown.clone()).await?;
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
-    loops::start(&mut running, &flags)?;
+    let shell = loops::start(&mut running, &flags)?;
     if !flags.no_agent {
-        start_node(&mut running, &flags, &paths, &node_name, address).await?;
+        start_node(&mut running, &flags, &paths, &node_name, address, shell.informers).await?;
         follow_node(&mut running, node_name, started);
     }
     wait(running).await
+}
+
+impl Running {
+    /// A client of this process: no socket, but the rights of `user` and no more.
+    fn client(&self, user: &str, groups: &[&str]) -> kube::Client {
+        kube::Client::new(self.server.client(UserInfo::new(user, groups)), "default")
+    }
+
+    /// Runs a part that ends by itself at shutdown, or is dropped then.
+    fn spawn(&mut self, part: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = part => {}
+            }
+            Ok(())
+        });
+    }
 }
 
 /// Opens the store and builds the API on it.
@@ -91,6 +111,7 @@ async fn start(
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
     let url = identity::url(address, port);
     identities.write_kubeconfig(paths, &url)?;
+    let metrics_api = MetricsApi::default();
     let server = Server::new(ServerConfig {
         authenticator: Arc::new(authn::Union::standard(view, identities.issuer.clone())),
         authorizer: authorizer.clone(),
@@ -98,12 +119,12 @@ async fn start(
         tokens: Some(identities.issuer.clone()),
         node_tls: Some(Arc::new(identities.node_client_tls()?)),
         version: Version::default(),
-        local_apis: Vec::new(),
+        local_apis: vec![metrics_api.local_api()],
         advertised: url.trim_start_matches("https://").to_owned(),
         limits: Limits::default(),
         registry,
     });
-    Ok(Running { server, authorizer, identities, tasks: JoinSet::new(), shutdown })
+    Ok(Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown })
 }
 
 fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {
@@ -119,10 +140,12 @@ async fn start_node(
     paths: &Paths,
     node_name: &str,
     address: IpAddr,
+    informers: Informers,
 ) -> anyhow::Result<()> {
-    let user = UserInfo::new(format!("system:node:{node_name}"), &["system:nodes"]);
     let node = agent::NodeConfig {
-        client: kube::Client::new(running.server.client(user), "default"),
+        client: running.client(&format!("system:node:{node_name}"), &["system:nodes"]),
+        control_plane: Some(running.client("system:apiserver", &[UserInfo::MASTERS])),
+        informers,
         name: node_name.to_owned(),
         address,
         port: flags.node.node_port,
@@ -134,17 +157,13 @@ async fn start_node(
     agent::start(node, paths, &mut running.tasks, running.shutdown.clone()).await
 }
 
-/// Marks the own node as one of the control plane, which no node may say of itself, and tells when it is Ready.
+/// Tells when the own node is Ready, without holding anything up when it never is.
 fn follow_node(running: &mut Running, node_name: String, started: tokio::time::Instant) {
-    let administrator = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-    let client = kube::Client::new(running.server.client(administrator), "default");
+    let client = running.client("system:apiserver", &[UserInfo::MASTERS]);
     let shutdown = running.shutdown.clone();
     running.tasks.spawn(async move {
         let nodes: kube::Api<Node> = kube::Api::all(client);
         let follow = async {
-            await_condition(nodes.clone(), &node_name, |node: Option<&Node>| node.is_some()).await?;
-            let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
-            nodes.patch(&node_name, &PatchParams::default(), &Patch::Merge(label)).await?;
             await_condition(nodes, &node_name, report::is_ready()).await?;
             println!("  node        {node_name} is Ready after {:.1?}", started.elapsed());
             anyhow::Ok(())
