@@ -21,6 +21,12 @@ struct Expected {
     since: Instant,
 }
 
+impl Expected {
+    fn is_met(&self) -> bool {
+        self.creations == 0 && self.deletions.is_empty()
+    }
+}
+
 /// Expectations by the key of the owner.
 #[derive(Default)]
 pub struct Expectations(Mutex<HashMap<ObjectKey, Expected>>);
@@ -44,6 +50,10 @@ impl Expectations {
         let expected = all.entry(key.clone()).or_insert_with(new);
         expected.since = clock::monotonic();
         change(expected);
+        // Expecting nothing must not hold the key back.
+        if expected.is_met() {
+            all.remove(key);
+        }
     }
 
     pub fn creation_observed(&self, key: &ObjectKey) {
@@ -60,7 +70,7 @@ impl Expectations {
         let mut all = self.0.lock();
         let Some(expected) = all.get_mut(key) else { return };
         change(expected);
-        if expected.creations == 0 && expected.deletions.is_empty() {
+        if expected.is_met() {
             all.remove(key);
         }
     }
@@ -90,6 +100,15 @@ impl Expectations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn expecting_nothing_is_satisfied_at_once() {
+        let expectations = Expectations::default();
+        let key = ObjectKey::new("default", "web");
+        expectations.expect_deletions(&key, []);
+        expectations.expect_creations(&key, 0);
+        assert!(expectations.satisfied(&key));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_waits_for_its_writes_or_for_five_minutes() {

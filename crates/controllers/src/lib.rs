@@ -20,6 +20,7 @@ pub mod quota;
 pub mod replicaset;
 mod run;
 pub mod statefulset;
+pub mod storage;
 pub mod ttl;
 
 pub use run::{ControllersConfig, run};

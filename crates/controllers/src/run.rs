@@ -21,6 +21,7 @@ use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
 use crate::quota::QuotaController;
 use crate::replicaset::ReplicaController;
 use crate::statefulset::StatefulSetController;
+use crate::storage::VolumeBinder;
 use crate::ttl::TtlAfterFinished;
 
 /// What the controllers need to know.
@@ -67,6 +68,7 @@ pub async fn run(config: ControllersConfig) {
     all.add(TtlAfterFinished::new(&shell), 1);
     all.add(DisruptionController::new(&shell), 1);
     all.add(QuotaController::new(&shell), WORKERS);
+    all.add(VolumeBinder::new(&shell), 1);
     all.add(EndpointSliceController::new(&shell), WORKERS);
     all.add(EndpointsController::new(&shell), WORKERS);
     all.add(ServiceAccountController::new(&shell), 1);
