@@ -9,7 +9,6 @@ use auth::authz::{Masters, Rbac};
 use auth::{Authenticator, Credentials};
 use control::{CancellationToken, Informer, Informers, Metrics, Watched, pods};
 use controllers::ControllersConfig;
-use controllers::certificates::{CsrSigner, Subject};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service, ServiceAccount};
@@ -29,18 +28,6 @@ struct Nobody;
 impl Authenticator for Nobody {
     async fn authenticate(&self, _: &Credentials) -> Result<Option<UserInfo>, ApiError> {
         Ok(None)
-    }
-}
-
-struct NoSigner;
-
-impl CsrSigner for NoSigner {
-    fn read(&self, _: &[u8]) -> Result<Subject, String> {
-        Err("no certificates here".to_owned())
-    }
-
-    fn sign(&self, _: &[u8], _: &[String], _: Option<Duration>) -> Result<String, String> {
-        Err("no certificates here".to_owned())
     }
 }
 
@@ -92,7 +79,6 @@ impl Cluster {
             ca_pem: "the authority".to_owned(),
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
-            signer: Arc::new(NoSigner),
             metrics: Metrics::default(),
         };
         tokio::spawn(controllers::run(config, shutdown.clone()));
