@@ -7,7 +7,7 @@ use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
 use async_trait::async_trait;
 use auth::authz::{Masters, Rbac};
 use auth::{Authenticator, Credentials};
-use control::{CancellationToken, Informer, Informers, Metrics, Watched, pods};
+use control::{CancellationToken, Informer, Informers, Metrics, Shell, Watched, pods};
 use controllers::ControllersConfig;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
@@ -74,15 +74,15 @@ impl Cluster {
         let user = UserInfo::new("system:kube-controller-manager", &[UserInfo::MASTERS]);
         let client = Client::new(server().await.client(user), "default");
         let shutdown = CancellationToken::new();
+        let shell = Shell::new(client.clone(), Metrics::default(), shutdown.clone());
         let config = ControllersConfig {
-            client: client.clone(),
+            shell: shell.clone(),
             ca_pem: "the authority".to_owned(),
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
-            metrics: Metrics::default(),
         };
-        tokio::spawn(controllers::run(config, shutdown.clone()));
-        let informers = Informers::new(client.clone());
+        tokio::spawn(controllers::run(config));
+        let informers = shell.informers.clone();
         tokio::spawn(kubelets(client.clone(), informers.get(), shutdown.clone()));
         Self { client, informers, shutdown }
     }

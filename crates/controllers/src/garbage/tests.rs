@@ -19,7 +19,7 @@ fn put(graph: &mut Graph, text: &str, finalizer: &str) -> String {
     });
     let meta = ObjectMeta {
         owner_references: owners,
-        deletion_timestamp: (!finalizer.is_empty()).then(|| Time(jiff::Timestamp::UNIX_EPOCH)),
+        deletion_timestamp: (!finalizer.is_empty()).then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
         finalizers: Some(vec![finalizer.to_owned()]),
         ..ObjectMeta::default()
     };

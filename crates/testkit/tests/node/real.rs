@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use archive::{ImageBuilder, Layer};
+use async_trait::async_trait;
 use containers::embedded::{Embedded, EmbeddedConfig};
 use containers::{Runtime, SandboxConfig, SandboxNetwork};
 use k8s_openapi::api::core::v1::ConfigMap;
