@@ -8,8 +8,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Node, busybox, shell};
 use archive::{Blob, Compression, ImageBuilder, Layer};
+use common::{Node, busybox, shell};
 use containers::{ContainerConfig, RegistryAuth, Runtime};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

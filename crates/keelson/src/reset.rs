@@ -15,11 +15,12 @@ pub async fn run(flags: flags::Reset) -> anyhow::Result<()> {
     let paths = Paths::open(directory)?;
     // Whoever holds the lock of the store is a server that runs.
     drop(store::Sqlite::open(&paths.store()).context("stop the server first")?);
-    //containers::embedded::reset(&paths.containers(), &paths.run()).await.context("cannot remove the containers")?;
+    let stopped = containers::embedded::reset(&paths.containers(), &paths.run()).await;
+    stopped.context("cannot remove the containers")?;
     let anything: network::links::Cidr = "0.0.0.0/0".parse()?;
     network::PodNetwork::remove(&crate::agent::network_config(&paths, anything, anything)).await?;
     network::proxy::remove().await?;
-    //node::paths::unmount_all(&paths.pods())?;
+    node::volumes::unmount_all(&paths.pods()).context("cannot unmount the volumes of pods")?;
     std::fs::remove_dir_all(paths.root()).with_context(|| format!("cannot remove {}", paths.root().display()))?;
     println!("removed {} and everything that ran from it; bridge {} is gone", directory.display(), cluster::BRIDGE);
     Ok(())

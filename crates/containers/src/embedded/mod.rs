@@ -1,6 +1,7 @@
 //! The runtime that is built in, as the agent sees it.
 
 mod client;
+mod reset;
 mod resolve;
 mod streams;
 
@@ -26,6 +27,7 @@ use crate::image::{ImageError, Name, Puller, Store, to_api};
 use crate::record::{ContainerRecord, Layout, SandboxRecord};
 use crate::wire::{Answer, Request};
 use client::Client;
+pub use reset::reset;
 
 /// How long a killed container may take to be gone.
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);

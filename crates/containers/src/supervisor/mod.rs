@@ -37,6 +37,7 @@ use clients::Client;
 use containers::Container;
 use execs::Exec;
 use output::Stream;
+pub(crate) use spawn::processes_of;
 
 /// Events taken from the kernel at once.
 const BATCH: usize = 64;

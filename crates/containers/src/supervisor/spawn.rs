@@ -74,13 +74,22 @@ pub fn pause(directory: &Path) -> io::Result<(OwnedFd, i32)> {
 
 /// Helpers, and what they made that runs no program yet, whose directory is below `root`.
 pub fn unfinished(root: &Path) -> io::Result<Vec<i32>> {
+    find(|command| is_helper_of(command, root))
+}
+
+/// The supervisor of `root`, and its helpers.
+pub fn processes_of(root: &Path) -> io::Result<Vec<i32>> {
+    find(|command| is_helper_of(command, root) || is_supervisor_of(command, root))
+}
+
+fn find(wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // One that ends meanwhile is none.
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if is_helper_of(&command, root) {
+        if wanted(&command) {
             found.push(pid);
         }
     }
@@ -94,6 +103,12 @@ fn is_helper_of(command: &[u8], root: &Path) -> bool {
         && words.get(3).is_some_and(|directory| Path::new(OsStr::from_bytes(directory)).starts_with(root))
 }
 
+/// `PROGRAM... supervisor --root ROOT ...`
+fn is_supervisor_of(command: &[u8], root: &Path) -> bool {
+    let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+    words.windows(2).any(|pair| pair == [b"--root", root.as_os_str().as_bytes()]) && words.contains(&&b"supervisor"[..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +120,7 @@ mod tests {
         assert!(!is_helper_of(b"x\0container-init\0create\0/var/lib/keelson-2/containers/1\0", root));
         assert!(!is_helper_of(b"keelson\0supervisor\0--root\0/var/lib/keelson\0", root));
         assert!(!is_helper_of(b"", root));
+        assert!(is_supervisor_of(b"keelson\0supervisor\0--root\0/var/lib/keelson\0--run\0/run/k\0", root));
+        assert!(!is_supervisor_of(b"keelson\0supervisor\0--root\0/var/lib/keelson-2\0", root));
     }
 }

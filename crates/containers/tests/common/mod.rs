@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use archive::{ImageBuilder, Layer};
+use async_trait::async_trait;
 use containers::embedded::{Embedded, EmbeddedConfig};
 use containers::{
     ContainerConfig, ContainerState, ContainerStatus, Error, PodMetadata, Resources, Result, Runtime, SandboxConfig,

@@ -214,15 +214,21 @@ fn mount_memory(path: &Path, size: Option<u64>) -> io::Result<()> {
 
 /// Takes a pod's volumes down and removes its directory. No error when there is nothing.
 pub fn tear_down(pod_dir: &Path) -> io::Result<()> {
-    let mut mounts = mounts_below(pod_dir)?;
-    mounts.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
-    for mount in mounts {
-        nix::mount::umount2(&mount, nix::mount::MntFlags::MNT_DETACH)?;
-    }
+    unmount_all(pod_dir)?;
     match std::fs::remove_dir_all(pod_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Unmounts whatever is mounted below a directory, the innermost first.
+pub fn unmount_all(dir: &Path) -> io::Result<()> {
+    let mut mounts = mounts_below(dir)?;
+    mounts.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+    for mount in mounts {
+        nix::mount::umount2(&mount, nix::mount::MntFlags::MNT_DETACH)?;
+    }
+    Ok(())
 }
 
 fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
