@@ -32,6 +32,8 @@ const CHUNK: usize = 16 * 1024;
 const BACKLOG: usize = 4;
 /// How long output is still read after the process ended, when a child holds its pipes open.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long a client may take to close its side, which cut off early would lose what it has not read yet.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Which streams the client asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,13 +161,18 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     writer.send(lowest.map_or(ERROR, |(_, channel)| channel), &[]).await?;
     let mut receiver = read_all(&ends.outputs);
     let reading = read_input(Reader(stream, protocol), ends.input, ends.terminal);
+    tokio::pin!(reading);
     let code = tokio::select! {
         code = talk(&mut writer, &mut receiver, streams.exit, ending) => code?,
         // The client is gone; the process's streams close with this call.
-        () = reading => return Ok(()),
+        () = &mut reading => return Ok(()),
     };
     writer.send(ERROR, status(protocol, code).as_bytes()).await?;
-    writer.close().await
+    writer.close().await?;
+    if tokio::time::timeout(CLOSE_WAIT, reading).await.is_err() {
+        tracing::debug!("a client did not close its side");
+    }
+    Ok(())
 }
 
 type Output = (u8, Vec<u8>);

@@ -14,9 +14,10 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::{Answer, Refusal};
 
@@ -125,8 +126,10 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Writer<S> {
         self.0.send(Message::Binary(message.into())).await.map_err(io::Error::other)
     }
 
+    /// Clients take any code but this one, and none as well, for a failure.
     pub async fn close(&mut self) -> io::Result<()> {
-        self.0.send(Message::Close(None)).await.map_err(io::Error::other)?;
+        let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+        self.0.send(Message::Close(Some(normal))).await.map_err(io::Error::other)?;
         self.0.flush().await.map_err(io::Error::other)
     }
 }
