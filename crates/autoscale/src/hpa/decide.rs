@@ -147,6 +147,10 @@ fn ask_metrics(
     let mut asked = Asked { replicas: 0, metric: String::new() };
     let mut failures: Vec<Failed> = Vec::new();
     let specs = view.spec.metrics.as_deref().unwrap_or_default();
+    if specs.is_empty() {
+        // The API sets a default, so that this is no wish for nothing.
+        return Err("no metrics are set".to_owned());
+    }
     for spec in specs {
         // One that fails keeps its place with an empty status.
         let mut status = MetricStatus::default();

@@ -83,6 +83,8 @@ impl Sampler {
         match tokio::time::timeout(SCRAPE_TIMEOUT, self.0.client.request_text(request)).await {
             Ok(Ok(summary)) => parsed(node, &summary),
             Ok(Err(error)) => {
+                // Told in the server's own words.
+                let error = control::Error::from(error);
                 warn!(node, %error, "cannot read what the node uses");
                 None
             }

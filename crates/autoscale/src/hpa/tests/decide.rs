@@ -202,3 +202,10 @@ fn the_status_tells_how_the_rescale_ended() {
     assert!(conditions(&failed).starts_with("!AbleToScale=FailedUpdateScale "));
     assert_eq!((failed.status.desired_replicas, failed.status.last_scale_time), (2, None));
 }
+
+#[test]
+fn no_metrics_are_no_wish_for_fewer_pods() {
+    let plan = plan(&Case { replicas: 4, pods: "a=10", ..PLAIN }, &History::default());
+    assert_eq!(rescale(&plan), "stay");
+    assert_eq!(events(&plan), ["FailedComputeMetricsReplicas: no metrics are set"]);
+}
