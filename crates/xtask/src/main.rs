@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod arrows;
+mod bench;
 mod build;
 mod image;
 mod schema;
@@ -42,6 +43,15 @@ enum Chore {
     Down,
     /// Packs the image of the sample application and prints where it is.
     Image,
+    /// Measures start, memory, pods, API and scheduler of a fresh cluster, or of a given one. Needs root.
+    Bench {
+        /// Builds without optimization: to try the measurements, not to measure.
+        #[arg(long)]
+        debug: bool,
+        /// What to measure (start, idle, pods, api, schedule) and how (--quick, --kubeconfig FILE, --url URL).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test { arguments } => test::test(&arguments),
         Chore::Up { debug } => up::up(debug),
         Chore::Down => up::down(),
+        Chore::Bench { debug, arguments } => bench::bench(debug, &arguments),
         Chore::Image => {
             println!("{}", image::pack(false)?.display());
             Ok(())
