@@ -106,12 +106,16 @@ impl<'a> Cluster<'a> {
         Ok(Cluster { client: Client::try_from(config)?, target, server: None, archive: None })
     }
 
-    /// Waits until the node of our own server is Ready, and gives it the image of the measured pods.
+    /// Waits until the node of our own server is Ready.
     pub async fn until_node_is_ready(&self) -> anyhow::Result<()> {
-        let Some(server) = self.server else { return Ok(()) };
         let nodes: Api<Node> = Api::all(self.client.clone());
         timeout(READY_LIMIT, await_condition(nodes, NODE, is_ready)).await.context("the node is not Ready")??;
-        let archive = self.archive.context("no archive")?;
+        Ok(())
+    }
+
+    /// Gives the image of the measured pods to the node of our own server.
+    pub async fn import_image(&self) -> anyhow::Result<()> {
+        let Some((server, archive)) = self.server.zip(self.archive) else { return Ok(()) };
         server.command(&["image".as_ref(), "import".as_ref(), archive.as_os_str()]).await
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo xtask bench                     # everything, with optimized programs (about five minutes)
 //! cargo xtask bench api schedule        # some of it
-//! cargo xtask bench --quick             # small and short: shows that it works; its numbers mean little
+//! cargo xtask bench --quick             # small and short, without aims: shows that it works
 //! cargo xtask bench --kubeconfig FILE   # another cluster, Kubernetes itself for example, to compare with
 //! ```
 //!
@@ -36,6 +36,8 @@ mod report;
 mod server;
 mod stats;
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
 
@@ -43,7 +45,7 @@ use cluster::Subject;
 use flags::{Flags, Name};
 use report::Measure;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let flags = Flags::parse();
     let subject = flags.subject()?;
     let provider = rustls::crypto::ring::default_provider().install_default();
@@ -53,10 +55,12 @@ fn main() -> anyhow::Result<()> {
         isolation::enter().context("a namespace for the measurement (are you root?)")?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(&flags, &subject))
+    let complete = runtime.block_on(run(&flags, &subject))?;
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn run(flags: &Flags, subject: &Subject) -> anyhow::Result<()> {
+/// Whether everything could be measured.
+async fn run(flags: &Flags, subject: &Subject) -> anyhow::Result<bool> {
     if matches!(subject, Subject::Own { .. }) {
         isolation::set_up_links().await?;
     }
@@ -78,8 +82,10 @@ async fn run(flags: &Flags, subject: &Subject) -> anyhow::Result<()> {
             Err(error) => measures.push(Measure::failed(&format!("{name:?}").to_lowercase(), &error)),
         }
     }
+    if flags.quick {
+        measures.iter_mut().for_each(|measure| measure.aim = None);
+    }
     print!("{}", report::table(&measures));
     println!("{}", report::json(&machine, flags.quick, &measures));
-    anyhow::ensure!(measures.iter().all(|measure| measure.failure.is_none()), "not everything could be measured");
-    Ok(())
+    Ok(measures.iter().all(|measure| measure.failure.is_none()))
 }

@@ -90,7 +90,7 @@ pub fn table(measures: &[Measure]) -> String {
 pub fn json(machine: &Machine, quick: bool, measures: &[Measure]) -> Value {
     let measures: Vec<Value> = measures.iter().map(Measure::json).collect();
     json!({"cores": machine.cores, "memoryGiB": machine.memory_gib, "kernel": machine.kernel,
-        "loadBefore": machine.load, "quick": quick, "measures": measures})
+        "loadBefore": format!("{}", machine.load), "quick": quick, "measures": measures})
 }
 
 /// Where it was measured.

@@ -25,7 +25,10 @@ pub async fn run(subject: &Subject, sizes: &Sizes, image: &str) -> anyhow::Resul
 }
 
 async fn pods(cluster: &Cluster<'_>, sizes: &Sizes, image: &str) -> anyhow::Result<Vec<Measure>> {
-    cluster.until_node_is_ready().await?;
+    if cluster.server.is_some() {
+        cluster.until_node_is_ready().await?;
+    }
+    cluster.import_image().await?;
     cluster.namespace(NAMESPACE).await?;
     let mut watch = Pods::watch(cluster.client.clone(), NAMESPACE, LIMIT).await?;
     let mut measures = one_by_one(cluster, &mut watch, sizes.single_pods, image).await?;

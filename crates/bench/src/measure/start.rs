@@ -3,18 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
-use kube::runtime::wait::await_condition;
-use tokio::time::timeout;
 
-use crate::cluster::{Cluster, Subject, is_ready};
+use crate::cluster::{Cluster, Subject};
 use crate::flags::Sizes;
 use crate::report::{Aim, Measure};
-use crate::server::{NODE, Server};
+use crate::server::Server;
 use crate::stats::{milliseconds, percentile};
-
-const READY_LIMIT: Duration = Duration::from_secs(60);
 
 pub async fn run(subject: &Subject, sizes: &Sizes) -> anyhow::Result<Vec<Measure>> {
     let (mut api, mut node) = (Vec::new(), Vec::new());
@@ -34,7 +28,6 @@ pub async fn run(subject: &Subject, sizes: &Sizes) -> anyhow::Result<Vec<Measure
 async fn start(server: &mut Server) -> anyhow::Result<(Duration, Duration)> {
     let answers = server.until_ready().await?;
     let cluster = Cluster::connect(&server.kubeconfig(), None).await?;
-    let nodes: Api<Node> = Api::all(cluster.client);
-    timeout(READY_LIMIT, await_condition(nodes, NODE, is_ready)).await.context("the node is not Ready")??;
+    cluster.until_node_is_ready().await?;
     Ok((answers, server.started.elapsed()))
 }
