@@ -4,4 +4,8 @@
 //! Needs root, `kubectl`, `ip`, `nsenter`, `curl` and `dig`; without them the tests fail and say so.
 
 mod basics;
+mod dns;
+mod lifecycle;
+mod rollout;
+mod streams;
 mod support;

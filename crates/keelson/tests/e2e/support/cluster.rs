@@ -168,7 +168,8 @@ impl Cluster {
 
     #[track_caller]
     pub fn apply(&self, manifest: &str) -> String {
-        self.kubectl_stdin("apply -f -", manifest).succeeds()
+        // A brace at the very beginning would be taken for JSON.
+        self.kubectl_stdin("apply -f -", &format!("---\n{manifest}")).succeeds()
     }
 
     pub fn kubectl_stdin(&self, line: &str, input: &str) -> Output {
@@ -251,6 +252,10 @@ fn spawn(command: &mut Command, log: &Path) -> Child {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            for what in ["get pods -A -o wide", "get events -A"] {
+                let shown = self.try_kubectl(what);
+                eprintln!("--- {what}\n{}{}", shown.stdout, shown.stderr);
+            }
             eprintln!("--- server's log\n{}", self.log());
         }
         for node in self.nodes.iter_mut().rev() {

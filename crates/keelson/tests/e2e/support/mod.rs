@@ -2,11 +2,14 @@
 
 mod cluster;
 mod image;
+mod load;
 mod machine;
+pub mod manifests;
 mod output;
 mod wait;
 
 pub use cluster::Cluster;
+pub use load::Load;
 pub use machine::Machine;
 pub use output::Output;
 pub use wait::{until, until_within};
