@@ -205,7 +205,7 @@ fn a_crash_leaks_neither_address_nor_link() {
         });
         let again = again.unwrap();
         again.set_block("10.42.0.0/24".parse().unwrap()).await.unwrap();
-        again.retain(&[kept.id.clone()]).await.unwrap();
+        again.retain(std::slice::from_ref(&kept.id)).await.unwrap();
         let repeated = again.attach(&kept.id, &kept.netns, &SandboxConfig::default()).await.unwrap();
         assert_eq!(repeated, [IpAddr::V4(kept.address)]);
         assert!(ask((kept.address, 8080)).is_ok() && ask((lost.address, 8080)).is_err());

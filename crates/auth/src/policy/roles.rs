@@ -175,6 +175,13 @@ pub(super) const CLUSTER_ROLES: &[Role] = &[
     },
     Role { name: "system:aggregate-to-edit", namespace: "", aggregate_to: "edit", aggregated_from: "", lines: EDIT },
     Role { name: "system:aggregate-to-view", namespace: "", aggregate_to: "view", aggregated_from: "", lines: VIEW },
+    Role {
+        name: "system:aggregated-metrics-reader",
+        namespace: "",
+        aggregate_to: "view",
+        aggregated_from: "",
+        lines: &[On(READ, "metrics.k8s.io", "pods nodes")],
+    },
     cluster_role(
         "system:heapster",
         &[On(READ, "core", "events pods nodes namespaces"), On(READ, "extensions", "deployments")],
@@ -273,6 +280,7 @@ pub(super) const CLUSTER_ROLES: &[Role] = &[
             On(READ, "core", "services nodes namespaces pods endpoints"),
             On(READ, "discovery.k8s.io", "endpointslices"),
             On(READ, "networking.k8s.io", "networkpolicies servicecidrs"),
+            Named("get", "core", "configmaps", "keelson-cluster"),
         ],
     ),
 ];

@@ -13,6 +13,7 @@ use auth::pki::{self, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
 use control::Informers;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use kube::runtime::wait::await_condition;
@@ -149,13 +150,11 @@ async fn obtain(
 
 /// The cluster's ranges, which every node must agree on.
 async fn ranges(client: &Client) -> anyhow::Result<(Cidr, Cidr)> {
-    let path = "/api/v1/namespaces/kube-system/configmaps/keelson-cluster";
-    let request = http::Request::get(path).body(Vec::new())?;
-    let config: k8s_openapi::api::core::v1::ConfigMap =
-        client.request(request).await.context("cannot read the cluster's address ranges")?;
+    let configs: Api<ConfigMap> = Api::namespaced(client.clone(), cluster::RANGES_NAMESPACE);
+    let config = configs.get(cluster::RANGES).await.context("cannot read the cluster's address ranges")?;
     let data = config.data.unwrap_or_default();
     let range = |key: &str| -> anyhow::Result<Cidr> {
-        let text = data.get(key).with_context(|| format!("ConfigMap keelson-cluster has no {key}"))?;
+        let text = data.get(key).with_context(|| format!("ConfigMap {} has no {key}", cluster::RANGES))?;
         Ok(text.parse()?)
     };
     Ok((range("clusterCIDR")?, range("serviceCIDR")?))

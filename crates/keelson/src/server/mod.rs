@@ -6,6 +6,7 @@
 mod identity;
 mod loops;
 mod metrics_api;
+mod objects;
 mod report;
 
 use std::net::IpAddr;
@@ -56,6 +57,7 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let mut running = start(&flags, &paths, &node_name, address, port, shutdown.clone()).await?;
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
+    objects::publish(running.client("system:apiserver", &[UserInfo::MASTERS]), &flags).await?;
     let shell = loops::start(&mut running, &flags)?;
     if !flags.no_agent {
         start_node(&mut running, &flags, &paths, &node_name, address, shell.informers).await?;

@@ -119,8 +119,8 @@ impl Filter {
     pub fn run(&self, node: &NodeInfo) -> Filtered {
         for (term, domains) in self.near.iter().zip(&self.near_domains) {
             let domain = term.domain(node);
-            let met = domain.as_ref().is_some_and(|domain| domains.contains(domain));
-            if !met && !(self.first_of_its_kind && domain.is_some()) {
+            let met = domain.is_some_and(|domain| self.first_of_its_kind || domains.contains(&domain));
+            if !met {
                 return Filtered::never(NAME, "node(s) didn't match pod affinity rules");
             }
         }

@@ -1,0 +1,48 @@
+//! Objects that this product has beside upstream's: what nodes must agree on, and the DNS Service.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource};
+use serde_json::{Value, json};
+
+use crate::{cluster, flags};
+
+/// Makes them, or brings them up to date. `client` must be an administrator's.
+pub async fn publish(client: Client, flags: &flags::Server) -> anyhow::Result<()> {
+    let ranges: Api<ConfigMap> = Api::namespaced(client.clone(), cluster::RANGES_NAMESPACE);
+    let data = json!({
+        "clusterCIDR": flags.cluster_cidr.to_string(),
+        "serviceCIDR": flags.service_cidr.to_string(),
+    });
+    ensure(&ranges, cluster::RANGES, json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data})).await?;
+    let services: Api<Service> = Api::namespaced(client, "kube-system");
+    ensure(&services, "kube-dns", dns_service(flags)).await
+}
+
+/// Cluster DNS is answered on each node itself; the Service gives it its address and a name.
+fn dns_service(flags: &flags::Server) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}},
+        "spec": {
+            "clusterIP": cluster::dns_ip(flags.service_cidr).to_string(),
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+            ],
+        },
+    })
+}
+
+async fn ensure<K>(api: &Api<K>, name: &str, mut object: Value) -> anyhow::Result<()>
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + serde::Serialize + std::fmt::Debug,
+{
+    object["metadata"]["name"] = json!(name);
+    let written = match api.get_opt(name).await? {
+        None => api.create(&PostParams::default(), &serde_json::from_value(object)?).await,
+        Some(_) => api.patch(name, &PatchParams::default(), &Patch::Merge(object)).await,
+    };
+    written.map(|_| ()).with_context(|| format!("cannot write {name}"))
+}
