@@ -90,7 +90,7 @@ pub fn table(measures: &[Measure]) -> String {
 pub fn json(machine: &Machine, quick: bool, measures: &[Measure]) -> Value {
     let measures: Vec<Value> = measures.iter().map(Measure::json).collect();
     json!({"cores": machine.cores, "memoryGiB": machine.memory_gib, "kernel": machine.kernel,
-        "loadBefore": format!("{}", machine.load), "quick": quick, "measures": measures})
+        "loadBefore": machine.load, "quick": quick, "measures": measures})
 }
 
 /// Where it was measured.
@@ -99,14 +99,14 @@ pub struct Machine {
     memory_gib: u64,
     kernel: String,
     /// Average count of runnable tasks in the minute before.
-    load: f32,
+    load: f64,
 }
 
 impl Machine {
     pub fn look() -> anyhow::Result<Self> {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
         let memory_gib = procfs::Meminfo::current()?.mem_total.div_ceil(1 << 30);
-        let load = procfs::LoadAverage::current()?.one;
+        let load = (f64::from(procfs::LoadAverage::current()?.one) * 100.0).round() / 100.0;
         Ok(Self { cores: std::thread::available_parallelism()?.get(), memory_gib, kernel, load })
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_failed_says_why_instead_of_a_value() {
         let failed = Measure::failed("pods", &anyhow::anyhow!("no image"));
-        assert!(table(&[failed.clone()]).ends_with("failed: no image\n"));
+        assert!(table(std::slice::from_ref(&failed)).ends_with("failed: no image\n"));
         assert_eq!(failed.json(), json!({"name": "pods", "failure": "no image"}));
     }
 }

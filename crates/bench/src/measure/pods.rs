@@ -67,6 +67,7 @@ async fn together(cluster: &Cluster<'_>, watch: &mut Pods, sizes: &Sizes, image:
     let [first, all] = sizes.replicas;
     let memory = || cluster.server.map(|server| server.usage().map(|usage| usage.pss as f64)).transpose();
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), NAMESPACE);
+    sleep(sizes.settle).await;
     let before = memory()?;
 
     let started = clock::monotonic();
