@@ -54,10 +54,12 @@ async fn follow(
             links.delete_route(to, gateway).await?;
         }
     }
+    // A node that is not on this link must not keep the others from being reached.
+    let mut outcome = Ok(());
     for (to, gateway) in wanted {
-        links.route(0, to, Some(gateway)).await?;
+        outcome = links.route(0, to, Some(gateway)).await.and(outcome);
     }
-    Ok(())
+    outcome
 }
 
 /// Which block of pod addresses is reached through which node, seen from `node`.

@@ -3,13 +3,14 @@
 //! The first time, the token's fingerprint shows that the server is the right one, and the token lets the
 //! machine ask for its own certificates. From then on it is known by them alone.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use auth::csr;
-use auth::pki::{self, LeafSpec};
+use auth::pki::{self, Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
 use control::Informers;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -92,15 +93,30 @@ async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) 
         }
     };
     let client = client(&flags.server, &authority, certificate_auth(&own)).await?;
-    let serving = match read(SERVING) {
-        Some(pair) => pair,
+    let spec = csr::node_serving_spec(name, vec![address]);
+    let identity = match read(SERVING) {
+        Some(serving) => Identity::from_pem(&serving.0, &serving.1)?,
         None => {
-            let spec = csr::node_serving_spec(name, vec![address, Ipv4Addr::LOCALHOST.into()]);
-            obtain(client.clone(), &directory, SERVING, csr::KUBELET_SERVING_SIGNER, &spec).await?
+            let identity = provisional(&spec)?;
+            tokio::spawn(replace_provisional(identity.clone(), client.clone(), directory, spec));
+            identity
         }
     };
-    let identity = Identity::from_pem(&serving.0, &serving.1)?;
     Ok(Joined { client, serving: Arc::new(tls::server_config(identity, ClientAuth::Optional(&authority))?) })
+}
+
+/// A certificate that nobody trusts, until the cluster signs one: it does so once the node has registered.
+fn provisional(spec: &LeafSpec) -> anyhow::Result<Arc<Identity>> {
+    let (certificate, key) = Authority::create("provisional")?.issue(spec)?;
+    Ok(Identity::from_pem(&certificate, &key)?)
+}
+
+async fn replace_provisional(identity: Arc<Identity>, client: Client, directory: PathBuf, spec: LeafSpec) {
+    let obtained = obtain(client, &directory, SERVING, csr::KUBELET_SERVING_SIGNER, &spec).await;
+    let replaced = obtained.and_then(|(certificate, key)| Ok(identity.replace(&certificate, &key)?));
+    if let Err(error) = replaced {
+        tracing::error!(%error, "no certificate for the node's own API: logs and exec will not work");
+    }
 }
 
 fn certificate_auth((certificate, key): &(String, String)) -> AuthInfo {
