@@ -74,13 +74,18 @@ impl Subject {
     }
 }
 
+/// Nothing more is to be measured.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
 /// Ends early, so that everything is removed, when asked to from the keyboard.
 async fn interruptible<T>(measure: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         measured = measure => measured,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            bail!("interrupted")
+            Err(Interrupted.into())
         }
     }
 }

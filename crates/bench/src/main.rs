@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use cluster::Subject;
+use cluster::{Interrupted, Subject};
 use flags::{Flags, Name};
 use report::Measure;
 
@@ -79,7 +79,12 @@ async fn run(flags: &Flags, subject: &Subject) -> anyhow::Result<bool> {
         };
         match measured {
             Ok(more) => measures.extend(more),
-            Err(error) => measures.push(Measure::failed(&format!("{name:?}").to_lowercase(), &error)),
+            Err(error) => {
+                measures.push(Measure::failed(&format!("{name:?}").to_lowercase(), &error));
+                if error.is::<Interrupted>() {
+                    break;
+                }
+            }
         }
     }
     if flags.quick {

@@ -101,13 +101,15 @@ fn node(index: u64) -> Value {
     })
 }
 
-/// These nodes have no heartbeat: in time they are taken for lost, which must not disturb.
+/// These nodes have no heartbeat: in time they are taken for lost, which must not disturb. Nor do they end
+/// pods: without grace, nothing is left to be ended.
 fn pod(index: u64) -> Value {
     let requests = json!({"cpu": "100m", "memory": "128Mi"});
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{index}")},
         "spec": {
             "nodeSelector": {LABEL: ""},
+            "terminationGracePeriodSeconds": 0,
             "tolerations": [{"operator": "Exists"}],
             "containers": [{"name": "main", "image": "none", "resources": {"requests": requests}}],
         },
