@@ -5,7 +5,13 @@
 
 mod basics;
 mod dns;
+mod faults;
 mod lifecycle;
+mod machines;
+mod placement;
+mod reset;
 mod rollout;
+mod security;
 mod streams;
 mod support;
+mod volumes;

@@ -29,66 +29,26 @@ struct Node {
 impl Cluster {
     /// A cluster of one machine, with the sample image, whose node is Ready.
     pub fn start() -> Cluster {
-        let cluster = Cluster::start_on(Machine::new(), &["INTERIM"]);
-        cluster
-    }
-
-    pub fn start_without_image() -> Cluster {
         Cluster::start_on(Machine::new(), &[])
     }
 
     pub fn start_on(machine: Machine, flags: &[&str]) -> Cluster {
-        super::require_everything();
-        let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
-        let mut cluster = Cluster { machine, directory, nodes: Vec::new() };
-        let flags = if flags == ["INTERIM"] {
-            let d = cluster.data_dir();
-            std::fs::create_dir_all(&d).unwrap();
-            cluster.machine.inside(move || {
-                struct No;
-                #[async_trait::async_trait]
-                impl containers::SandboxNetwork for No {
-                    async fn attach(
-                        &self,
-                        _: &str,
-                        _: &Path,
-                        _: &containers::SandboxConfig,
-                    ) -> containers::Result<Vec<std::net::IpAddr>> {
-                        Ok(vec![])
-                    }
-                    async fn detach(&self, _: &str) -> containers::Result<()> {
-                        Ok(())
-                    }
-                    async fn retain(&self, _: &[String]) -> containers::Result<()> {
-                        Ok(())
-                    }
-                }
-                use sha2::Digest;
-                let run: String = sha2::Sha256::digest(std::os::unix::ffi::OsStrExt::as_bytes(d.as_os_str()))
-                    .iter()
-                    .take(6)
-                    .map(|b| format!("{b:02x}"))
-                    .collect();
-                let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                rt.block_on(async {
-                    let e = containers::embedded::Embedded::start(containers::embedded::EmbeddedConfig {
-                        root: d.join("containers"),
-                        run: Path::new("/run/keelson").join(run),
-                        network: std::sync::Arc::new(No),
-                        supervisor_command: vec![KEELSON.into(), "supervisor".into()],
-                    })
-                    .await
-                    .unwrap();
-                    use containers::Runtime;
-                    e.import_images(&image::archive(), tokio::sync::mpsc::channel(1).0).await.unwrap();
-                });
-            });
-            &[][..]
-        } else {
-            flags
-        };
+        let mut cluster = Cluster::prepare(machine);
+        image::load(&cluster.machine, &cluster.data_dir());
         cluster.start_server(flags);
         cluster
+    }
+
+    pub fn start_without_image() -> Cluster {
+        let mut cluster = Cluster::prepare(Machine::new());
+        cluster.start_server(&[]);
+        cluster
+    }
+
+    fn prepare(machine: Machine) -> Cluster {
+        super::require_everything();
+        let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
+        Cluster { machine, directory, nodes: Vec::new() }
     }
 
     /// Starts the server (again), and waits until its node is Ready.
@@ -142,6 +102,20 @@ impl Cluster {
     /// Runs the program's other commands on the server's machine.
     pub fn keelson(&self, words: &[&str]) -> Output {
         Output::of(self.machine.command(KEELSON).args(words).arg("--data-dir").arg(self.data_dir()))
+    }
+
+    /// The program on the server's machine, without arguments.
+    pub fn program(&self) -> Command {
+        self.machine.command(KEELSON)
+    }
+
+    /// Kubernetes' client for Rust, with the administrator's rights. To be used on the server's machine.
+    pub async fn client(&self) -> kube::Client {
+        let kubeconfig =
+            kube::config::Kubeconfig::read_from(self.data_dir().join("kubeconfig")).expect("the server wrote it");
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await;
+        kube::Client::try_from(config.expect("it is well formed")).expect("it names a server")
     }
 
     pub fn kubectl_command(&self) -> Command {
@@ -226,6 +200,7 @@ impl Cluster {
     pub fn join(&mut self, machine: &Machine, name: &str, flags: &[&str]) -> PathBuf {
         let token = self.keelson(&["token", "create"]).succeeds();
         let data = self.directory.path().join(name);
+        image::load(machine, &data);
         let mut command = machine.command(KEELSON);
         command.args(["agent", "--node-name", name, "--token", token.trim(), "--data-dir"]).arg(&data).args(flags);
         let child = spawn(&mut command, &self.directory.path().join(format!("{name}.log")));

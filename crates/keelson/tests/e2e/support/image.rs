@@ -32,3 +32,46 @@ fn newest_source() -> SystemTime {
 fn modified(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|of| of.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
+
+pub fn load(machine: &super::Machine, data: &Path) {
+    fs::create_dir_all(data).unwrap();
+    machine.inside(move || {
+        struct No;
+        #[async_trait::async_trait]
+        impl containers::SandboxNetwork for No {
+            async fn attach(
+                &self,
+                _: &str,
+                _: &Path,
+                _: &containers::SandboxConfig,
+            ) -> containers::Result<Vec<std::net::IpAddr>> {
+                Ok(vec![])
+            }
+            async fn detach(&self, _: &str) -> containers::Result<()> {
+                Ok(())
+            }
+            async fn retain(&self, _: &[String]) -> containers::Result<()> {
+                Ok(())
+            }
+        }
+        use sha2::Digest;
+        let run: String = sha2::Sha256::digest(std::os::unix::ffi::OsStrExt::as_bytes(data.as_os_str()))
+            .iter()
+            .take(6)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        rt.block_on(async {
+            let e = containers::embedded::Embedded::start(containers::embedded::EmbeddedConfig {
+                root: data.join("containers"),
+                run: Path::new("/run/keelson").join(run),
+                network: std::sync::Arc::new(No),
+                supervisor_command: vec![env!("CARGO_BIN_EXE_keelson").into(), "supervisor".into()],
+            })
+            .await
+            .unwrap();
+            use containers::Runtime;
+            e.import_images(&archive(), tokio::sync::mpsc::channel(1).0).await.unwrap();
+        });
+    });
+}
