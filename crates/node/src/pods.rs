@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use containers::{ContainerStatus, Event as RuntimeEvent, SandboxState, SandboxStatus};
 use control::{Change, Informers};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node as ApiNode, Pod};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use crate::container::sandbox::POD_UID_LABEL;
 use crate::context::Node;
 use crate::eviction;
 use crate::machine::Headroom;
-use crate::pod::admission::{Capacity, admit};
+use crate::pod::admission::{Capacity, admit, selects_nodes};
 use crate::pod::context::PodContext;
 use crate::pod::observe::observe;
 use crate::pod::state::{Sandbox, Verdict};
@@ -179,8 +179,11 @@ impl Pods {
 
     async fn begin(&mut self, uid: String, pod: Arc<Pod>) {
         let left = self.left.remove(&uid);
-        let verdict =
-            if left.is_none() && !spec::ended(&pod) && !spec::deleted(&pod) { self.admit(&pod) } else { None };
+        let fresh = left.is_none() && !spec::ended(&pod) && !spec::deleted(&pod);
+        if fresh && selects_nodes(&pod) {
+            self.refresh_labels().await;
+        }
+        let verdict = if fresh { self.admit(&pod) } else { None };
         let (events, inbox) = mpsc::unbounded_channel();
         let cx = Arc::new(PodContext::new(self.node.clone(), pod.clone(), events.clone()));
         let refused = verdict.is_some();
@@ -204,6 +207,15 @@ impl Pods {
             }
             .instrument(span),
         );
+    }
+
+    /// Labels may have been set since the node registered, and the scheduler has seen them.
+    async fn refresh_labels(&mut self) {
+        let nodes: kube::Api<ApiNode> = kube::Api::all(self.node.client.clone());
+        match nodes.get(&self.node.config.node_name).await {
+            Ok(node) => self.labels = node.metadata.labels.unwrap_or_default(),
+            Err(error) => warn!(%error, "the node's labels are those of its start"),
+        }
     }
 
     fn admit(&self, pod: &Pod) -> Option<Verdict> {

@@ -49,6 +49,13 @@ fn resources(pod: &Pod, node: &Capacity<'_>) -> Option<Verdict> {
     })
 }
 
+/// Whether the pod asks for anything of a node's labels.
+pub fn selects_nodes(pod: &Pod) -> bool {
+    let spec = spec::spec(pod);
+    let affinity = spec.affinity.as_ref().is_some_and(|affinity| affinity.node_affinity.is_some());
+    affinity || spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty())
+}
+
 fn affinity(pod: &Pod, node: &Capacity<'_>) -> Option<Verdict> {
     let spec = spec::spec(pod);
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| node.labels.get(key) == Some(value));

@@ -65,6 +65,8 @@ impl Cluster {
             assert!(ended.is_none(), "the server ended: {ended:?}\n{text}");
             text.get(usize::try_from(written).unwrap_or(0)..).is_some_and(|new| new.contains("is Ready")).then_some(())
         });
+        // Without an address of its own, the machine is reached once the node's network is up.
+        until("the API answers", || (self.try_kubectl("get --raw /readyz").code == 0).then_some(()));
         let network = self.machine.path();
         self.keep(Node { data, network, process: Some(child) });
     }
@@ -95,8 +97,10 @@ impl Cluster {
         self.directory.path()
     }
 
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
+    /// What the server and the agents of further nodes said.
+    fn logs(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.directory.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
     }
 
     /// Runs the program's other commands on the server's machine.
@@ -231,7 +235,9 @@ impl Drop for Cluster {
                 let shown = self.try_kubectl(what);
                 eprintln!("--- {what}\n{}{}", shown.stdout, shown.stderr);
             }
-            eprintln!("--- server's log\n{}", self.log());
+            for log in self.logs() {
+                eprintln!("--- {}\n{}", log.display(), fs::read_to_string(&log).unwrap_or_default());
+            }
         }
         for node in self.nodes.iter_mut().rev() {
             node.remove();
