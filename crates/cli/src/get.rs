@@ -254,10 +254,11 @@ fn version_of(object: &Value) -> Option<String> {
 /// Puts the rows of all tables into the first.
 fn joined(tables: Vec<Value>, field: &str) -> Option<Value> {
     tables.into_iter().reduce(|mut first, mut next| {
-        if let (Some(rows), Value::Array(more)) = (first[field].as_array_mut(), next[field].take()) {
-            rows.extend(more);
-        } else {
-            first[field] = next[field].take();
+        let more = next[field].take();
+        match (first[field].as_array_mut(), more) {
+            (Some(rows), Value::Array(more)) => rows.extend(more),
+            (None, more) => first[field] = more,
+            (Some(_), _) => {}
         }
         first
     })

@@ -264,8 +264,8 @@ mod tests {
                 "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
                 "containers": [{"name": "c", "image": "1"}, {"name": "a", "image": "2", "tty": null},
                     {"name": "b", "$patch": "delete"}]}}),
-            pod(json!([{"name": "c", "image": "1"}, {"name": "a", "image": "2", "stdin": false},
-                {"name": "injected", "image": "x"}])),
+            pod(json!([{"name": "injected", "image": "x"}, {"name": "c", "image": "1"},
+                {"name": "a", "image": "2", "stdin": false}])),
         );
     }
 

@@ -256,7 +256,7 @@ mod tests {
                 "env": [{"name": "A", "value": "b"}, {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
                 "resources": {"requests": {"cpu": "100m"}}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
             "volumes": [{"name": "v", "emptyDir": {}}]}}));
-        expect![[r"
+        expect![[r#"
             Pod Template:
               Labels:  app=web
               Containers:
@@ -275,12 +275,12 @@ mod tests {
                     /v from v (rw)
               Volumes:
                 v:
-                  Type:          EmptyDir (a temporary directory that shares a pod's lifetime)
-                  Medium:        
-                  SizeLimit:     <unset>
+                  Type:        EmptyDir (a temporary directory that shares a pod's lifetime)
+                  Medium:      
+                  SizeLimit:   <unset>
               Node-Selectors:  <none>
               Tolerations:     <none>
-        "]]
+        "#]]
         .assert_eq(&found);
     }
 }

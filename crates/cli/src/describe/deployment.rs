@@ -90,7 +90,7 @@ mod tests {
         };
         let mut text = Text::default();
         describe(&mut text, &deployment, &[set("web-1", "1", 0), set("web-2", "2", 2)]);
-        expect![[r"
+        expect![[r#"
             Name:                   web
             Namespace:              ns
             CreationTimestamp:      Fri, 02 Jan 2026 03:04:05 +0000
@@ -105,21 +105,21 @@ mod tests {
               Labels:  app=web
               Containers:
                 a:
-                  Image:         i
-                  Port:          <none>
-                  Host Port:     <none>
-                  Environment:   <none>
-                  Mounts:        <none>
-              Volumes:           <none>
-              Node-Selectors:    <none>
-              Tolerations:       <none>
+                  Image:        i
+                  Port:         <none>
+                  Host Port:    <none>
+                  Environment:  <none>
+                  Mounts:       <none>
+              Volumes:          <none>
+              Node-Selectors:   <none>
+              Tolerations:      <none>
             Conditions:
               Type           Status  Reason
               ----           ------  ------
               Available      True    MinimumReplicasAvailable
             OldReplicaSets:  web-1 (0/0 replicas created)
             NewReplicaSet:   web-2 (2/2 replicas created)
-        "]]
+        "#]]
         .assert_eq(&text.aligned());
     }
 }

@@ -100,13 +100,13 @@ mod tests {
         ];
         let mut text = Text::default();
         describe(&mut text, &events, now);
-        expect![[r"
+        expect![[r#"
             Events:
-              Type     Reason     Age                From               Message
-              ----     ------     ----               ----               -------
-              Normal   Scheduled  10m                default-scheduler  Assigned
-              Warning  BackOff    30s (x4 over 5m)   kubelet            Back-off
-        "]]
+              Type     Reason     Age               From               Message
+              ----     ------     ----              ----               -------
+              Normal   Scheduled  10m               default-scheduler  Assigned
+              Warning  BackOff    30s (x4 over 5m)  kubelet            Back-off
+        "#]]
         .assert_eq(&text.aligned());
     }
 }

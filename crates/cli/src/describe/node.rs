@@ -201,11 +201,11 @@ mod tests {
         describe(&mut text, &node, &[pod], None, "2026-01-01T00:05:00Z".parse().unwrap());
         let text = text.aligned();
         for expected in [
-            "Roles:                control-plane\n",
-            "Taints:               k:NoSchedule\n",
+            "Roles:              control-plane\n",
+            "Taints:             k:NoSchedule\n",
             "  InternalIP:  10.0.0.1\n",
-            "  Machine ID:          m\n",
-            "  ns         p     1 (50%)       0 (0%)      128Mi (12%)      0 (0%)         5m\n",
+            "  Machine ID:         m\n",
+            "  ns                  p     1 (50%)       0 (0%)      128Mi (12%)      0 (0%)         5m\n",
             "  cpu                1 (50%)      0 (0%)\n",
             "  memory             128Mi (12%)  0 (0%)\n",
         ] {

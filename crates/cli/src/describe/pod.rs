@@ -90,7 +90,7 @@ mod tests {
         });
         let mut text = Text::default();
         describe(&mut text, &pod);
-        expect![[r"
+        expect![[r#"
             Name:             web-1
             Namespace:        ns
             Priority:         0
@@ -123,13 +123,13 @@ mod tests {
                 Environment:    <none>
                 Mounts:         <none>
             Conditions:
-              Type     Status
-              Ready    True 
-            Volumes:           <none>
-            QoS Class:         BestEffort
-            Node-Selectors:    <none>
-            Tolerations:       <none>
-        "]]
+              Type           Status
+              Ready          True 
+            Volumes:         <none>
+            QoS Class:       BestEffort
+            Node-Selectors:  <none>
+            Tolerations:     <none>
+        "#]]
         .assert_eq(&text.aligned());
     }
 }
