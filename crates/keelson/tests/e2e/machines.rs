@@ -45,10 +45,9 @@ fn a_second_machine_joins_runs_pods_and_is_missed_when_it_is_lost() {
 
     for (from, to) in [("on-n1", "on-n2"), ("on-n2", "on-n1")] {
         let address = cluster.field(&format!("pod {to}"), ".status.podIP");
-        let answer =
-            cluster.sh(&format!("pod/{from}"), &format!("wget -q -T 5 -O - http://{address}:8080/")).succeeds();
+        let answer = cluster.sh(&format!("pod/{from}"), &format!("wget -q -O - http://{address}:8080/")).succeeds();
         assert_eq!(answer, format!("hello from {to} v1\n"));
-        let by_name = cluster.sh(&format!("pod/{from}"), "wget -q -T 5 -O - http://both/healthz").succeeds();
+        let by_name = cluster.sh(&format!("pod/{from}"), "wget -q -O - http://both/healthz").succeeds();
         assert_eq!(by_name, "ok\n");
     }
     assert_eq!(cluster.kubectl("logs on-n2").lines().next(), Some("on-n2 serves on port 8080"));

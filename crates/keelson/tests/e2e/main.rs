@@ -11,6 +11,7 @@ mod machines;
 mod placement;
 mod reset;
 mod rollout;
+mod scale;
 mod security;
 mod streams;
 mod support;

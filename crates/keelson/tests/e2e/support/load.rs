@@ -31,6 +31,10 @@ pub struct Tally {
 impl Load {
     /// Clients that ask for `/` over and over, each time by a new connection.
     pub fn start(machine: &Machine, address: SocketAddr) -> Load {
+        Load::start_at(machine, address, "/")
+    }
+
+    pub fn start_at(machine: &Machine, address: SocketAddr, page: &'static str) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |_| {
             let (stop, path) = (stop.clone(), machine.path());
@@ -38,7 +42,7 @@ impl Load {
                 enter(&path);
                 let mut tally = Tally::default();
                 while !stop.load(Ordering::Relaxed) {
-                    tally.add(ask(address));
+                    tally.add(ask(address, page));
                     std::thread::sleep(PAUSE);
                 }
                 tally
@@ -80,10 +84,10 @@ impl Tally {
     }
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
+fn ask(address: SocketAddr, page: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(format!("GET {page} HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     match answer.split_once("\r\n\r\n") {
