@@ -3,6 +3,7 @@
 //! Callers are known by their client certificates alone; see [`auth`].
 
 pub mod auth;
+pub mod images;
 pub mod logs;
 pub mod metrics;
 pub mod portforward;
@@ -79,6 +80,7 @@ impl Server {
         let (Some(listener), Some(tls)) = (listener, self.node.config.tls.clone()) else {
             return std::future::pending().await;
         };
+        images::clear_spool(&self.node.config.root_dir);
         let acceptor = TlsAcceptor::from(tls);
         loop {
             match listener.accept().await {
@@ -144,6 +146,7 @@ impl Server {
             ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
                 portforward::answer(self, request, namespace, pod, &query).await
             }
+            ["images"] => images::answer(self.node.runtime.clone(), &self.node.config.root_dir, request, &query).await,
             ["stats", "summary"] => stats::answer(self).await,
             ["metrics", "resource"] => metrics::resource(self).await,
             ["metrics"] => metrics::of_agent(self).await,

@@ -43,7 +43,8 @@ where
         }
         Method::DELETE => {
             let reference = query.get("reference").filter(|reference| !reference.is_empty());
-            let reference = reference.ok_or_else(|| Refusal::bad_request("query parameter \"reference\" is required"))?;
+            let reference =
+                reference.ok_or_else(|| Refusal::bad_request("query parameter \"reference\" is required"))?;
             remove(&*runtime, reference).await
         }
         _ => Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".into())),
