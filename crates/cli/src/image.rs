@@ -109,7 +109,7 @@ pub async fn run(args: &Args) -> Result<()> {
         Command::List { json, on } => {
             let (session, node) = open(on).await?;
             let images: Vec<Image> = serde_json::from_value(session.get(&path(&node)).await?)?;
-            output::print(&if *json { serde_json::to_string_pretty(&images)? + "\n" } else { table(&images) })
+            output::print(&if *json { output::json(&images)? } else { table(&images) })
         }
         Command::Rm { references, on } => {
             let (session, node) = open(on).await?;

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Value, json};
 
 use crate::discovery::Resource;
@@ -45,7 +47,7 @@ pub fn list(items: Vec<Value>) -> Value {
 pub fn render(object: &Value, resource: &Resource, format: Format) -> Result<String> {
     match format {
         Format::Yaml => yaml(object),
-        Format::Json => Ok(serde_json::to_string_pretty(&object)? + "\n"),
+        Format::Json => json(object),
         Format::Name | Format::Wide => {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             Ok(format!("{}/{name}\n", resource.label()))
@@ -53,9 +55,18 @@ pub fn render(object: &Value, resource: &Resource, format: Format) -> Result<Str
     }
 }
 
+/// Four spaces for each level, as kubectl prints it.
+pub fn json(value: &impl Serialize) -> Result<String> {
+    let mut text = Vec::new();
+    let formatter = PrettyFormatter::with_indent(b"    ");
+    value.serialize(&mut Serializer::with_formatter(&mut text, formatter))?;
+    text.push(b'\n');
+    String::from_utf8(text).map_err(|error| Error::plain(error.to_string()))
+}
+
 /// Keys in alphabetical order, lists not indented.
 pub fn yaml(value: &Value) -> Result<String> {
-    let options = serde_saphyr::ser_options! { compact_list_indent: true, folded_wrap_chars: 0 };
+    let options = serde_saphyr::ser_options! { compact_list_indent: true, folded_wrap_chars: usize::MAX };
     let text = serde_saphyr::to_string_with_options(value, options);
     text.map_err(|error| Error::plain(format!("cannot print YAML: {error}")))
 }
@@ -73,6 +84,11 @@ mod tests {
         let text = yaml(&object).unwrap();
         assert_eq!(machinery::decode::parse_yaml(text.as_bytes()).unwrap().0, object, "{text}");
         assert!(text.contains("\nb:\n- x: 1\n"), "{text}");
+        assert!(text.contains("  octal: \"0777\"\n") && !text.contains('>'), "{text}");
+        assert_eq!(
+            yaml(&json!({"kind": "Pod", "metadata": {"name": "a"}})).unwrap(),
+            "kind: Pod\nmetadata:\n  name: a\n"
+        );
     }
 
     #[test]

@@ -53,8 +53,9 @@ pub fn describe(to: &mut Text, title: &str, containers: &Value, statuses: Option
     to.line(level, &format!("{title}:"));
     for container in items(containers) {
         let status = items(statuses.unwrap_or(&Value::Null)).iter().find(|status| status["name"] == container["name"]);
-        to.line(level + 1, &format!("{}:", text(&container["name"])));
-        describe_one(to, container, status, level + 2);
+        // Within a template names stand one space further in, what is below them does not.
+        to.line(1, &format!("{}{}:", " ".repeat(level), text(&container["name"])));
+        describe_one(to, container, status, 2);
     }
 }
 
@@ -260,24 +261,24 @@ mod tests {
             Pod Template:
               Labels:  app=web
               Containers:
-                web:
-                  Image:      busybox:1
-                  Port:       80/TCP
-                  Host Port:  0/TCP
-                  Command:
-                    sh
-                  Requests:
-                    cpu:  100m
-                  Environment:
-                    A:  b
-                    S:  <set to the key 'k' of secret 's'>  Optional: false
-                  Mounts:
-                    /v from v (rw)
+               web:
+                Image:      busybox:1
+                Port:       80/TCP
+                Host Port:  0/TCP
+                Command:
+                  sh
+                Requests:
+                  cpu:  100m
+                Environment:
+                  A:  b
+                  S:  <set to the key 'k' of secret 's'>  Optional: false
+                Mounts:
+                  /v from v (rw)
               Volumes:
-                v:
-                  Type:        EmptyDir (a temporary directory that shares a pod's lifetime)
-                  Medium:      
-                  SizeLimit:   <unset>
+               v:
+                Type:          EmptyDir (a temporary directory that shares a pod's lifetime)
+                Medium:        
+                SizeLimit:     <unset>
               Node-Selectors:  <none>
               Tolerations:     <none>
         "#]]

@@ -104,15 +104,15 @@ mod tests {
             Pod Template:
               Labels:  app=web
               Containers:
-                a:
-                  Image:        i
-                  Port:         <none>
-                  Host Port:    <none>
-                  Environment:  <none>
-                  Mounts:       <none>
-              Volumes:          <none>
-              Node-Selectors:   <none>
-              Tolerations:      <none>
+               a:
+                Image:         i
+                Port:          <none>
+                Host Port:     <none>
+                Environment:   <none>
+                Mounts:        <none>
+              Volumes:         <none>
+              Node-Selectors:  <none>
+              Tolerations:     <none>
             Conditions:
               Type           Status  Reason
               ----           ------  ------

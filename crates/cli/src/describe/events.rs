@@ -77,7 +77,7 @@ pub fn conditions(to: &mut Text, object: &Value, with_reason: bool) {
     } else {
         to.line(1, "Type\tStatus");
         for condition in conditions {
-            to.line(1, &format!("{}\t{} ", text(&condition["type"]), text(&condition["status"])));
+            to.line(1, &format!("{} \t{} ", text(&condition["type"]), text(&condition["status"])));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `describe TYPE NAME`: an object in words, with the events about it.
 
 mod containers;
+mod data;
 mod deployment;
 mod events;
 mod generic;
@@ -111,6 +112,12 @@ async fn describe(session: &Session, resource: &Resource, object: &Value, show_e
     let mut text = Text::default();
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => pod::describe(&mut text, object),
+        // Secrets have no events worth showing, and their values are no one's business.
+        ("", "Secret") => {
+            data::describe_secret(&mut text, object);
+            return Ok(text.aligned());
+        }
+        ("", "ConfigMap") => data::describe_config_map(&mut text, object),
         ("", "Node") => {
             let pods = node::pods(session, object).await?;
             let lease = node::lease(session, object).await?;

@@ -11,8 +11,8 @@ pub fn describe(to: &mut Text, volumes: &Value, level: usize) {
     }
     to.line(level, "Volumes:");
     for volume in items(volumes) {
-        to.line(level + 1, &format!("{}:", text(&volume["name"])));
-        describe_one(to, volume, level + 2);
+        to.line(1, &format!("{}{}:", " ".repeat(level), text(&volume["name"])));
+        describe_one(to, volume, 2);
     }
 }
 
