@@ -27,6 +27,8 @@ pub enum Command {
     Reset(Reset),
     /// Print versions
     Version,
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 #[derive(Args)]

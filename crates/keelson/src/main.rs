@@ -48,21 +48,24 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     rustls::crypto::CryptoProvider::install_default(auth::tls::crypto_provider().as_ref().clone())
         .map_err(|_| anyhow::anyhow!("TLS is set up already"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(async {
-        match command {
-            Command::Server(flags) => server::run(flags).await,
-            Command::Agent(flags) => agent::run(flags).await,
-            Command::Token(flags) => token::run(flags).await,
-            Command::Reset(flags) => reset::run(flags).await,
-            Command::Version => {
-                println!("keelson {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), apiserver::GIT_VERSION);
-                Ok(())
-            }
-        }
-    });
+    let done = runtime.block_on(dispatch(command));
     // Blocking work that has no end of its own must not hold the process.
     runtime.shutdown_background();
-    done.map(|()| ExitCode::SUCCESS)
+    done
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Client(command) => return Ok(cli::run(command).await),
+        Command::Server(flags) => server::run(flags).await?,
+        Command::Agent(flags) => agent::run(flags).await?,
+        Command::Token(flags) => token::run(flags).await?,
+        Command::Reset(flags) => reset::run(flags).await?,
+        Command::Version => {
+            println!("keelson {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), apiserver::GIT_VERSION);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How this program starts itself again.
