@@ -95,13 +95,25 @@ pub fn unreachable(error: &(dyn std::error::Error + 'static)) -> String {
     format!("Unable to connect to the server: {cause}")
 }
 
+/// Among others an error has no mark of its own, and an invalid object is no special case.
 fn lines(errors: &[Error]) -> String {
-    errors.iter().map(Error::to_string).collect::<Vec<_>>().join("\n")
+    let line = |error: &Error| match error {
+        Error::Server(status) => short_refusal(status),
+        Error::Plain(text) => text.clone(),
+        other => other.to_string(),
+    };
+    errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn refusal(status: &Status) -> String {
     match status.reason.as_str() {
         "Invalid" => invalid(status),
+        _ => short_refusal(status),
+    }
+}
+
+fn short_refusal(status: &Status) -> String {
+    match status.reason.as_str() {
         "" | "Failed to parse error data" => format!("Error from server: {}", status.message),
         reason => format!("Error from server ({reason}): {}", status.message),
     }
@@ -167,7 +179,7 @@ mod tests {
     #[test]
     fn several_errors_stand_on_lines_of_their_own() {
         let all = Error::all(vec![Error::plain("a"), Error::plain("b")]);
-        assert_eq!(all.unwrap_err().to_string(), "error: a\nerror: b");
+        assert_eq!(all.unwrap_err().to_string(), "a\nb");
         assert!(Error::all(Vec::new()).is_ok());
     }
 }

@@ -150,10 +150,17 @@ async fn select(session: &Session, selector: &str) -> Result<Vec<Value>> {
     Ok(serde_json::from_value(list["items"].take())?)
 }
 
-/// Pods that run come first, then the younger ones.
-fn rank(pod: &Value) -> (bool, std::cmp::Reverse<String>) {
+/// Pods with a node come first, then those that run, that are ready, that are older.
+fn rank(pod: &Value) -> (bool, u8, bool, String) {
+    let phase = match pod["status"]["phase"].as_str() {
+        Some("Running") => 0,
+        Some("Unknown") => 1,
+        _ => 2,
+    };
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
     let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default();
-    (pod["status"]["phase"] != "Running", std::cmp::Reverse(created.to_owned()))
+    (pod["spec"]["nodeName"].is_null(), phase, !ready, created.to_owned())
 }
 
 /// The text form of an object's pod selector.
@@ -307,10 +314,19 @@ mod tests {
     }
 
     #[test]
-    fn running_pods_come_first() {
-        let pod = |phase: &str, created: &str| json!({"metadata": {"creationTimestamp": created}, "status": {"phase": phase}});
-        let mut pods = [pod("Pending", "3"), pod("Running", "1"), pod("Running", "2")];
+    fn pods_that_have_more_to_tell_come_first() {
+        let pod = |node: Option<&str>, phase: &str, ready: &str, created: &str| {
+            json!({"metadata": {"creationTimestamp": created}, "spec": {"nodeName": node},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}})
+        };
+        let mut pods = [
+            pod(None, "Pending", "False", "1"),
+            pod(Some("n"), "Pending", "False", "2"),
+            pod(Some("n"), "Running", "False", "3"),
+            pod(Some("n"), "Running", "True", "5"),
+            pod(Some("n"), "Running", "True", "4"),
+        ];
         pods.sort_by_key(rank);
-        assert_eq!(pods.map(|pod| pod["metadata"]["creationTimestamp"].clone()), ["2", "1", "3"]);
+        assert_eq!(pods.map(|pod| pod["metadata"]["creationTimestamp"].clone()), ["4", "5", "3", "2", "1"]);
     }
 }

@@ -10,7 +10,6 @@ pub fn describe_config_map(to: &mut Text, map: &Value) {
     for (name, value) in map["data"].as_object().into_iter().flatten() {
         to.line(0, &format!("{name}:\n----\n{}\n", text(value)));
     }
-    to.line(0, "");
     title(to, "BinaryData");
     for (name, value) in map["binaryData"].as_object().into_iter().flatten() {
         to.line(0, &format!("{name}: {} bytes", decoded_length(text(value))));
@@ -67,7 +66,6 @@ mod tests {
             x:
             ----
             1
-
 
 
             BinaryData
