@@ -8,6 +8,7 @@ pub mod logs;
 pub mod metrics;
 pub mod portforward;
 pub mod query;
+pub mod spdy;
 pub mod stats;
 pub mod streams;
 pub mod websocket;

@@ -1,4 +1,5 @@
-//! `/portForward/...` over WebSocket: for each port a data channel and an error channel.
+//! `/portForward/...` over WebSocket: a tunnel of SPDY, as kubectl asks for it, or for each port a data channel
+//! and an error channel.
 //!
 //! The first message of each channel of ours is the port's number, two bytes, low one first.
 //! upstream: pkg/kubelet portforward/websocket.go
@@ -16,8 +17,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
 use super::query::Query;
-use super::websocket::{Input, Reader, Socket, Writer, accept, upgrade};
-use super::{Answer, Refusal, Server, finished};
+use super::websocket::{Input, Reader, Socket, Writer, accept, offers, upgrade, upgrade_as};
+use super::{Answer, Refusal, Server, finished, spdy};
 use crate::pod::spec;
 use containers::{Runtime, SandboxState};
 
@@ -32,12 +33,20 @@ pub async fn answer(
     query: &Query,
 ) -> Answer {
     let pod = server.pod(namespace, pod)?;
-    let ports = ports(query)?;
     let sandboxes = server.node.runtime.list_sandboxes().await?;
     let ready = sandboxes.into_iter().find(|s| s.metadata.uid == spec::uid(&pod) && s.state == SandboxState::Ready);
     let sandbox = ready.ok_or_else(|| Refusal::bad_request("unable to forward port because pod is not running"))?;
-    let (answer, _, upgrade) = upgrade(&mut request)?;
     let runtime = server.node.runtime.clone();
+    if offers(request.headers()).contains(&spdy::PROTOCOL) {
+        let (answer, upgrade) = upgrade_as(&mut request, Some(spdy::PROTOCOL))?;
+        tokio::spawn(async move {
+            let serving = async { spdy::tunnel::serve(accept(upgrade).await?, runtime, sandbox.id).await };
+            finished("a port-forward", serving.await);
+        });
+        return answer;
+    }
+    let ports = ports(query)?;
+    let (answer, _, upgrade) = upgrade(&mut request)?;
     tokio::spawn(async move {
         let serving = async { serve(accept(upgrade).await?, runtime, sandbox.id, ports).await };
         finished("a port-forward", serving.await);

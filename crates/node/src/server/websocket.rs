@@ -8,7 +8,7 @@ use std::io;
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -46,22 +46,27 @@ impl Protocol {
     }
 }
 
+/// The subprotocols that the client offers.
+pub fn offers(headers: &HeaderMap) -> Vec<&str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).collect()
+}
+
 /// The answer that switches protocols, the framing, and the connection to come.
 pub fn upgrade(request: &mut Request<Incoming>) -> Result<(Answer, Protocol, OnUpgrade), Refusal> {
-    let headers = request.headers();
-    let key = headers.get(header::SEC_WEBSOCKET_KEY);
-    let key = key.ok_or_else(|| Refusal::bad_request("you must use a WebSocket to connect"))?;
-    let accept = derive_accept_key(key.as_bytes());
-    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let offers: Vec<&str> = offers
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
+    let offers = offers(request.headers());
     let (name, protocol) = Protocol::negotiate(&offers).ok_or_else(|| {
         Refusal(StatusCode::FORBIDDEN, format!("unable to negotiate protocol: client supports {offers:?}"))
     })?;
+    let (answer, upgrade) = upgrade_as(request, name)?;
+    Ok((answer, protocol, upgrade))
+}
+
+/// The answer that switches to this subprotocol, and the connection to come.
+pub fn upgrade_as(request: &mut Request<Incoming>, name: Option<&'static str>) -> Result<(Answer, OnUpgrade), Refusal> {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let key = key.ok_or_else(|| Refusal::bad_request("you must use a WebSocket to connect"))?;
+    let accept = derive_accept_key(key.as_bytes());
     let mut response = Response::new(Empty::<Bytes>::new().boxed());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let fields = response.headers_mut();
@@ -72,7 +77,7 @@ pub fn upgrade(request: &mut Request<Incoming>) -> Result<(Answer, Protocol, OnU
     if let Some(name) = name {
         fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
-    Ok((Ok(response), protocol, hyper::upgrade::on(request)))
+    Ok((Ok(response), hyper::upgrade::on(request)))
 }
 
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
