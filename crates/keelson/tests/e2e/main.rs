@@ -1,7 +1,8 @@
 //! The program itself, with real containers, driven as its users drive it: by kubectl and by Kubernetes' clients.
 //!
 //! Each test has a server, a network namespace and a data directory of its own, and leaves nothing behind.
-//! Needs root, `kubectl`, `ip`, `nsenter`, `curl` and `dig`; without them the tests fail and say so.
+//! Needs root, `kubectl`, `ip`, `nft`, `nsenter`, `curl`, `dig`, and room in `TMPDIR`; without them the tests fail and
+//! say so.
 
 mod basics;
 mod dns;

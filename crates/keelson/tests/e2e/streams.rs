@@ -103,7 +103,9 @@ fn a_forwarded_port_reaches_the_pod() {
     let mut forward =
         forward.args(["port-forward", "pod/web", "8099:8080"]).stdout(Stdio::piped()).spawn().expect("kubectl starts");
     let mut first = String::new();
-    BufReader::new(forward.stdout.take().expect("it is a pipe")).read_line(&mut first).expect("text");
+    // Kept, as kubectl ends when nobody reads what it says.
+    let mut said = BufReader::new(forward.stdout.take().expect("it is a pipe"));
+    said.read_line(&mut first).expect("text");
     assert!(first.contains("Forwarding from 127.0.0.1:8099 -> 8080"), "{first}");
     let answers: Vec<String> = (0..3).map(|_| cluster.machine.http("http://127.0.0.1:8099/")).collect();
     forward.kill().and_then(|()| forward.wait()).expect("it runs");

@@ -17,7 +17,10 @@ pub use wait::{until, until_within};
 use std::path::Path;
 
 /// Programs that users have and tests drive.
-const PROGRAMS: &[&str] = &["kubectl", "ip", "nsenter", "curl", "dig"];
+const PROGRAMS: &[&str] = &["kubectl", "ip", "nft", "nsenter", "curl", "dig"];
+
+/// Percent of the disk; with less, a node has disk pressure.
+const LEAST_FREE: u64 = 11;
 
 /// Fails with a clear text where a test cannot run.
 fn require_everything() {
@@ -28,4 +31,12 @@ fn require_everything() {
         .filter(|program| !path.split(':').any(|directory| Path::new(directory).join(program).exists()))
         .collect();
     assert!(missing.is_empty(), "these tests need programs that are not installed: {missing:?}");
+    let directory = std::env::temp_dir();
+    let disk = nix::sys::statvfs::statvfs(&directory).expect("there is a place for files");
+    let free = disk.blocks_available() * 100 / disk.blocks().max(1);
+    assert!(
+        free >= LEAST_FREE,
+        "only {free} % of {} are free, so that nodes take no pods: make room, or set TMPDIR",
+        directory.display()
+    );
 }
