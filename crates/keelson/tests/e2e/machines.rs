@@ -18,6 +18,7 @@ fn a_second_machine_joins_runs_pods_and_is_missed_when_it_is_lost() {
     let mut cluster = Cluster::start_on(machine, &["--node-ip", SERVER]);
     let joined = cluster.join(&other, "n2", &["--server", &format!("https://{SERVER}:6443"), "--node-ip", OTHER]);
     cluster.until_field("node n2", ".status.conditions[?(@.type==\"Ready\")].status", "True");
+    cluster.import("n2");
     assert_eq!(cluster.field("node n2", ".status.addresses[?(@.type==\"InternalIP\")].address"), OTHER);
 
     let on = |node: &str| {

@@ -34,8 +34,8 @@ impl Cluster {
 
     pub fn start_on(machine: Machine, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::prepare(machine);
-        image::load(&cluster.machine, &cluster.data_dir());
         cluster.start_server(flags);
+        cluster.import("n1");
         cluster
     }
 
@@ -103,9 +103,16 @@ impl Cluster {
         files.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect()
     }
 
+    /// Brings the sample image to a node.
+    pub fn import(&self, node: &str) {
+        let archive = image::archive();
+        self.keelson(&["image", "import", archive.to_str().expect("a plain path"), "--node", node]).succeeds();
+    }
+
     /// Runs the program's other commands on the server's machine.
     pub fn keelson(&self, words: &[&str]) -> Output {
-        Output::of(self.machine.command(KEELSON).args(words).arg("--data-dir").arg(self.data_dir()))
+        let mut command = self.program();
+        Output::of(command.args(words).arg("--data-dir").arg(self.data_dir()).env_remove("KUBECONFIG"))
     }
 
     /// The program on the server's machine, without arguments.
@@ -204,7 +211,6 @@ impl Cluster {
     pub fn join(&mut self, machine: &Machine, name: &str, flags: &[&str]) -> PathBuf {
         let token = self.keelson(&["token", "create"]).succeeds();
         let data = self.directory.path().join(name);
-        image::load(machine, &data);
         let mut command = machine.command(KEELSON);
         command.args(["agent", "--node-name", name, "--token", token.trim(), "--data-dir"]).arg(&data).args(flags);
         let child = spawn(&mut command, &self.directory.path().join(format!("{name}.log")));
