@@ -83,7 +83,7 @@ async fn show_status(args: &StatusArgs) -> Result<()> {
     let timeout = ages::parse(&args.timeout)?;
     let Workload { session, resource, name, object } = Workload::open(&args.connection, &args.target).await?;
     if !args.watch {
-        return output::print(&status::of(&object)?.text().to_owned());
+        return output::print(status::of(&object)?.text());
     }
     let mut shown = String::new();
     let following = watch::until(&session, &resource, &session.namespace, &name, |object| {
