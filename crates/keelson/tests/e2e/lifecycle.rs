@@ -100,16 +100,16 @@ fn init_containers_run_one_by_one_before_a_job_completes() {
     let step = |name: &str, script: &str| {
         format!(
             "{{name: {name}, image: keelson.dev/sample:v1, command: [sh, -c, '{script}'],
-               volumeMounts: [{{name: work, mountPath: /work}}]}}"
+               volumeMounts: [{{name: work, mountPath: /shared}}]}}"
         )
     };
     cluster.apply(&format!(
         "{{apiVersion: batch/v1, kind: Job, metadata: {{name: build}}, spec: {{completions: 2, parallelism: 2, template: {{spec: {{
            restartPolicy: Never, volumes: [{{name: work, emptyDir: {{}}}}],
            initContainers: [{}, {}], containers: [{}]}}}}}}}}",
-        step("first", "echo first >> /work/log"),
-        step("second", "echo second >> /work/log"),
-        step("main", "cat /work/log"),
+        step("first", "echo first >> /shared/log"),
+        step("second", "echo second >> /shared/log"),
+        step("main", "cat /shared/log"),
     ));
     cluster.kubectl("wait job/build --for=condition=complete --timeout 60s");
     assert_eq!(cluster.field("job build", ".status.succeeded"), "2");

@@ -7,7 +7,7 @@ use crate::support::manifests::{pod, server};
 fn a_restricted_container_has_no_more_than_it_was_given() {
     let cluster = Cluster::start();
     let restricted = "securityContext: {runAsNonRoot: true, runAsUser: 1000, runAsGroup: 2000, readOnlyRootFilesystem: true, allowPrivilegeEscalation: false,
-                      capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}, volumeMounts: [{name: work, mountPath: /work}]";
+                      capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}, volumeMounts: [{name: work, mountPath: /shared}]";
     let spec = "securityContext: {fsGroup: 3000}, volumes: [{name: work, emptyDir: {}}]";
     cluster.apply(&pod("web", &format!("{spec}, containers: [{}]", server(restricted))));
     cluster.kubectl("wait pod/web --for=condition=Ready --timeout 60s");
@@ -22,10 +22,10 @@ fn a_restricted_container_has_no_more_than_it_was_given() {
         assert_eq!(line(set), "0000000000000000", "{set}");
     }
     assert!(cluster.sh("pod/web", "echo x > /tmp/x").stderr.contains("Read-only file system"));
-    assert_eq!(cluster.sh("pod/web", "echo x > /work/x; busybox stat -c %g /work/x").succeeds(), "3000\n");
+    assert_eq!(cluster.sh("pod/web", "echo x > /shared/x; busybox stat -c %g /shared/x").succeeds(), "3000\n");
     let masked = cluster.sh("pod/web", "cat /proc/kcore | busybox wc -c; busybox wc -c < /proc/keys; ls /sys/firmware");
     assert!(masked.stdout.starts_with("0\n0\n"), "{masked:?}");
-    assert_ne!(cluster.sh("pod/web", "busybox mount -t tmpfs none /work").code, 0);
+    assert_ne!(cluster.sh("pod/web", "busybox mount -t tmpfs none /shared").code, 0);
 }
 
 #[test]

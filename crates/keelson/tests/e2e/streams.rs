@@ -9,9 +9,9 @@ use crate::support::{Cluster, until};
 #[test]
 fn logs_are_followed_cut_and_kept_of_the_run_before() {
     let cluster = Cluster::start();
-    let count = "i=0; while [ $i -lt 5 ]; do i=$((i+1)); echo line $i; done; [ -e /work/again ] && exec sleep 1000; touch /work/again; exit 1";
+    let count = "i=0; while [ $i -lt 5 ]; do i=$((i+1)); echo line $i; done; [ -e /shared/again ] && exec sleep 1000; touch /shared/again; exit 1";
     let count = count.replace("touch", "busybox touch");
-    let work = "volumeMounts: [{name: work, mountPath: /work}]";
+    let work = "volumeMounts: [{name: work, mountPath: /shared}]";
     let volume = "volumes: [{name: work, emptyDir: {}}]";
     cluster.apply(&pod("web", &format!("{volume}, containers: [{}]", script(&count, work))));
     cluster.until_field("pod web", ".status.containerStatuses[0].restartCount", "1");
