@@ -9,7 +9,7 @@ mod metrics_api;
 mod objects;
 mod report;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -56,7 +56,7 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let port = listener.local_addr()?.port();
     let mut running = start(&flags, &paths, &node_name, address, port, shutdown.clone()).await?;
     serve(&mut running, listener)?;
-    report::started(&paths, &flags, reached_at(&flags, address), port, started.elapsed())?;
+    report::started(&paths, &flags, address, port, started.elapsed())?;
     objects::publish(running.client("system:apiserver", &[UserInfo::MASTERS]), &flags).await?;
     let shell = loops::start(&mut running, &flags)?;
     if !flags.no_agent {
@@ -82,16 +82,6 @@ impl Running {
             }
             Ok(())
         });
-    }
-}
-
-/// Where clients of this machine reach the API: where it listens; else at the machine's address, which the
-/// addresses of services are not.
-fn reached_at(flags: &flags::Server, address: IpAddr) -> IpAddr {
-    match (flags.bind.ip(), address) {
-        (bound, _) if !bound.is_unspecified() => bound,
-        (_, IpAddr::V4(address)) if flags.service_cidr.contains(address) => Ipv4Addr::LOCALHOST.into(),
-        (_, address) => address,
     }
 }
 
@@ -121,7 +111,7 @@ async fn start(
     registry.set_admission(Arc::new(admission));
     let bootstrap = Bootstrap { address, port, service_port: 443, client_ca: identities.authority_pem.clone() };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
-    let url = identity::url(reached_at(flags, address), port);
+    let url = identity::url(address, port);
     identities.write_kubeconfig(paths, &url)?;
     let metrics_api = MetricsApi::default();
     let server = Server::new(ServerConfig {
