@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use futures::future::try_join_all;
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, Target};
 use serde_json::{Value, json};
@@ -36,17 +37,18 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
 /// Makes what is missing, and brings the addresses of this server up to date. Safe to repeat.
 pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
     let objects = Objects { registry, context: context() };
-    for name in NAMESPACES {
-        objects.ensure(namespace(name)).await?;
-    }
-    auth::policy::reconcile(registry).await?;
-    for (name, value, description) in PRIORITY_CLASSES {
-        objects.ensure(priority_class(name, value, description)).await?;
-    }
-    objects.ensure(service(bootstrap)).await?;
-    objects.replace(endpoints(bootstrap), &["subsets"]).await?;
-    objects.replace(endpoint_slice(bootstrap), &["endpoints", "ports"]).await?;
-    objects.replace(authentication(bootstrap), &["data"]).await
+    try_join_all(NAMESPACES.map(|name| objects.ensure(namespace(name)))).await?;
+    let classes = PRIORITY_CLASSES.map(|(name, value, text)| objects.ensure(priority_class(name, value, text)));
+    // Side by side, so that they share flushes of the disk.
+    tokio::try_join!(
+        auth::policy::reconcile(registry),
+        try_join_all(classes),
+        objects.ensure(service(bootstrap)),
+        objects.replace(endpoints(bootstrap), &["subsets"]),
+        objects.replace(endpoint_slice(bootstrap), &["endpoints", "ports"]),
+        objects.replace(authentication(bootstrap), &["data"]),
+    )?;
+    Ok(())
 }
 
 fn context() -> Context {

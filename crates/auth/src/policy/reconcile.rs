@@ -2,6 +2,7 @@
 //!
 //! What is missing is added; what someone added stays; what says `autoupdate: "false"` is left alone.
 
+use futures::future::try_join_all;
 use kinds::KindDef;
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, DeleteOptions, Registry, Target};
@@ -19,13 +20,10 @@ const ATTEMPTS: usize = 3;
 /// Applies the default policy; safe to repeat and to run on several servers at once.
 pub async fn reconcile(registry: &Registry) -> Result<(), ApiError> {
     let context = Context { user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]), ..Context::default() };
-    for namespace in NAMESPACES {
-        ensure_namespace(registry, &context, namespace).await?;
-    }
-    for wanted in bootstrap_policy() {
-        let kind = registry.kinds().by_gvk(&wanted.gvk()).expect("RBAC kinds are served");
-        apply(registry, &context, kind, &wanted).await?;
-    }
+    try_join_all(NAMESPACES.iter().map(|namespace| ensure_namespace(registry, &context, namespace))).await?;
+    // Side by side, so that they share flushes of the disk.
+    let policy = bootstrap_policy();
+    try_join_all(policy.iter().map(|wanted| apply(registry, &context, wanted))).await?;
     Ok(())
 }
 
@@ -39,12 +37,8 @@ async fn ensure_namespace(registry: &Registry, context: &Context, name: &str) ->
     }
 }
 
-async fn apply(
-    registry: &Registry,
-    context: &Context,
-    kind: &'static KindDef,
-    wanted: &Object,
-) -> Result<(), ApiError> {
+async fn apply(registry: &Registry, context: &Context, wanted: &Object) -> Result<(), ApiError> {
+    let kind = registry.kinds().by_gvk(&wanted.gvk()).expect("RBAC kinds are served");
     let mut attempt = 1;
     loop {
         match apply_once(registry, context, kind, wanted).await {
