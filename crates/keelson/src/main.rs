@@ -21,10 +21,12 @@ use flags::{Command, Flags};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's settings: give memory back soon, from a thread of its own.
+/// jemalloc's settings: give memory back soon. The thread that does so is started by [`run`] alone: the small
+/// processes around containers clone themselves, and whoever clones must be the only thread, or the C library
+/// of the copy waits for threads that are not there.
 #[allow(non_upper_case_globals)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static malloc_conf: &[u8] = b"background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:4\0";
+pub static malloc_conf: &[u8] = b"dirty_decay_ms:500,muzzy_decay_ms:0,narenas:4\0";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
+    tikv_jemalloc_ctl::background_thread::write(true)
+        .map_err(|error| anyhow::anyhow!("cannot start the allocator's thread: {error}"))?;
     rustls::crypto::CryptoProvider::install_default(auth::tls::crypto_provider().as_ref().clone())
         .map_err(|_| anyhow::anyhow!("TLS is set up already"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,7 +1,7 @@
 //! Containers and pods that end, well or not, and what comes after them.
 
 use crate::support::manifests::{deployment, pod, script, server};
-use crate::support::{Cluster, until};
+use crate::support::{Cluster, Output, until};
 
 #[test]
 fn a_failing_container_is_restarted_with_growing_pauses() {
@@ -92,6 +92,18 @@ fn containers_outlive_a_killed_server_and_their_exit_codes_are_known_after() {
     assert_eq!(cluster.field("pod stays", ".status.containerStatuses[0].restartCount"), "0");
     assert!(cluster.kubectl("logs stays").contains("GET / 200 OK"));
     assert_eq!(cluster.sh("pod/stays", "exit 5").code, 5);
+}
+
+/// Containers are cloned from processes like the supervisor: what a clone takes from another thread, a lock or a
+/// half-started thread, it keeps for good.
+#[test]
+fn the_processes_around_containers_have_one_thread() {
+    let cluster = Cluster::start_without_image();
+    let root = cluster.data_dir().join("containers");
+    let root = root.to_str().expect("a plain path");
+    let supervisor = Output::of(std::process::Command::new("pgrep").args(["-f", &format!("supervisor --root {root}")]));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", supervisor.succeeds().trim())).expect("it runs");
+    assert_eq!(threads.count(), 1);
 }
 
 #[test]
