@@ -14,6 +14,8 @@ pub struct Message {
     pub name: &'static str,
     /// Merged as a whole wherever it stands (`structType=atomic`).
     pub atomic: bool,
+    /// Positions in `fields` of those that protobuf has, in the order in which it writes them.
+    pub wire: &'static [u8],
     /// Sorted by JSON name.
     pub fields: &'static [Field],
 }
@@ -26,6 +28,10 @@ pub struct Field {
     /// The type of the value, or of each item or value when it is a list or a map.
     pub of: Type,
     pub required: bool,
+    /// Go holds a pointer: a zero is something else than nothing.
+    pub pointer: bool,
+    /// Go's JSON shows it even when it is zero, though it is not required.
+    pub always: bool,
     /// The tag in protobuf; zero where protobuf has no such field (`apiVersion` and `kind`).
     pub tag: u32,
     /// Tags of the messages which this field lies in on the wire but not in JSON, outermost first.
@@ -137,6 +143,8 @@ impl Field {
         shape: Shape::One,
         of: Type::String,
         required: false,
+        pointer: false,
+        always: false,
         tag: 0,
         outer: &[],
         wire: Wire::Bytes,
@@ -151,6 +159,11 @@ impl Field {
     /// Whether a strategic merge patch has this strategy for the field.
     pub fn has_strategy(&self, strategy: &str) -> bool {
         self.strategy.split(',').any(|one| one == strategy)
+    }
+
+    /// Whether Go's JSON shows a zero value, rather than leaving the field out (`omitempty`).
+    pub fn shows_zero(&self) -> bool {
+        self.required || self.pointer || self.always
     }
 
     /// The message the field holds, or holds a list or map of.
@@ -238,6 +251,27 @@ mod tests {
         assert_eq!((host_path.outer, host_path.tag), (&[2][..], 1));
         let groups = field("io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", "apiGroups");
         assert_eq!(groups.outer.len(), 2);
+    }
+
+    #[test]
+    fn the_wire_s_order_is_that_of_the_tags() {
+        for message in table::ALL {
+            let place = |at: &u8| {
+                let field = &message.fields[usize::from(*at)];
+                [field.outer, &[field.tag]].concat()
+            };
+            assert!(message.wire.is_sorted_by_key(place), "{message:?}");
+            assert_eq!(message.wire.len(), message.fields.iter().filter(|field| field.tag > 0).count(), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_zero_is_shown_where_go_shows_it() {
+        let shown = |message, json| field(message, json).shows_zero();
+        assert!(shown("io.k8s.api.apps.v1.DeploymentSpec", "replicas"));
+        assert!(shown("io.k8s.api.apps.v1.StatefulSetStatus", "availableReplicas"));
+        assert!(!shown("io.k8s.api.apps.v1.DeploymentStatus", "updatedReplicas"));
+        assert!(!shown("io.k8s.api.core.v1.Probe", "timeoutSeconds"));
     }
 
     #[test]

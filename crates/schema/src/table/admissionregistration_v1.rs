@@ -4,92 +4,92 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static AuditAnnotation: Message = Message { name: "io.k8s.api.admissionregistration.v1.AuditAnnotation", atomic: false, fields: &[
+pub static AuditAnnotation: Message = Message { name: "io.k8s.api.admissionregistration.v1.AuditAnnotation", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
     Field { json: "valueExpression", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ExpressionWarning: Message = Message { name: "io.k8s.api.admissionregistration.v1.ExpressionWarning", atomic: false, fields: &[
+pub static ExpressionWarning: Message = Message { name: "io.k8s.api.admissionregistration.v1.ExpressionWarning", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "fieldRef", required: true, tag: 2, ..Field::TEXT },
     Field { json: "warning", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static MatchCondition: Message = Message { name: "io.k8s.api.admissionregistration.v1.MatchCondition", atomic: false, fields: &[
+pub static MatchCondition: Message = Message { name: "io.k8s.api.admissionregistration.v1.MatchCondition", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "expression", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static MatchResources: Message = Message { name: "io.k8s.api.admissionregistration.v1.MatchResources", atomic: true, fields: &[
+pub static MatchResources: Message = Message { name: "io.k8s.api.admissionregistration.v1.MatchResources", atomic: true, wire: &[2, 3, 4, 0, 1], fields: &[
     Field { json: "excludeResourceRules", shape: Shape::List, of: Type::Message(&NamedRuleWithOperations), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "matchPolicy", tag: 7, ..Field::TEXT },
-    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "matchPolicy", pointer: true, tag: 7, ..Field::TEXT },
+    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "resourceRules", shape: Shape::List, of: Type::Message(&NamedRuleWithOperations), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static MutatingWebhook: Message = Message { name: "io.k8s.api.admissionregistration.v1.MutatingWebhook", atomic: false, fields: &[
+pub static MutatingWebhook: Message = Message { name: "io.k8s.api.admissionregistration.v1.MutatingWebhook", atomic: false, wire: &[5, 1, 9, 2, 6, 10, 11, 0, 4, 8, 7, 3], fields: &[
     Field { json: "admissionReviewVersions", shape: Shape::List, required: true, tag: 8, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "clientConfig", of: Type::Message(&WebhookClientConfig), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "failurePolicy", tag: 4, ..Field::TEXT },
+    Field { json: "failurePolicy", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "matchConditions", shape: Shape::List, of: Type::Message(&MatchCondition), tag: 12, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
-    Field { json: "matchPolicy", tag: 9, ..Field::TEXT },
+    Field { json: "matchPolicy", pointer: true, tag: 9, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 11, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "reinvocationPolicy", tag: 10, ..Field::TEXT },
+    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "reinvocationPolicy", pointer: true, tag: 10, ..Field::TEXT },
     Field { json: "rules", shape: Shape::List, of: Type::Message(&RuleWithOperations), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "sideEffects", required: true, tag: 6, ..Field::TEXT },
-    Field { json: "timeoutSeconds", of: Type::Int32, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "sideEffects", required: true, pointer: true, tag: 6, ..Field::TEXT },
+    Field { json: "timeoutSeconds", of: Type::Int32, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static MutatingWebhookConfiguration: Message = Message { name: "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", atomic: false, fields: &[
+pub static MutatingWebhookConfiguration: Message = Message { name: "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "webhooks", shape: Shape::List, of: Type::Message(&MutatingWebhook), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static NamedRuleWithOperations: Message = Message { name: "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", atomic: true, fields: &[
+pub static NamedRuleWithOperations: Message = Message { name: "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", atomic: true, wire: &[3, 2, 0, 1, 4, 5], fields: &[
     Field { json: "apiGroups", shape: Shape::List, tag: 1, outer: &[2, 2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "apiVersions", shape: Shape::List, tag: 2, outer: &[2, 2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "operations", shape: Shape::List, tag: 1, outer: &[2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceNames", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resources", shape: Shape::List, tag: 3, outer: &[2, 2], list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "scope", tag: 4, outer: &[2, 2], ..Field::TEXT },
+    Field { json: "scope", pointer: true, tag: 4, outer: &[2, 2], ..Field::TEXT },
 ] };
 
-pub static ParamKind: Message = Message { name: "io.k8s.api.admissionregistration.v1.ParamKind", atomic: true, fields: &[
+pub static ParamKind: Message = Message { name: "io.k8s.api.admissionregistration.v1.ParamKind", atomic: true, wire: &[0, 1], fields: &[
     Field { json: "apiVersion", tag: 1, ..Field::TEXT },
     Field { json: "kind", tag: 2, ..Field::TEXT },
 ] };
 
-pub static ParamRef: Message = Message { name: "io.k8s.api.admissionregistration.v1.ParamRef", atomic: true, fields: &[
+pub static ParamRef: Message = Message { name: "io.k8s.api.admissionregistration.v1.ParamRef", atomic: true, wire: &[0, 1, 3, 2], fields: &[
     Field { json: "name", tag: 1, ..Field::TEXT },
     Field { json: "namespace", tag: 2, ..Field::TEXT },
-    Field { json: "parameterNotFoundAction", tag: 4, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "parameterNotFoundAction", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static RuleWithOperations: Message = Message { name: "io.k8s.api.admissionregistration.v1.RuleWithOperations", atomic: false, fields: &[
+pub static RuleWithOperations: Message = Message { name: "io.k8s.api.admissionregistration.v1.RuleWithOperations", atomic: false, wire: &[2, 0, 1, 3, 4], fields: &[
     Field { json: "apiGroups", shape: Shape::List, tag: 1, outer: &[2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "apiVersions", shape: Shape::List, tag: 2, outer: &[2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "operations", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resources", shape: Shape::List, tag: 3, outer: &[2], list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "scope", tag: 4, outer: &[2], ..Field::TEXT },
+    Field { json: "scope", pointer: true, tag: 4, outer: &[2], ..Field::TEXT },
 ] };
 
-pub static ServiceReference: Message = Message { name: "io.k8s.api.admissionregistration.v1.ServiceReference", atomic: false, fields: &[
+pub static ServiceReference: Message = Message { name: "io.k8s.api.admissionregistration.v1.ServiceReference", atomic: false, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "name", required: true, tag: 2, ..Field::TEXT },
     Field { json: "namespace", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "path", tag: 3, ..Field::TEXT },
-    Field { json: "port", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "path", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "port", of: Type::Int32, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static TypeChecking: Message = Message { name: "io.k8s.api.admissionregistration.v1.TypeChecking", atomic: false, fields: &[
+pub static TypeChecking: Message = Message { name: "io.k8s.api.admissionregistration.v1.TypeChecking", atomic: false, wire: &[0], fields: &[
     Field { json: "expressionWarnings", shape: Shape::List, of: Type::Message(&ExpressionWarning), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ValidatingAdmissionPolicy: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy", atomic: false, fields: &[
+pub static ValidatingAdmissionPolicy: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -97,71 +97,71 @@ pub static ValidatingAdmissionPolicy: Message = Message { name: "io.k8s.api.admi
     Field { json: "status", of: Type::Message(&ValidatingAdmissionPolicyStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ValidatingAdmissionPolicyBinding: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", atomic: false, fields: &[
+pub static ValidatingAdmissionPolicyBinding: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&ValidatingAdmissionPolicyBindingSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ValidatingAdmissionPolicyBindingSpec: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", atomic: false, fields: &[
-    Field { json: "matchResources", of: Type::Message(&MatchResources), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "paramRef", of: Type::Message(&ParamRef), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static ValidatingAdmissionPolicyBindingSpec: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", atomic: false, wire: &[2, 1, 0, 3], fields: &[
+    Field { json: "matchResources", of: Type::Message(&MatchResources), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "paramRef", of: Type::Message(&ParamRef), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "policyName", tag: 1, ..Field::TEXT },
     Field { json: "validationActions", shape: Shape::List, tag: 4, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static ValidatingAdmissionPolicySpec: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", atomic: false, fields: &[
+pub static ValidatingAdmissionPolicySpec: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", atomic: false, wire: &[4, 3, 5, 1, 0, 2, 6], fields: &[
     Field { json: "auditAnnotations", shape: Shape::List, of: Type::Message(&AuditAnnotation), tag: 5, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "failurePolicy", tag: 4, ..Field::TEXT },
+    Field { json: "failurePolicy", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "matchConditions", shape: Shape::List, of: Type::Message(&MatchCondition), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
-    Field { json: "matchConstraints", of: Type::Message(&MatchResources), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "paramKind", of: Type::Message(&ParamKind), tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "matchConstraints", of: Type::Message(&MatchResources), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "paramKind", of: Type::Message(&ParamKind), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "validations", shape: Shape::List, of: Type::Message(&Validation), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "variables", shape: Shape::List, of: Type::Message(&Variable), tag: 7, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static ValidatingAdmissionPolicyStatus: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", atomic: false, fields: &[
+pub static ValidatingAdmissionPolicyStatus: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 3, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "typeChecking", of: Type::Message(&TypeChecking), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "typeChecking", of: Type::Message(&TypeChecking), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ValidatingWebhook: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingWebhook", atomic: false, fields: &[
+pub static ValidatingWebhook: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingWebhook", atomic: false, wire: &[5, 1, 8, 2, 6, 9, 10, 0, 4, 7, 3], fields: &[
     Field { json: "admissionReviewVersions", shape: Shape::List, required: true, tag: 8, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "clientConfig", of: Type::Message(&WebhookClientConfig), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "failurePolicy", tag: 4, ..Field::TEXT },
+    Field { json: "failurePolicy", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "matchConditions", shape: Shape::List, of: Type::Message(&MatchCondition), tag: 11, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
-    Field { json: "matchPolicy", tag: 9, ..Field::TEXT },
+    Field { json: "matchPolicy", pointer: true, tag: 9, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 10, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "rules", shape: Shape::List, of: Type::Message(&RuleWithOperations), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "sideEffects", required: true, tag: 6, ..Field::TEXT },
-    Field { json: "timeoutSeconds", of: Type::Int32, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "sideEffects", required: true, pointer: true, tag: 6, ..Field::TEXT },
+    Field { json: "timeoutSeconds", of: Type::Int32, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ValidatingWebhookConfiguration: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", atomic: false, fields: &[
+pub static ValidatingWebhookConfiguration: Message = Message { name: "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "webhooks", shape: Shape::List, of: Type::Message(&ValidatingWebhook), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static Validation: Message = Message { name: "io.k8s.api.admissionregistration.v1.Validation", atomic: false, fields: &[
+pub static Validation: Message = Message { name: "io.k8s.api.admissionregistration.v1.Validation", atomic: false, wire: &[0, 1, 3, 2], fields: &[
     Field { json: "expression", required: true, tag: 1, ..Field::TEXT },
     Field { json: "message", tag: 2, ..Field::TEXT },
     Field { json: "messageExpression", tag: 4, ..Field::TEXT },
-    Field { json: "reason", tag: 3, ..Field::TEXT },
+    Field { json: "reason", pointer: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static Variable: Message = Message { name: "io.k8s.api.admissionregistration.v1.Variable", atomic: true, fields: &[
+pub static Variable: Message = Message { name: "io.k8s.api.admissionregistration.v1.Variable", atomic: true, wire: &[1, 0], fields: &[
     Field { json: "expression", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static WebhookClientConfig: Message = Message { name: "io.k8s.api.admissionregistration.v1.WebhookClientConfig", atomic: false, fields: &[
+pub static WebhookClientConfig: Message = Message { name: "io.k8s.api.admissionregistration.v1.WebhookClientConfig", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "caBundle", of: Type::Bytes, tag: 2, ..Field::TEXT },
-    Field { json: "service", of: Type::Message(&ServiceReference), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "url", tag: 3, ..Field::TEXT },
+    Field { json: "service", of: Type::Message(&ServiceReference), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "url", pointer: true, tag: 3, ..Field::TEXT },
 ] };

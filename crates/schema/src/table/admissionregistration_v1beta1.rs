@@ -4,85 +4,85 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static ApplyConfiguration: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.ApplyConfiguration", atomic: false, fields: &[
+pub static ApplyConfiguration: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.ApplyConfiguration", atomic: false, wire: &[0], fields: &[
     Field { json: "expression", tag: 1, ..Field::TEXT },
 ] };
 
-pub static JSONPatch: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.JSONPatch", atomic: false, fields: &[
+pub static JSONPatch: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.JSONPatch", atomic: false, wire: &[0], fields: &[
     Field { json: "expression", tag: 1, ..Field::TEXT },
 ] };
 
-pub static MatchCondition: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MatchCondition", atomic: false, fields: &[
+pub static MatchCondition: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MatchCondition", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "expression", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static MatchResources: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MatchResources", atomic: true, fields: &[
+pub static MatchResources: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MatchResources", atomic: true, wire: &[2, 3, 4, 0, 1], fields: &[
     Field { json: "excludeResourceRules", shape: Shape::List, of: Type::Message(&NamedRuleWithOperations), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "matchPolicy", tag: 7, ..Field::TEXT },
-    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "matchPolicy", pointer: true, tag: 7, ..Field::TEXT },
+    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "objectSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "resourceRules", shape: Shape::List, of: Type::Message(&NamedRuleWithOperations), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static MutatingAdmissionPolicy: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicy", atomic: false, fields: &[
+pub static MutatingAdmissionPolicy: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicy", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&MutatingAdmissionPolicySpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static MutatingAdmissionPolicyBinding: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicyBinding", atomic: false, fields: &[
+pub static MutatingAdmissionPolicyBinding: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicyBinding", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&MutatingAdmissionPolicyBindingSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static MutatingAdmissionPolicyBindingSpec: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicyBindingSpec", atomic: false, fields: &[
-    Field { json: "matchResources", of: Type::Message(&MatchResources), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "paramRef", of: Type::Message(&ParamRef), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static MutatingAdmissionPolicyBindingSpec: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicyBindingSpec", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "matchResources", of: Type::Message(&MatchResources), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "paramRef", of: Type::Message(&ParamRef), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "policyName", tag: 1, ..Field::TEXT },
 ] };
 
-pub static MutatingAdmissionPolicySpec: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicySpec", atomic: false, fields: &[
-    Field { json: "failurePolicy", tag: 5, ..Field::TEXT },
+pub static MutatingAdmissionPolicySpec: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicySpec", atomic: false, wire: &[4, 2, 6, 3, 0, 1, 5], fields: &[
+    Field { json: "failurePolicy", pointer: true, tag: 5, ..Field::TEXT },
     Field { json: "matchConditions", shape: Shape::List, of: Type::Message(&MatchCondition), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
-    Field { json: "matchConstraints", of: Type::Message(&MatchResources), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "matchConstraints", of: Type::Message(&MatchResources), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "mutations", shape: Shape::List, of: Type::Message(&Mutation), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "paramKind", of: Type::Message(&ParamKind), tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "paramKind", of: Type::Message(&ParamKind), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "reinvocationPolicy", tag: 7, ..Field::TEXT },
     Field { json: "variables", shape: Shape::List, of: Type::Message(&Variable), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static Mutation: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.Mutation", atomic: false, fields: &[
-    Field { json: "applyConfiguration", of: Type::Message(&ApplyConfiguration), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "jsonPatch", of: Type::Message(&JSONPatch), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static Mutation: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.Mutation", atomic: false, wire: &[2, 0, 1], fields: &[
+    Field { json: "applyConfiguration", of: Type::Message(&ApplyConfiguration), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "jsonPatch", of: Type::Message(&JSONPatch), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "patchType", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static NamedRuleWithOperations: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.NamedRuleWithOperations", atomic: true, fields: &[
+pub static NamedRuleWithOperations: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.NamedRuleWithOperations", atomic: true, wire: &[3, 2, 0, 1, 4, 5], fields: &[
     Field { json: "apiGroups", shape: Shape::List, tag: 1, outer: &[2, 2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "apiVersions", shape: Shape::List, tag: 2, outer: &[2, 2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "operations", shape: Shape::List, tag: 1, outer: &[2], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceNames", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resources", shape: Shape::List, tag: 3, outer: &[2, 2], list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "scope", tag: 4, outer: &[2, 2], ..Field::TEXT },
+    Field { json: "scope", pointer: true, tag: 4, outer: &[2, 2], ..Field::TEXT },
 ] };
 
-pub static ParamKind: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.ParamKind", atomic: true, fields: &[
+pub static ParamKind: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.ParamKind", atomic: true, wire: &[0, 1], fields: &[
     Field { json: "apiVersion", tag: 1, ..Field::TEXT },
     Field { json: "kind", tag: 2, ..Field::TEXT },
 ] };
 
-pub static ParamRef: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.ParamRef", atomic: true, fields: &[
+pub static ParamRef: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.ParamRef", atomic: true, wire: &[0, 1, 3, 2], fields: &[
     Field { json: "name", tag: 1, ..Field::TEXT },
     Field { json: "namespace", tag: 2, ..Field::TEXT },
-    Field { json: "parameterNotFoundAction", tag: 4, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "parameterNotFoundAction", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Variable: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.Variable", atomic: true, fields: &[
+pub static Variable: Message = Message { name: "io.k8s.api.admissionregistration.v1beta1.Variable", atomic: true, wire: &[1, 0], fields: &[
     Field { json: "expression", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };

@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static CustomResourceColumnDefinition: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceColumnDefinition", atomic: false, fields: &[
+pub static CustomResourceColumnDefinition: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceColumnDefinition", atomic: false, wire: &[3, 5, 1, 0, 4, 2], fields: &[
     Field { json: "description", tag: 4, ..Field::TEXT },
     Field { json: "format", tag: 3, ..Field::TEXT },
     Field { json: "jsonPath", required: true, tag: 6, ..Field::TEXT },
@@ -13,12 +13,12 @@ pub static CustomResourceColumnDefinition: Message = Message { name: "io.k8s.api
     Field { json: "type", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static CustomResourceConversion: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion", atomic: false, fields: &[
+pub static CustomResourceConversion: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "strategy", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "webhook", of: Type::Message(&WebhookConversion), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "webhook", of: Type::Message(&WebhookConversion), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CustomResourceDefinition: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", atomic: false, fields: &[
+pub static CustomResourceDefinition: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -26,7 +26,7 @@ pub static CustomResourceDefinition: Message = Message { name: "io.k8s.apiextens
     Field { json: "status", of: Type::Message(&CustomResourceDefinitionStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CustomResourceDefinitionCondition: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", atomic: false, fields: &[
+pub static CustomResourceDefinitionCondition: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", atomic: false, wire: &[5, 4, 0, 3, 1, 2], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 6, wire: Wire::Varint, ..Field::TEXT },
@@ -35,7 +35,7 @@ pub static CustomResourceDefinitionCondition: Message = Message { name: "io.k8s.
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static CustomResourceDefinitionNames: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionNames", atomic: false, fields: &[
+pub static CustomResourceDefinitionNames: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionNames", atomic: false, wire: &[3, 5, 4, 1, 2, 0], fields: &[
     Field { json: "categories", shape: Shape::List, tag: 6, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 4, ..Field::TEXT },
     Field { json: "listKind", tag: 5, ..Field::TEXT },
@@ -44,8 +44,8 @@ pub static CustomResourceDefinitionNames: Message = Message { name: "io.k8s.apie
     Field { json: "singular", tag: 2, ..Field::TEXT },
 ] };
 
-pub static CustomResourceDefinitionSpec: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec", atomic: false, fields: &[
-    Field { json: "conversion", of: Type::Message(&CustomResourceConversion), tag: 9, wire: Wire::Message, ..Field::TEXT },
+pub static CustomResourceDefinitionSpec: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec", atomic: false, wire: &[1, 2, 4, 5, 0, 3], fields: &[
+    Field { json: "conversion", of: Type::Message(&CustomResourceConversion), pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
     Field { json: "group", required: true, tag: 1, ..Field::TEXT },
     Field { json: "names", of: Type::Message(&CustomResourceDefinitionNames), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "preserveUnknownFields", of: Type::Bool, tag: 10, wire: Wire::Varint, ..Field::TEXT },
@@ -53,77 +53,77 @@ pub static CustomResourceDefinitionSpec: Message = Message { name: "io.k8s.apiex
     Field { json: "versions", shape: Shape::List, of: Type::Message(&CustomResourceDefinitionVersion), required: true, tag: 7, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static CustomResourceDefinitionStatus: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", atomic: false, fields: &[
+pub static CustomResourceDefinitionStatus: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", atomic: false, wire: &[1, 0, 3, 2], fields: &[
     Field { json: "acceptedNames", of: Type::Message(&CustomResourceDefinitionNames), tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&CustomResourceDefinitionCondition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "storedVersions", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static CustomResourceDefinitionVersion: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion", atomic: false, fields: &[
+pub static CustomResourceDefinitionVersion: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion", atomic: false, wire: &[3, 6, 7, 4, 8, 0, 1, 2, 5], fields: &[
     Field { json: "additionalPrinterColumns", shape: Shape::List, of: Type::Message(&CustomResourceColumnDefinition), tag: 6, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "deprecated", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "deprecationWarning", tag: 8, ..Field::TEXT },
+    Field { json: "deprecationWarning", pointer: true, tag: 8, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "schema", of: Type::Message(&CustomResourceValidation), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "schema", of: Type::Message(&CustomResourceValidation), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "selectableFields", shape: Shape::List, of: Type::Message(&SelectableField), tag: 9, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "served", of: Type::Bool, required: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "storage", of: Type::Bool, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "subresources", of: Type::Message(&CustomResourceSubresources), tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "subresources", of: Type::Message(&CustomResourceSubresources), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CustomResourceSubresourceScale: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceScale", atomic: false, fields: &[
-    Field { json: "labelSelectorPath", tag: 3, ..Field::TEXT },
+pub static CustomResourceSubresourceScale: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceScale", atomic: false, wire: &[1, 2, 0], fields: &[
+    Field { json: "labelSelectorPath", pointer: true, tag: 3, ..Field::TEXT },
     Field { json: "specReplicasPath", required: true, tag: 1, ..Field::TEXT },
     Field { json: "statusReplicasPath", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static CustomResourceSubresourceStatus: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus", atomic: false, fields: &[
+pub static CustomResourceSubresourceStatus: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus", atomic: false, wire: &[], fields: &[
 ] };
 
-pub static CustomResourceSubresources: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", atomic: false, fields: &[
-    Field { json: "scale", of: Type::Message(&CustomResourceSubresourceScale), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "status", of: Type::Message(&CustomResourceSubresourceStatus), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static CustomResourceSubresources: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "scale", of: Type::Message(&CustomResourceSubresourceScale), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "status", of: Type::Message(&CustomResourceSubresourceStatus), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CustomResourceValidation: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", atomic: false, fields: &[
-    Field { json: "openAPIV3Schema", of: Type::Message(&JSONSchemaProps), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static CustomResourceValidation: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", atomic: false, wire: &[0], fields: &[
+    Field { json: "openAPIV3Schema", of: Type::Message(&JSONSchemaProps), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ExternalDocumentation: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", atomic: false, fields: &[
+pub static ExternalDocumentation: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "description", tag: 1, ..Field::TEXT },
     Field { json: "url", tag: 2, ..Field::TEXT },
 ] };
 
-pub static JSONSchemaProps: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", atomic: false, fields: &[
-    Field { json: "$ref", tag: 3, ..Field::TEXT },
+pub static JSONSchemaProps: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", atomic: false, wire: &[16, 1, 0, 9, 35, 15, 34, 6, 21, 12, 25, 13, 19, 23, 30, 18, 22, 36, 26, 10, 20, 24, 33, 17, 4, 29, 5, 27, 32, 3, 31, 8, 2, 7, 14, 11, 28, 42, 37, 38, 39, 40, 41, 43], fields: &[
+    Field { json: "$ref", pointer: true, tag: 3, ..Field::TEXT },
     Field { json: "$schema", tag: 2, ..Field::TEXT },
-    Field { json: "additionalItems", of: Type::SchemaOrBool, tag: 33, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "additionalProperties", of: Type::SchemaOrBool, tag: 30, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "additionalItems", of: Type::SchemaOrBool, pointer: true, tag: 33, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "additionalProperties", of: Type::SchemaOrBool, pointer: true, tag: 30, wire: Wire::Message, ..Field::TEXT },
     Field { json: "allOf", shape: Shape::List, of: Type::Message(&JSONSchemaProps), tag: 25, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "anyOf", shape: Shape::List, of: Type::Message(&JSONSchemaProps), tag: 27, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "default", of: Type::Any, tag: 8, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "default", of: Type::Any, pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
     Field { json: "definitions", shape: Shape::Map, of: Type::Message(&JSONSchemaProps), tag: 34, wire: Wire::Message, ..Field::TEXT },
     Field { json: "dependencies", shape: Shape::Map, of: Type::SchemaOrStrings, tag: 32, wire: Wire::Message, ..Field::TEXT },
     Field { json: "description", tag: 4, ..Field::TEXT },
     Field { json: "enum", shape: Shape::List, of: Type::Any, tag: 20, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "example", of: Type::Any, tag: 36, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "example", of: Type::Any, pointer: true, tag: 36, wire: Wire::Message, ..Field::TEXT },
     Field { json: "exclusiveMaximum", of: Type::Bool, tag: 10, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "exclusiveMinimum", of: Type::Bool, tag: 12, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "externalDocs", of: Type::Message(&ExternalDocumentation), tag: 35, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "externalDocs", of: Type::Message(&ExternalDocumentation), pointer: true, tag: 35, wire: Wire::Message, ..Field::TEXT },
     Field { json: "format", tag: 6, ..Field::TEXT },
     Field { json: "id", tag: 1, ..Field::TEXT },
-    Field { json: "items", of: Type::SchemaOrArray, tag: 24, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "maxItems", of: Type::Int64, tag: 16, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "maxLength", of: Type::Int64, tag: 13, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "maxProperties", of: Type::Int64, tag: 21, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "maximum", of: Type::Double, tag: 9, wire: Wire::Double, ..Field::TEXT },
-    Field { json: "minItems", of: Type::Int64, tag: 17, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "minLength", of: Type::Int64, tag: 14, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "minProperties", of: Type::Int64, tag: 22, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "minimum", of: Type::Double, tag: 11, wire: Wire::Double, ..Field::TEXT },
-    Field { json: "multipleOf", of: Type::Double, tag: 19, wire: Wire::Double, ..Field::TEXT },
-    Field { json: "not", of: Type::Message(&JSONSchemaProps), tag: 28, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "items", of: Type::SchemaOrArray, pointer: true, tag: 24, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "maxItems", of: Type::Int64, pointer: true, tag: 16, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "maxLength", of: Type::Int64, pointer: true, tag: 13, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "maxProperties", of: Type::Int64, pointer: true, tag: 21, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "maximum", of: Type::Double, pointer: true, tag: 9, wire: Wire::Double, ..Field::TEXT },
+    Field { json: "minItems", of: Type::Int64, pointer: true, tag: 17, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "minLength", of: Type::Int64, pointer: true, tag: 14, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "minProperties", of: Type::Int64, pointer: true, tag: 22, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "minimum", of: Type::Double, pointer: true, tag: 11, wire: Wire::Double, ..Field::TEXT },
+    Field { json: "multipleOf", of: Type::Double, pointer: true, tag: 19, wire: Wire::Double, ..Field::TEXT },
+    Field { json: "not", of: Type::Message(&JSONSchemaProps), pointer: true, tag: 28, wire: Wire::Message, ..Field::TEXT },
     Field { json: "nullable", of: Type::Bool, tag: 37, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "oneOf", shape: Shape::List, of: Type::Message(&JSONSchemaProps), tag: 26, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "pattern", tag: 15, ..Field::TEXT },
@@ -136,39 +136,39 @@ pub static JSONSchemaProps: Message = Message { name: "io.k8s.apiextensions-apis
     Field { json: "x-kubernetes-embedded-resource", of: Type::Bool, tag: 39, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "x-kubernetes-int-or-string", of: Type::Bool, tag: 40, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "x-kubernetes-list-map-keys", shape: Shape::List, tag: 41, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "x-kubernetes-list-type", tag: 42, ..Field::TEXT },
-    Field { json: "x-kubernetes-map-type", tag: 43, ..Field::TEXT },
-    Field { json: "x-kubernetes-preserve-unknown-fields", of: Type::Bool, tag: 38, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "x-kubernetes-list-type", pointer: true, tag: 42, ..Field::TEXT },
+    Field { json: "x-kubernetes-map-type", pointer: true, tag: 43, ..Field::TEXT },
+    Field { json: "x-kubernetes-preserve-unknown-fields", of: Type::Bool, pointer: true, tag: 38, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "x-kubernetes-validations", shape: Shape::List, of: Type::Message(&ValidationRule), tag: 44, wire: Wire::Message, list: ListType::Map, map_keys: &["rule"], merge_key: "rule", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static SelectableField: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.SelectableField", atomic: false, fields: &[
+pub static SelectableField: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.SelectableField", atomic: false, wire: &[0], fields: &[
     Field { json: "jsonPath", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ServiceReference: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference", atomic: false, fields: &[
+pub static ServiceReference: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference", atomic: false, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "name", required: true, tag: 2, ..Field::TEXT },
     Field { json: "namespace", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "path", tag: 3, ..Field::TEXT },
-    Field { json: "port", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "path", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "port", of: Type::Int32, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ValidationRule: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule", atomic: false, fields: &[
+pub static ValidationRule: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule", atomic: false, wire: &[5, 1, 2, 4, 0, 3], fields: &[
     Field { json: "fieldPath", tag: 5, ..Field::TEXT },
     Field { json: "message", tag: 2, ..Field::TEXT },
     Field { json: "messageExpression", tag: 3, ..Field::TEXT },
-    Field { json: "optionalOldSelf", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "reason", tag: 4, ..Field::TEXT },
+    Field { json: "optionalOldSelf", of: Type::Bool, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "reason", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "rule", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static WebhookClientConfig: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", atomic: false, fields: &[
+pub static WebhookClientConfig: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "caBundle", of: Type::Bytes, tag: 2, ..Field::TEXT },
-    Field { json: "service", of: Type::Message(&ServiceReference), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "url", tag: 3, ..Field::TEXT },
+    Field { json: "service", of: Type::Message(&ServiceReference), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "url", pointer: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static WebhookConversion: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookConversion", atomic: false, fields: &[
-    Field { json: "clientConfig", of: Type::Message(&WebhookClientConfig), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static WebhookConversion: Message = Message { name: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookConversion", atomic: false, wire: &[0, 1], fields: &[
+    Field { json: "clientConfig", of: Type::Message(&WebhookClientConfig), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conversionReviewVersions", shape: Shape::List, required: true, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };

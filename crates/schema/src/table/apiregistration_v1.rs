@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static APIService: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", atomic: false, fields: &[
+pub static APIService: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -12,7 +12,7 @@ pub static APIService: Message = Message { name: "io.k8s.kube-aggregator.pkg.api
     Field { json: "status", of: Type::Message(&APIServiceStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static APIServiceCondition: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", atomic: false, fields: &[
+pub static APIServiceCondition: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -20,22 +20,22 @@ pub static APIServiceCondition: Message = Message { name: "io.k8s.kube-aggregato
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static APIServiceSpec: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", atomic: false, fields: &[
+pub static APIServiceSpec: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", atomic: false, wire: &[4, 1, 5, 3, 0, 2, 6], fields: &[
     Field { json: "caBundle", of: Type::Bytes, tag: 5, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "group", tag: 2, ..Field::TEXT },
     Field { json: "groupPriorityMinimum", of: Type::Int32, required: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "insecureSkipTLSVerify", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "service", of: Type::Message(&ServiceReference), tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "service", of: Type::Message(&ServiceReference), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "version", tag: 3, ..Field::TEXT },
     Field { json: "versionPriority", of: Type::Int32, required: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static APIServiceStatus: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", atomic: false, fields: &[
+pub static APIServiceStatus: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&APIServiceCondition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static ServiceReference: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", atomic: false, fields: &[
+pub static ServiceReference: Message = Message { name: "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "name", tag: 2, ..Field::TEXT },
     Field { json: "namespace", tag: 1, ..Field::TEXT },
-    Field { json: "port", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "port", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };

@@ -4,14 +4,14 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static ServerStorageVersion: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.ServerStorageVersion", atomic: false, fields: &[
+pub static ServerStorageVersion: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.ServerStorageVersion", atomic: false, wire: &[0, 2, 1, 3], fields: &[
     Field { json: "apiServerID", tag: 1, ..Field::TEXT },
     Field { json: "decodableVersions", shape: Shape::List, tag: 3, list: ListType::Set, ..Field::TEXT },
     Field { json: "encodingVersion", tag: 2, ..Field::TEXT },
     Field { json: "servedVersions", shape: Shape::List, tag: 4, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static StorageVersion: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersion", atomic: false, fields: &[
+pub static StorageVersion: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersion", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -19,7 +19,7 @@ pub static StorageVersion: Message = Message { name: "io.k8s.api.apiserverintern
     Field { json: "status", of: Type::Message(&StorageVersionStatus), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static StorageVersionCondition: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionCondition", atomic: false, fields: &[
+pub static StorageVersionCondition: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionCondition", atomic: false, wire: &[5, 4, 2, 0, 3, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", required: true, tag: 6, ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 3, wire: Wire::Varint, ..Field::TEXT },
@@ -28,11 +28,11 @@ pub static StorageVersionCondition: Message = Message { name: "io.k8s.api.apiser
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static StorageVersionSpec: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionSpec", atomic: false, fields: &[
+pub static StorageVersionSpec: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionSpec", atomic: false, wire: &[], fields: &[
 ] };
 
-pub static StorageVersionStatus: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionStatus", atomic: false, fields: &[
-    Field { json: "commonEncodingVersion", tag: 2, ..Field::TEXT },
+pub static StorageVersionStatus: Message = Message { name: "io.k8s.api.apiserverinternal.v1alpha1.StorageVersionStatus", atomic: false, wire: &[2, 0, 1], fields: &[
+    Field { json: "commonEncodingVersion", pointer: true, tag: 2, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&StorageVersionCondition), tag: 3, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], ..Field::TEXT },
     Field { json: "storageVersions", shape: Shape::List, of: Type::Message(&ServerStorageVersion), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["apiServerID"], ..Field::TEXT },
 ] };

@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static ControllerRevision: Message = Message { name: "io.k8s.api.apps.v1.ControllerRevision", atomic: false, fields: &[
+pub static ControllerRevision: Message = Message { name: "io.k8s.api.apps.v1.ControllerRevision", atomic: false, wire: &[3, 1, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "data", of: Type::RawExtension, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
@@ -12,7 +12,7 @@ pub static ControllerRevision: Message = Message { name: "io.k8s.api.apps.v1.Con
     Field { json: "revision", of: Type::Int64, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static DaemonSet: Message = Message { name: "io.k8s.api.apps.v1.DaemonSet", atomic: false, fields: &[
+pub static DaemonSet: Message = Message { name: "io.k8s.api.apps.v1.DaemonSet", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -20,7 +20,7 @@ pub static DaemonSet: Message = Message { name: "io.k8s.api.apps.v1.DaemonSet", 
     Field { json: "status", of: Type::Message(&DaemonSetStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DaemonSetCondition: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetCondition", atomic: false, fields: &[
+pub static DaemonSetCondition: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -28,16 +28,16 @@ pub static DaemonSetCondition: Message = Message { name: "io.k8s.api.apps.v1.Dae
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static DaemonSetSpec: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetSpec", atomic: false, fields: &[
+pub static DaemonSetSpec: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetSpec", atomic: false, wire: &[2, 3, 4, 0, 1], fields: &[
     Field { json: "minReadySeconds", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "revisionHistoryLimit", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "revisionHistoryLimit", of: Type::Int32, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "template", of: Type::Message(&super::core_v1::PodTemplateSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "updateStrategy", of: Type::Message(&DaemonSetUpdateStrategy), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DaemonSetStatus: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetStatus", atomic: false, fields: &[
-    Field { json: "collisionCount", of: Type::Int32, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+pub static DaemonSetStatus: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetStatus", atomic: false, wire: &[2, 5, 3, 6, 8, 9, 4, 7, 0, 1], fields: &[
+    Field { json: "collisionCount", of: Type::Int32, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&DaemonSetCondition), tag: 10, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "currentNumberScheduled", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "desiredNumberScheduled", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
@@ -49,12 +49,12 @@ pub static DaemonSetStatus: Message = Message { name: "io.k8s.api.apps.v1.Daemon
     Field { json: "updatedNumberScheduled", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static DaemonSetUpdateStrategy: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", atomic: false, fields: &[
-    Field { json: "rollingUpdate", of: Type::Message(&RollingUpdateDaemonSet), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static DaemonSetUpdateStrategy: Message = Message { name: "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "rollingUpdate", of: Type::Message(&RollingUpdateDaemonSet), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", tag: 1, ..Field::TEXT },
 ] };
 
-pub static Deployment: Message = Message { name: "io.k8s.api.apps.v1.Deployment", atomic: false, fields: &[
+pub static Deployment: Message = Message { name: "io.k8s.api.apps.v1.Deployment", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -62,7 +62,7 @@ pub static Deployment: Message = Message { name: "io.k8s.api.apps.v1.Deployment"
     Field { json: "status", of: Type::Message(&DeploymentStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeploymentCondition: Message = Message { name: "io.k8s.api.apps.v1.DeploymentCondition", atomic: false, fields: &[
+pub static DeploymentCondition: Message = Message { name: "io.k8s.api.apps.v1.DeploymentCondition", atomic: false, wire: &[5, 4, 3, 2, 1, 0], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "lastUpdateTime", of: Type::Time, tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
@@ -71,35 +71,35 @@ pub static DeploymentCondition: Message = Message { name: "io.k8s.api.apps.v1.De
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static DeploymentSpec: Message = Message { name: "io.k8s.api.apps.v1.DeploymentSpec", atomic: false, fields: &[
+pub static DeploymentSpec: Message = Message { name: "io.k8s.api.apps.v1.DeploymentSpec", atomic: false, wire: &[3, 5, 7, 6, 0, 4, 1, 2], fields: &[
     Field { json: "minReadySeconds", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "paused", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "progressDeadlineSeconds", of: Type::Int32, tag: 9, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "replicas", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "revisionHistoryLimit", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "progressDeadlineSeconds", of: Type::Int32, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "replicas", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "revisionHistoryLimit", of: Type::Int32, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "strategy", of: Type::Message(&DeploymentStrategy), tag: 4, wire: Wire::Message, strategy: "retainKeys", ..Field::TEXT },
     Field { json: "template", of: Type::Message(&super::core_v1::PodTemplateSpec), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeploymentStatus: Message = Message { name: "io.k8s.api.apps.v1.DeploymentStatus", atomic: false, fields: &[
+pub static DeploymentStatus: Message = Message { name: "io.k8s.api.apps.v1.DeploymentStatus", atomic: false, wire: &[3, 5, 8, 0, 7, 2, 4, 1, 6], fields: &[
     Field { json: "availableReplicas", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "collisionCount", of: Type::Int32, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "collisionCount", of: Type::Int32, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&DeploymentCondition), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "readyReplicas", of: Type::Int32, tag: 7, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "replicas", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "terminatingReplicas", of: Type::Int32, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "terminatingReplicas", of: Type::Int32, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "unavailableReplicas", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "updatedReplicas", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static DeploymentStrategy: Message = Message { name: "io.k8s.api.apps.v1.DeploymentStrategy", atomic: false, fields: &[
-    Field { json: "rollingUpdate", of: Type::Message(&RollingUpdateDeployment), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static DeploymentStrategy: Message = Message { name: "io.k8s.api.apps.v1.DeploymentStrategy", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "rollingUpdate", of: Type::Message(&RollingUpdateDeployment), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", tag: 1, ..Field::TEXT },
 ] };
 
-pub static ReplicaSet: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSet", atomic: false, fields: &[
+pub static ReplicaSet: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSet", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -107,7 +107,7 @@ pub static ReplicaSet: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSet"
     Field { json: "status", of: Type::Message(&ReplicaSetStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ReplicaSetCondition: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSetCondition", atomic: false, fields: &[
+pub static ReplicaSetCondition: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSetCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -115,39 +115,39 @@ pub static ReplicaSetCondition: Message = Message { name: "io.k8s.api.apps.v1.Re
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ReplicaSetSpec: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSetSpec", atomic: false, fields: &[
+pub static ReplicaSetSpec: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSetSpec", atomic: false, wire: &[1, 2, 3, 0], fields: &[
     Field { json: "minReadySeconds", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "replicas", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "replicas", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "template", of: Type::Message(&super::core_v1::PodTemplateSpec), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ReplicaSetStatus: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSetStatus", atomic: false, fields: &[
+pub static ReplicaSetStatus: Message = Message { name: "io.k8s.api.apps.v1.ReplicaSetStatus", atomic: false, wire: &[5, 2, 3, 4, 0, 1, 6], fields: &[
     Field { json: "availableReplicas", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&ReplicaSetCondition), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "fullyLabeledReplicas", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "readyReplicas", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "replicas", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "terminatingReplicas", of: Type::Int32, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "terminatingReplicas", of: Type::Int32, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static RollingUpdateDaemonSet: Message = Message { name: "io.k8s.api.apps.v1.RollingUpdateDaemonSet", atomic: false, fields: &[
-    Field { json: "maxSurge", of: Type::IntOrString, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "maxUnavailable", of: Type::IntOrString, tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static RollingUpdateDaemonSet: Message = Message { name: "io.k8s.api.apps.v1.RollingUpdateDaemonSet", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "maxSurge", of: Type::IntOrString, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "maxUnavailable", of: Type::IntOrString, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static RollingUpdateDeployment: Message = Message { name: "io.k8s.api.apps.v1.RollingUpdateDeployment", atomic: false, fields: &[
-    Field { json: "maxSurge", of: Type::IntOrString, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "maxUnavailable", of: Type::IntOrString, tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static RollingUpdateDeployment: Message = Message { name: "io.k8s.api.apps.v1.RollingUpdateDeployment", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "maxSurge", of: Type::IntOrString, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "maxUnavailable", of: Type::IntOrString, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static RollingUpdateStatefulSetStrategy: Message = Message { name: "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", atomic: false, fields: &[
-    Field { json: "maxUnavailable", of: Type::IntOrString, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "partition", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static RollingUpdateStatefulSetStrategy: Message = Message { name: "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "maxUnavailable", of: Type::IntOrString, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "partition", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static StatefulSet: Message = Message { name: "io.k8s.api.apps.v1.StatefulSet", atomic: false, fields: &[
+pub static StatefulSet: Message = Message { name: "io.k8s.api.apps.v1.StatefulSet", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -155,7 +155,7 @@ pub static StatefulSet: Message = Message { name: "io.k8s.api.apps.v1.StatefulSe
     Field { json: "status", of: Type::Message(&StatefulSetStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static StatefulSetCondition: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetCondition", atomic: false, fields: &[
+pub static StatefulSetCondition: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -163,32 +163,32 @@ pub static StatefulSetCondition: Message = Message { name: "io.k8s.api.apps.v1.S
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static StatefulSetOrdinals: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetOrdinals", atomic: false, fields: &[
-    Field { json: "start", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static StatefulSetOrdinals: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetOrdinals", atomic: false, wire: &[0], fields: &[
+    Field { json: "start", of: Type::Int32, always: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static StatefulSetPersistentVolumeClaimRetentionPolicy: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", atomic: false, fields: &[
+pub static StatefulSetPersistentVolumeClaimRetentionPolicy: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "whenDeleted", tag: 1, ..Field::TEXT },
     Field { json: "whenScaled", tag: 2, ..Field::TEXT },
 ] };
 
-pub static StatefulSetSpec: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetSpec", atomic: false, fields: &[
+pub static StatefulSetSpec: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetSpec", atomic: false, wire: &[4, 6, 8, 10, 7, 3, 9, 5, 0, 2, 1], fields: &[
     Field { json: "minReadySeconds", of: Type::Int32, tag: 9, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "ordinals", of: Type::Message(&StatefulSetOrdinals), tag: 11, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "persistentVolumeClaimRetentionPolicy", of: Type::Message(&StatefulSetPersistentVolumeClaimRetentionPolicy), tag: 10, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "ordinals", of: Type::Message(&StatefulSetOrdinals), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "persistentVolumeClaimRetentionPolicy", of: Type::Message(&StatefulSetPersistentVolumeClaimRetentionPolicy), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "podManagementPolicy", tag: 6, ..Field::TEXT },
-    Field { json: "replicas", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "revisionHistoryLimit", of: Type::Int32, tag: 8, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "serviceName", tag: 5, ..Field::TEXT },
+    Field { json: "replicas", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "revisionHistoryLimit", of: Type::Int32, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), required: true, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "serviceName", always: true, tag: 5, ..Field::TEXT },
     Field { json: "template", of: Type::Message(&super::core_v1::PodTemplateSpec), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "updateStrategy", of: Type::Message(&StatefulSetUpdateStrategy), tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "volumeClaimTemplates", shape: Shape::List, of: Type::Message(&super::core_v1::PersistentVolumeClaim), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static StatefulSetStatus: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetStatus", atomic: false, fields: &[
-    Field { json: "availableReplicas", of: Type::Int32, tag: 11, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "collisionCount", of: Type::Int32, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+pub static StatefulSetStatus: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetStatus", atomic: false, wire: &[5, 7, 6, 3, 9, 4, 8, 1, 2, 0], fields: &[
+    Field { json: "availableReplicas", of: Type::Int32, always: true, tag: 11, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "collisionCount", of: Type::Int32, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&StatefulSetCondition), tag: 10, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "currentReplicas", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "currentRevision", tag: 6, ..Field::TEXT },
@@ -199,7 +199,7 @@ pub static StatefulSetStatus: Message = Message { name: "io.k8s.api.apps.v1.Stat
     Field { json: "updatedReplicas", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static StatefulSetUpdateStrategy: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", atomic: false, fields: &[
-    Field { json: "rollingUpdate", of: Type::Message(&RollingUpdateStatefulSetStrategy), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static StatefulSetUpdateStrategy: Message = Message { name: "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "rollingUpdate", of: Type::Message(&RollingUpdateStatefulSetStrategy), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", tag: 1, ..Field::TEXT },
 ] };

@@ -4,25 +4,25 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static BoundObjectReference: Message = Message { name: "io.k8s.api.authentication.v1.BoundObjectReference", atomic: false, fields: &[
+pub static BoundObjectReference: Message = Message { name: "io.k8s.api.authentication.v1.BoundObjectReference", atomic: false, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "apiVersion", tag: 2, ..Field::TEXT },
     Field { json: "kind", tag: 1, ..Field::TEXT },
     Field { json: "name", tag: 3, ..Field::TEXT },
     Field { json: "uid", tag: 4, ..Field::TEXT },
 ] };
 
-pub static SelfSubjectReview: Message = Message { name: "io.k8s.api.authentication.v1.SelfSubjectReview", atomic: false, fields: &[
+pub static SelfSubjectReview: Message = Message { name: "io.k8s.api.authentication.v1.SelfSubjectReview", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "status", of: Type::Message(&SelfSubjectReviewStatus), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SelfSubjectReviewStatus: Message = Message { name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", atomic: false, fields: &[
+pub static SelfSubjectReviewStatus: Message = Message { name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "userInfo", of: Type::Message(&UserInfo), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static TokenRequest: Message = Message { name: "io.k8s.api.authentication.v1.TokenRequest", atomic: false, fields: &[
+pub static TokenRequest: Message = Message { name: "io.k8s.api.authentication.v1.TokenRequest", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -30,18 +30,18 @@ pub static TokenRequest: Message = Message { name: "io.k8s.api.authentication.v1
     Field { json: "status", of: Type::Message(&TokenRequestStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static TokenRequestSpec: Message = Message { name: "io.k8s.api.authentication.v1.TokenRequestSpec", atomic: false, fields: &[
+pub static TokenRequestSpec: Message = Message { name: "io.k8s.api.authentication.v1.TokenRequestSpec", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "audiences", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "boundObjectRef", of: Type::Message(&BoundObjectReference), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "expirationSeconds", of: Type::Int64, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "boundObjectRef", of: Type::Message(&BoundObjectReference), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "expirationSeconds", of: Type::Int64, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static TokenRequestStatus: Message = Message { name: "io.k8s.api.authentication.v1.TokenRequestStatus", atomic: false, fields: &[
+pub static TokenRequestStatus: Message = Message { name: "io.k8s.api.authentication.v1.TokenRequestStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "expirationTimestamp", of: Type::Time, required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "token", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static TokenReview: Message = Message { name: "io.k8s.api.authentication.v1.TokenReview", atomic: false, fields: &[
+pub static TokenReview: Message = Message { name: "io.k8s.api.authentication.v1.TokenReview", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -49,19 +49,19 @@ pub static TokenReview: Message = Message { name: "io.k8s.api.authentication.v1.
     Field { json: "status", of: Type::Message(&TokenReviewStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static TokenReviewSpec: Message = Message { name: "io.k8s.api.authentication.v1.TokenReviewSpec", atomic: false, fields: &[
+pub static TokenReviewSpec: Message = Message { name: "io.k8s.api.authentication.v1.TokenReviewSpec", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "audiences", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "token", tag: 1, ..Field::TEXT },
 ] };
 
-pub static TokenReviewStatus: Message = Message { name: "io.k8s.api.authentication.v1.TokenReviewStatus", atomic: false, fields: &[
+pub static TokenReviewStatus: Message = Message { name: "io.k8s.api.authentication.v1.TokenReviewStatus", atomic: false, wire: &[1, 3, 2, 0], fields: &[
     Field { json: "audiences", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "authenticated", of: Type::Bool, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "error", tag: 3, ..Field::TEXT },
     Field { json: "user", of: Type::Message(&UserInfo), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static UserInfo: Message = Message { name: "io.k8s.api.authentication.v1.UserInfo", atomic: false, fields: &[
+pub static UserInfo: Message = Message { name: "io.k8s.api.authentication.v1.UserInfo", atomic: false, wire: &[3, 2, 1, 0], fields: &[
     Field { json: "extra", shape: Shape::Map, of: Type::Strings, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "groups", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "uid", tag: 2, ..Field::TEXT },

@@ -4,17 +4,17 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static FieldSelectorAttributes: Message = Message { name: "io.k8s.api.authorization.v1.FieldSelectorAttributes", atomic: false, fields: &[
+pub static FieldSelectorAttributes: Message = Message { name: "io.k8s.api.authorization.v1.FieldSelectorAttributes", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "rawSelector", tag: 1, ..Field::TEXT },
     Field { json: "requirements", shape: Shape::List, of: Type::Message(&super::meta_v1::FieldSelectorRequirement), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static LabelSelectorAttributes: Message = Message { name: "io.k8s.api.authorization.v1.LabelSelectorAttributes", atomic: false, fields: &[
+pub static LabelSelectorAttributes: Message = Message { name: "io.k8s.api.authorization.v1.LabelSelectorAttributes", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "rawSelector", tag: 1, ..Field::TEXT },
     Field { json: "requirements", shape: Shape::List, of: Type::Message(&super::meta_v1::LabelSelectorRequirement), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static LocalSubjectAccessReview: Message = Message { name: "io.k8s.api.authorization.v1.LocalSubjectAccessReview", atomic: false, fields: &[
+pub static LocalSubjectAccessReview: Message = Message { name: "io.k8s.api.authorization.v1.LocalSubjectAccessReview", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -22,20 +22,20 @@ pub static LocalSubjectAccessReview: Message = Message { name: "io.k8s.api.autho
     Field { json: "status", of: Type::Message(&SubjectAccessReviewStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NonResourceAttributes: Message = Message { name: "io.k8s.api.authorization.v1.NonResourceAttributes", atomic: false, fields: &[
+pub static NonResourceAttributes: Message = Message { name: "io.k8s.api.authorization.v1.NonResourceAttributes", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "path", tag: 1, ..Field::TEXT },
     Field { json: "verb", tag: 2, ..Field::TEXT },
 ] };
 
-pub static NonResourceRule: Message = Message { name: "io.k8s.api.authorization.v1.NonResourceRule", atomic: false, fields: &[
+pub static NonResourceRule: Message = Message { name: "io.k8s.api.authorization.v1.NonResourceRule", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "nonResourceURLs", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "verbs", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ResourceAttributes: Message = Message { name: "io.k8s.api.authorization.v1.ResourceAttributes", atomic: false, fields: &[
-    Field { json: "fieldSelector", of: Type::Message(&FieldSelectorAttributes), tag: 8, wire: Wire::Message, ..Field::TEXT },
+pub static ResourceAttributes: Message = Message { name: "io.k8s.api.authorization.v1.ResourceAttributes", atomic: false, wire: &[4, 7, 1, 8, 5, 6, 3, 0, 2], fields: &[
+    Field { json: "fieldSelector", of: Type::Message(&FieldSelectorAttributes), pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
     Field { json: "group", tag: 3, ..Field::TEXT },
-    Field { json: "labelSelector", of: Type::Message(&LabelSelectorAttributes), tag: 9, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "labelSelector", of: Type::Message(&LabelSelectorAttributes), pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", tag: 7, ..Field::TEXT },
     Field { json: "namespace", tag: 1, ..Field::TEXT },
     Field { json: "resource", tag: 5, ..Field::TEXT },
@@ -44,14 +44,14 @@ pub static ResourceAttributes: Message = Message { name: "io.k8s.api.authorizati
     Field { json: "version", tag: 4, ..Field::TEXT },
 ] };
 
-pub static ResourceRule: Message = Message { name: "io.k8s.api.authorization.v1.ResourceRule", atomic: false, fields: &[
+pub static ResourceRule: Message = Message { name: "io.k8s.api.authorization.v1.ResourceRule", atomic: false, wire: &[3, 0, 2, 1], fields: &[
     Field { json: "apiGroups", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceNames", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resources", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "verbs", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static SelfSubjectAccessReview: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectAccessReview", atomic: false, fields: &[
+pub static SelfSubjectAccessReview: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectAccessReview", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -59,12 +59,12 @@ pub static SelfSubjectAccessReview: Message = Message { name: "io.k8s.api.author
     Field { json: "status", of: Type::Message(&SubjectAccessReviewStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SelfSubjectAccessReviewSpec: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", atomic: false, fields: &[
-    Field { json: "nonResourceAttributes", of: Type::Message(&NonResourceAttributes), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "resourceAttributes", of: Type::Message(&ResourceAttributes), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static SelfSubjectAccessReviewSpec: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "nonResourceAttributes", of: Type::Message(&NonResourceAttributes), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resourceAttributes", of: Type::Message(&ResourceAttributes), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SelfSubjectRulesReview: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectRulesReview", atomic: false, fields: &[
+pub static SelfSubjectRulesReview: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectRulesReview", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -72,11 +72,11 @@ pub static SelfSubjectRulesReview: Message = Message { name: "io.k8s.api.authori
     Field { json: "status", of: Type::Message(&SubjectRulesReviewStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SelfSubjectRulesReviewSpec: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", atomic: false, fields: &[
+pub static SelfSubjectRulesReviewSpec: Message = Message { name: "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "namespace", tag: 1, ..Field::TEXT },
 ] };
 
-pub static SubjectAccessReview: Message = Message { name: "io.k8s.api.authorization.v1.SubjectAccessReview", atomic: false, fields: &[
+pub static SubjectAccessReview: Message = Message { name: "io.k8s.api.authorization.v1.SubjectAccessReview", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -84,23 +84,23 @@ pub static SubjectAccessReview: Message = Message { name: "io.k8s.api.authorizat
     Field { json: "status", of: Type::Message(&SubjectAccessReviewStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SubjectAccessReviewSpec: Message = Message { name: "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", atomic: false, fields: &[
+pub static SubjectAccessReviewSpec: Message = Message { name: "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", atomic: false, wire: &[3, 2, 5, 1, 0, 4], fields: &[
     Field { json: "extra", shape: Shape::Map, of: Type::Strings, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "groups", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "nonResourceAttributes", of: Type::Message(&NonResourceAttributes), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "resourceAttributes", of: Type::Message(&ResourceAttributes), tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nonResourceAttributes", of: Type::Message(&NonResourceAttributes), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resourceAttributes", of: Type::Message(&ResourceAttributes), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "uid", tag: 6, ..Field::TEXT },
     Field { json: "user", tag: 3, ..Field::TEXT },
 ] };
 
-pub static SubjectAccessReviewStatus: Message = Message { name: "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", atomic: false, fields: &[
+pub static SubjectAccessReviewStatus: Message = Message { name: "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", atomic: false, wire: &[0, 3, 2, 1], fields: &[
     Field { json: "allowed", of: Type::Bool, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "denied", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "evaluationError", tag: 3, ..Field::TEXT },
     Field { json: "reason", tag: 2, ..Field::TEXT },
 ] };
 
-pub static SubjectRulesReviewStatus: Message = Message { name: "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", atomic: false, fields: &[
+pub static SubjectRulesReviewStatus: Message = Message { name: "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", atomic: false, wire: &[3, 2, 1, 0], fields: &[
     Field { json: "evaluationError", tag: 4, ..Field::TEXT },
     Field { json: "incomplete", of: Type::Bool, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "nonResourceRules", shape: Shape::List, of: Type::Message(&NonResourceRule), required: true, tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },

@@ -4,13 +4,13 @@
 
 use crate::{Field, Message, Type, Wire};
 
-pub static CrossVersionObjectReference: Message = Message { name: "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", atomic: true, fields: &[
+pub static CrossVersionObjectReference: Message = Message { name: "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", atomic: true, wire: &[1, 2, 0], fields: &[
     Field { json: "apiVersion", tag: 3, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscaler: Message = Message { name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", atomic: false, fields: &[
+pub static HorizontalPodAutoscaler: Message = Message { name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -18,22 +18,22 @@ pub static HorizontalPodAutoscaler: Message = Message { name: "io.k8s.api.autosc
     Field { json: "status", of: Type::Message(&HorizontalPodAutoscalerStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscalerSpec: Message = Message { name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", atomic: false, fields: &[
+pub static HorizontalPodAutoscalerSpec: Message = Message { name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", atomic: false, wire: &[2, 1, 0, 3], fields: &[
     Field { json: "maxReplicas", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "minReplicas", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "minReplicas", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "scaleTargetRef", of: Type::Message(&CrossVersionObjectReference), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "targetCPUUtilizationPercentage", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "targetCPUUtilizationPercentage", of: Type::Int32, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscalerStatus: Message = Message { name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", atomic: false, fields: &[
-    Field { json: "currentCPUUtilizationPercentage", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+pub static HorizontalPodAutoscalerStatus: Message = Message { name: "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", atomic: false, wire: &[4, 3, 1, 2, 0], fields: &[
+    Field { json: "currentCPUUtilizationPercentage", of: Type::Int32, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "currentReplicas", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "desiredReplicas", of: Type::Int32, required: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "lastScaleTime", of: Type::Time, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "observedGeneration", of: Type::Int64, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "lastScaleTime", of: Type::Time, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "observedGeneration", of: Type::Int64, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static Scale: Message = Message { name: "io.k8s.api.autoscaling.v1.Scale", atomic: false, fields: &[
+pub static Scale: Message = Message { name: "io.k8s.api.autoscaling.v1.Scale", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -41,11 +41,11 @@ pub static Scale: Message = Message { name: "io.k8s.api.autoscaling.v1.Scale", a
     Field { json: "status", of: Type::Message(&ScaleStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ScaleSpec: Message = Message { name: "io.k8s.api.autoscaling.v1.ScaleSpec", atomic: false, fields: &[
+pub static ScaleSpec: Message = Message { name: "io.k8s.api.autoscaling.v1.ScaleSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "replicas", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ScaleStatus: Message = Message { name: "io.k8s.api.autoscaling.v1.ScaleStatus", atomic: false, fields: &[
+pub static ScaleStatus: Message = Message { name: "io.k8s.api.autoscaling.v1.ScaleStatus", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "replicas", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "selector", tag: 2, ..Field::TEXT },
 ] };

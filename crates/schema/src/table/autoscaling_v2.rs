@@ -4,48 +4,48 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static ContainerResourceMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", atomic: false, fields: &[
+pub static ContainerResourceMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "container", required: true, tag: 3, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "target", of: Type::Message(&MetricTarget), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ContainerResourceMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", atomic: false, fields: &[
+pub static ContainerResourceMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", atomic: false, wire: &[2, 1, 0], fields: &[
     Field { json: "container", required: true, tag: 3, ..Field::TEXT },
     Field { json: "current", of: Type::Message(&MetricValueStatus), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static CrossVersionObjectReference: Message = Message { name: "io.k8s.api.autoscaling.v2.CrossVersionObjectReference", atomic: false, fields: &[
+pub static CrossVersionObjectReference: Message = Message { name: "io.k8s.api.autoscaling.v2.CrossVersionObjectReference", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "apiVersion", tag: 3, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ExternalMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ExternalMetricSource", atomic: false, fields: &[
+pub static ExternalMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ExternalMetricSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "metric", of: Type::Message(&MetricIdentifier), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "target", of: Type::Message(&MetricTarget), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ExternalMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ExternalMetricStatus", atomic: false, fields: &[
+pub static ExternalMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ExternalMetricStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "current", of: Type::Message(&MetricValueStatus), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "metric", of: Type::Message(&MetricIdentifier), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static HPAScalingPolicy: Message = Message { name: "io.k8s.api.autoscaling.v2.HPAScalingPolicy", atomic: false, fields: &[
+pub static HPAScalingPolicy: Message = Message { name: "io.k8s.api.autoscaling.v2.HPAScalingPolicy", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "periodSeconds", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
     Field { json: "value", of: Type::Int32, required: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static HPAScalingRules: Message = Message { name: "io.k8s.api.autoscaling.v2.HPAScalingRules", atomic: false, fields: &[
+pub static HPAScalingRules: Message = Message { name: "io.k8s.api.autoscaling.v2.HPAScalingRules", atomic: false, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "policies", shape: Shape::List, of: Type::Message(&HPAScalingPolicy), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "selectPolicy", tag: 1, ..Field::TEXT },
-    Field { json: "stabilizationWindowSeconds", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "tolerance", of: Type::Quantity, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "selectPolicy", pointer: true, tag: 1, ..Field::TEXT },
+    Field { json: "stabilizationWindowSeconds", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "tolerance", of: Type::Quantity, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscaler: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", atomic: false, fields: &[
+pub static HorizontalPodAutoscaler: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -53,12 +53,12 @@ pub static HorizontalPodAutoscaler: Message = Message { name: "io.k8s.api.autosc
     Field { json: "status", of: Type::Message(&HorizontalPodAutoscalerStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscalerBehavior: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior", atomic: false, fields: &[
-    Field { json: "scaleDown", of: Type::Message(&HPAScalingRules), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "scaleUp", of: Type::Message(&HPAScalingRules), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static HorizontalPodAutoscalerBehavior: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "scaleDown", of: Type::Message(&HPAScalingRules), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "scaleUp", of: Type::Message(&HPAScalingRules), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscalerCondition: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition", atomic: false, fields: &[
+pub static HorizontalPodAutoscalerCondition: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -66,87 +66,87 @@ pub static HorizontalPodAutoscalerCondition: Message = Message { name: "io.k8s.a
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscalerSpec: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", atomic: false, fields: &[
-    Field { json: "behavior", of: Type::Message(&HorizontalPodAutoscalerBehavior), tag: 5, wire: Wire::Message, ..Field::TEXT },
+pub static HorizontalPodAutoscalerSpec: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", atomic: false, wire: &[4, 3, 1, 2, 0], fields: &[
+    Field { json: "behavior", of: Type::Message(&HorizontalPodAutoscalerBehavior), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "maxReplicas", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "metrics", shape: Shape::List, of: Type::Message(&MetricSpec), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "minReplicas", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "minReplicas", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "scaleTargetRef", of: Type::Message(&CrossVersionObjectReference), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static HorizontalPodAutoscalerStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus", atomic: false, fields: &[
+pub static HorizontalPodAutoscalerStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus", atomic: false, wire: &[5, 4, 2, 3, 1, 0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&HorizontalPodAutoscalerCondition), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "currentMetrics", shape: Shape::List, of: Type::Message(&MetricStatus), tag: 5, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "currentReplicas", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "desiredReplicas", of: Type::Int32, required: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "lastScaleTime", of: Type::Time, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "observedGeneration", of: Type::Int64, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "lastScaleTime", of: Type::Time, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "observedGeneration", of: Type::Int64, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static MetricIdentifier: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricIdentifier", atomic: false, fields: &[
+pub static MetricIdentifier: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricIdentifier", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static MetricSpec: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricSpec", atomic: false, fields: &[
-    Field { json: "containerResource", of: Type::Message(&ContainerResourceMetricSource), tag: 7, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "external", of: Type::Message(&ExternalMetricSource), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "object", of: Type::Message(&ObjectMetricSource), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "pods", of: Type::Message(&PodsMetricSource), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "resource", of: Type::Message(&ResourceMetricSource), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static MetricSpec: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricSpec", atomic: false, wire: &[5, 2, 3, 4, 1, 0], fields: &[
+    Field { json: "containerResource", of: Type::Message(&ContainerResourceMetricSource), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "external", of: Type::Message(&ExternalMetricSource), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "object", of: Type::Message(&ObjectMetricSource), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "pods", of: Type::Message(&PodsMetricSource), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resource", of: Type::Message(&ResourceMetricSource), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static MetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricStatus", atomic: false, fields: &[
-    Field { json: "containerResource", of: Type::Message(&ContainerResourceMetricStatus), tag: 7, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "external", of: Type::Message(&ExternalMetricStatus), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "object", of: Type::Message(&ObjectMetricStatus), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "pods", of: Type::Message(&PodsMetricStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "resource", of: Type::Message(&ResourceMetricStatus), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static MetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricStatus", atomic: false, wire: &[5, 2, 3, 4, 1, 0], fields: &[
+    Field { json: "containerResource", of: Type::Message(&ContainerResourceMetricStatus), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "external", of: Type::Message(&ExternalMetricStatus), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "object", of: Type::Message(&ObjectMetricStatus), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "pods", of: Type::Message(&PodsMetricStatus), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resource", of: Type::Message(&ResourceMetricStatus), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static MetricTarget: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricTarget", atomic: false, fields: &[
-    Field { json: "averageUtilization", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "averageValue", of: Type::Quantity, tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static MetricTarget: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricTarget", atomic: false, wire: &[2, 3, 1, 0], fields: &[
+    Field { json: "averageUtilization", of: Type::Int32, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "averageValue", of: Type::Quantity, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "value", of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "value", of: Type::Quantity, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static MetricValueStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricValueStatus", atomic: false, fields: &[
-    Field { json: "averageUtilization", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "averageValue", of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "value", of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static MetricValueStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.MetricValueStatus", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "averageUtilization", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "averageValue", of: Type::Quantity, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "value", of: Type::Quantity, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ObjectMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ObjectMetricSource", atomic: false, fields: &[
+pub static ObjectMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ObjectMetricSource", atomic: false, wire: &[0, 2, 1], fields: &[
     Field { json: "describedObject", of: Type::Message(&CrossVersionObjectReference), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "metric", of: Type::Message(&MetricIdentifier), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "target", of: Type::Message(&MetricTarget), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ObjectMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ObjectMetricStatus", atomic: false, fields: &[
+pub static ObjectMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ObjectMetricStatus", atomic: false, wire: &[2, 0, 1], fields: &[
     Field { json: "current", of: Type::Message(&MetricValueStatus), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "describedObject", of: Type::Message(&CrossVersionObjectReference), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "metric", of: Type::Message(&MetricIdentifier), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodsMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.PodsMetricSource", atomic: false, fields: &[
+pub static PodsMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.PodsMetricSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "metric", of: Type::Message(&MetricIdentifier), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "target", of: Type::Message(&MetricTarget), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodsMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.PodsMetricStatus", atomic: false, fields: &[
+pub static PodsMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.PodsMetricStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "current", of: Type::Message(&MetricValueStatus), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "metric", of: Type::Message(&MetricIdentifier), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ResourceMetricSource", atomic: false, fields: &[
+pub static ResourceMetricSource: Message = Message { name: "io.k8s.api.autoscaling.v2.ResourceMetricSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "target", of: Type::Message(&MetricTarget), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ResourceMetricStatus", atomic: false, fields: &[
+pub static ResourceMetricStatus: Message = Message { name: "io.k8s.api.autoscaling.v2.ResourceMetricStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "current", of: Type::Message(&MetricValueStatus), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };

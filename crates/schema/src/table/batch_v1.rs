@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static CronJob: Message = Message { name: "io.k8s.api.batch.v1.CronJob", atomic: false, fields: &[
+pub static CronJob: Message = Message { name: "io.k8s.api.batch.v1.CronJob", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -12,24 +12,24 @@ pub static CronJob: Message = Message { name: "io.k8s.api.batch.v1.CronJob", ato
     Field { json: "status", of: Type::Message(&CronJobStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CronJobSpec: Message = Message { name: "io.k8s.api.batch.v1.CronJobSpec", atomic: false, fields: &[
+pub static CronJobSpec: Message = Message { name: "io.k8s.api.batch.v1.CronJobSpec", atomic: false, wire: &[3, 4, 0, 6, 2, 5, 1, 7], fields: &[
     Field { json: "concurrencyPolicy", tag: 3, ..Field::TEXT },
-    Field { json: "failedJobsHistoryLimit", of: Type::Int32, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "failedJobsHistoryLimit", of: Type::Int32, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "jobTemplate", of: Type::Message(&JobTemplateSpec), required: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "schedule", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "startingDeadlineSeconds", of: Type::Int64, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "successfulJobsHistoryLimit", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "suspend", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "timeZone", tag: 8, ..Field::TEXT },
+    Field { json: "startingDeadlineSeconds", of: Type::Int64, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "successfulJobsHistoryLimit", of: Type::Int32, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "suspend", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "timeZone", pointer: true, tag: 8, ..Field::TEXT },
 ] };
 
-pub static CronJobStatus: Message = Message { name: "io.k8s.api.batch.v1.CronJobStatus", atomic: false, fields: &[
+pub static CronJobStatus: Message = Message { name: "io.k8s.api.batch.v1.CronJobStatus", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "active", shape: Shape::List, of: Type::Message(&super::core_v1::ObjectReference), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "lastScheduleTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "lastSuccessfulTime", of: Type::Time, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "lastScheduleTime", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "lastSuccessfulTime", of: Type::Time, pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Job: Message = Message { name: "io.k8s.api.batch.v1.Job", atomic: false, fields: &[
+pub static Job: Message = Message { name: "io.k8s.api.batch.v1.Job", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -37,7 +37,7 @@ pub static Job: Message = Message { name: "io.k8s.api.batch.v1.Job", atomic: fal
     Field { json: "status", of: Type::Message(&JobStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static JobCondition: Message = Message { name: "io.k8s.api.batch.v1.JobCondition", atomic: false, fields: &[
+pub static JobCondition: Message = Message { name: "io.k8s.api.batch.v1.JobCondition", atomic: false, wire: &[5, 4, 0, 1, 3, 2], fields: &[
     Field { json: "lastProbeTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "lastTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 6, ..Field::TEXT },
@@ -46,75 +46,75 @@ pub static JobCondition: Message = Message { name: "io.k8s.api.batch.v1.JobCondi
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static JobSpec: Message = Message { name: "io.k8s.api.batch.v1.JobSpec", atomic: false, fields: &[
-    Field { json: "activeDeadlineSeconds", of: Type::Int64, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "backoffLimit", of: Type::Int32, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "backoffLimitPerIndex", of: Type::Int32, tag: 12, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "completionMode", tag: 9, ..Field::TEXT },
-    Field { json: "completions", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "managedBy", tag: 15, ..Field::TEXT },
-    Field { json: "manualSelector", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "maxFailedIndexes", of: Type::Int32, tag: 13, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "parallelism", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "podFailurePolicy", of: Type::Message(&PodFailurePolicy), tag: 11, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "podReplacementPolicy", tag: 14, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "successPolicy", of: Type::Message(&SuccessPolicy), tag: 16, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "suspend", of: Type::Bool, tag: 10, wire: Wire::Varint, ..Field::TEXT },
+pub static JobSpec: Message = Message { name: "io.k8s.api.batch.v1.JobSpec", atomic: false, wire: &[8, 4, 0, 11, 6, 14, 1, 15, 3, 13, 9, 2, 7, 10, 5, 12], fields: &[
+    Field { json: "activeDeadlineSeconds", of: Type::Int64, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "backoffLimit", of: Type::Int32, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "backoffLimitPerIndex", of: Type::Int32, pointer: true, tag: 12, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "completionMode", pointer: true, tag: 9, ..Field::TEXT },
+    Field { json: "completions", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "managedBy", pointer: true, tag: 15, ..Field::TEXT },
+    Field { json: "manualSelector", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "maxFailedIndexes", of: Type::Int32, pointer: true, tag: 13, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "parallelism", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "podFailurePolicy", of: Type::Message(&PodFailurePolicy), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "podReplacementPolicy", pointer: true, tag: 14, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "successPolicy", of: Type::Message(&SuccessPolicy), pointer: true, tag: 16, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "suspend", of: Type::Bool, pointer: true, tag: 10, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "template", of: Type::Message(&super::core_v1::PodTemplateSpec), required: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "ttlSecondsAfterFinished", of: Type::Int32, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "ttlSecondsAfterFinished", of: Type::Int32, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static JobStatus: Message = Message { name: "io.k8s.api.batch.v1.JobStatus", atomic: false, fields: &[
+pub static JobStatus: Message = Message { name: "io.k8s.api.batch.v1.JobStatus", atomic: false, wire: &[3, 7, 2, 0, 8, 4, 1, 10, 6, 5, 9], fields: &[
     Field { json: "active", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "completedIndexes", tag: 7, ..Field::TEXT },
-    Field { json: "completionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "completionTime", of: Type::Time, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&JobCondition), tag: 1, wire: Wire::Message, list: ListType::Atomic, merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "failed", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "failedIndexes", tag: 10, ..Field::TEXT },
-    Field { json: "ready", of: Type::Int32, tag: 9, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "startTime", of: Type::Time, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "failedIndexes", pointer: true, tag: 10, ..Field::TEXT },
+    Field { json: "ready", of: Type::Int32, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "startTime", of: Type::Time, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "succeeded", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "terminating", of: Type::Int32, tag: 11, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "uncountedTerminatedPods", of: Type::Message(&UncountedTerminatedPods), tag: 8, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "terminating", of: Type::Int32, pointer: true, tag: 11, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "uncountedTerminatedPods", of: Type::Message(&UncountedTerminatedPods), pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static JobTemplateSpec: Message = Message { name: "io.k8s.api.batch.v1.JobTemplateSpec", atomic: false, fields: &[
+pub static JobTemplateSpec: Message = Message { name: "io.k8s.api.batch.v1.JobTemplateSpec", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&JobSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodFailurePolicy: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicy", atomic: false, fields: &[
+pub static PodFailurePolicy: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicy", atomic: false, wire: &[0], fields: &[
     Field { json: "rules", shape: Shape::List, of: Type::Message(&PodFailurePolicyRule), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static PodFailurePolicyOnExitCodesRequirement: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", atomic: false, fields: &[
-    Field { json: "containerName", tag: 1, ..Field::TEXT },
+pub static PodFailurePolicyOnExitCodesRequirement: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", atomic: false, wire: &[0, 1, 2], fields: &[
+    Field { json: "containerName", pointer: true, tag: 1, ..Field::TEXT },
     Field { json: "operator", required: true, tag: 2, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static PodFailurePolicyOnPodConditionsPattern: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", atomic: false, fields: &[
-    Field { json: "status", tag: 2, ..Field::TEXT },
+pub static PodFailurePolicyOnPodConditionsPattern: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "status", always: true, tag: 2, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PodFailurePolicyRule: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicyRule", atomic: false, fields: &[
+pub static PodFailurePolicyRule: Message = Message { name: "io.k8s.api.batch.v1.PodFailurePolicyRule", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "action", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "onExitCodes", of: Type::Message(&PodFailurePolicyOnExitCodesRequirement), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "onExitCodes", of: Type::Message(&PodFailurePolicyOnExitCodesRequirement), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "onPodConditions", shape: Shape::List, of: Type::Message(&PodFailurePolicyOnPodConditionsPattern), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static SuccessPolicy: Message = Message { name: "io.k8s.api.batch.v1.SuccessPolicy", atomic: false, fields: &[
+pub static SuccessPolicy: Message = Message { name: "io.k8s.api.batch.v1.SuccessPolicy", atomic: false, wire: &[0], fields: &[
     Field { json: "rules", shape: Shape::List, of: Type::Message(&SuccessPolicyRule), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static SuccessPolicyRule: Message = Message { name: "io.k8s.api.batch.v1.SuccessPolicyRule", atomic: false, fields: &[
-    Field { json: "succeededCount", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "succeededIndexes", tag: 1, ..Field::TEXT },
+pub static SuccessPolicyRule: Message = Message { name: "io.k8s.api.batch.v1.SuccessPolicyRule", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "succeededCount", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "succeededIndexes", pointer: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static UncountedTerminatedPods: Message = Message { name: "io.k8s.api.batch.v1.UncountedTerminatedPods", atomic: false, fields: &[
+pub static UncountedTerminatedPods: Message = Message { name: "io.k8s.api.batch.v1.UncountedTerminatedPods", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "failed", shape: Shape::List, tag: 2, list: ListType::Set, ..Field::TEXT },
     Field { json: "succeeded", shape: Shape::List, tag: 1, list: ListType::Set, ..Field::TEXT },
 ] };

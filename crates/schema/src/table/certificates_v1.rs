@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static CertificateSigningRequest: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequest", atomic: false, fields: &[
+pub static CertificateSigningRequest: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequest", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -12,7 +12,7 @@ pub static CertificateSigningRequest: Message = Message { name: "io.k8s.api.cert
     Field { json: "status", of: Type::Message(&CertificateSigningRequestStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CertificateSigningRequestCondition: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", atomic: false, fields: &[
+pub static CertificateSigningRequestCondition: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", atomic: false, wire: &[5, 3, 2, 1, 0, 4], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "lastUpdateTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 3, ..Field::TEXT },
@@ -21,8 +21,8 @@ pub static CertificateSigningRequestCondition: Message = Message { name: "io.k8s
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static CertificateSigningRequestSpec: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", atomic: false, fields: &[
-    Field { json: "expirationSeconds", of: Type::Int32, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+pub static CertificateSigningRequestSpec: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", atomic: false, wire: &[3, 7, 5, 2, 6, 1, 4, 0], fields: &[
+    Field { json: "expirationSeconds", of: Type::Int32, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "extra", shape: Shape::Map, of: Type::Strings, tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "groups", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "request", of: Type::Bytes, required: true, tag: 1, ..Field::TEXT },
@@ -32,7 +32,7 @@ pub static CertificateSigningRequestSpec: Message = Message { name: "io.k8s.api.
     Field { json: "username", tag: 2, ..Field::TEXT },
 ] };
 
-pub static CertificateSigningRequestStatus: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", atomic: false, fields: &[
+pub static CertificateSigningRequestStatus: Message = Message { name: "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "certificate", of: Type::Bytes, tag: 2, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&CertificateSigningRequestCondition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], ..Field::TEXT },
 ] };

@@ -4,14 +4,14 @@
 
 use crate::{Field, Message, Type, Wire};
 
-pub static ClusterTrustBundle: Message = Message { name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundle", atomic: false, fields: &[
+pub static ClusterTrustBundle: Message = Message { name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundle", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&ClusterTrustBundleSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ClusterTrustBundleSpec: Message = Message { name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundleSpec", atomic: false, fields: &[
+pub static ClusterTrustBundleSpec: Message = Message { name: "io.k8s.api.certificates.v1alpha1.ClusterTrustBundleSpec", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "signerName", tag: 1, ..Field::TEXT },
     Field { json: "trustBundle", required: true, tag: 2, ..Field::TEXT },
 ] };

@@ -4,19 +4,19 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static ClusterTrustBundle: Message = Message { name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundle", atomic: false, fields: &[
+pub static ClusterTrustBundle: Message = Message { name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundle", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&ClusterTrustBundleSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ClusterTrustBundleSpec: Message = Message { name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundleSpec", atomic: false, fields: &[
+pub static ClusterTrustBundleSpec: Message = Message { name: "io.k8s.api.certificates.v1beta1.ClusterTrustBundleSpec", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "signerName", tag: 1, ..Field::TEXT },
     Field { json: "trustBundle", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static PodCertificateRequest: Message = Message { name: "io.k8s.api.certificates.v1beta1.PodCertificateRequest", atomic: false, fields: &[
+pub static PodCertificateRequest: Message = Message { name: "io.k8s.api.certificates.v1beta1.PodCertificateRequest", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -24,8 +24,8 @@ pub static PodCertificateRequest: Message = Message { name: "io.k8s.api.certific
     Field { json: "status", of: Type::Message(&PodCertificateRequestStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodCertificateRequestSpec: Message = Message { name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestSpec", atomic: false, fields: &[
-    Field { json: "maxExpirationSeconds", of: Type::Int32, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+pub static PodCertificateRequestSpec: Message = Message { name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestSpec", atomic: false, wire: &[9, 4, 5, 7, 8, 1, 2, 0, 3, 6, 10], fields: &[
+    Field { json: "maxExpirationSeconds", of: Type::Int32, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "nodeName", required: true, tag: 6, ..Field::TEXT },
     Field { json: "nodeUID", required: true, tag: 7, ..Field::TEXT },
     Field { json: "pkixPublicKey", of: Type::Bytes, required: true, tag: 9, ..Field::TEXT },
@@ -38,10 +38,10 @@ pub static PodCertificateRequestSpec: Message = Message { name: "io.k8s.api.cert
     Field { json: "unverifiedUserAnnotations", shape: Shape::Map, tag: 11, ..Field::TEXT },
 ] };
 
-pub static PodCertificateRequestStatus: Message = Message { name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestStatus", atomic: false, fields: &[
-    Field { json: "beginRefreshAt", of: Type::Time, tag: 5, wire: Wire::Message, ..Field::TEXT },
+pub static PodCertificateRequestStatus: Message = Message { name: "io.k8s.api.certificates.v1beta1.PodCertificateRequestStatus", atomic: false, wire: &[2, 1, 4, 0, 3], fields: &[
+    Field { json: "beginRefreshAt", of: Type::Time, pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "certificateChain", tag: 2, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
-    Field { json: "notAfter", of: Type::Time, tag: 6, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "notBefore", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "notAfter", of: Type::Time, pointer: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "notBefore", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };

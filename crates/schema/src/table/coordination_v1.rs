@@ -4,19 +4,19 @@
 
 use crate::{Field, Message, Type, Wire};
 
-pub static Lease: Message = Message { name: "io.k8s.api.coordination.v1.Lease", atomic: false, fields: &[
+pub static Lease: Message = Message { name: "io.k8s.api.coordination.v1.Lease", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&LeaseSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static LeaseSpec: Message = Message { name: "io.k8s.api.coordination.v1.LeaseSpec", atomic: false, fields: &[
-    Field { json: "acquireTime", of: Type::MicroTime, tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "holderIdentity", tag: 1, ..Field::TEXT },
-    Field { json: "leaseDurationSeconds", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "leaseTransitions", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "preferredHolder", tag: 7, ..Field::TEXT },
-    Field { json: "renewTime", of: Type::MicroTime, tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "strategy", tag: 6, ..Field::TEXT },
+pub static LeaseSpec: Message = Message { name: "io.k8s.api.coordination.v1.LeaseSpec", atomic: false, wire: &[1, 2, 0, 5, 3, 6, 4], fields: &[
+    Field { json: "acquireTime", of: Type::MicroTime, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "holderIdentity", pointer: true, tag: 1, ..Field::TEXT },
+    Field { json: "leaseDurationSeconds", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "leaseTransitions", of: Type::Int32, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "preferredHolder", pointer: true, tag: 7, ..Field::TEXT },
+    Field { json: "renewTime", of: Type::MicroTime, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "strategy", pointer: true, tag: 6, ..Field::TEXT },
 ] };

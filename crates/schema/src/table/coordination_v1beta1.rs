@@ -4,18 +4,18 @@
 
 use crate::{Field, Message, Type, Wire};
 
-pub static LeaseCandidate: Message = Message { name: "io.k8s.api.coordination.v1beta1.LeaseCandidate", atomic: false, fields: &[
+pub static LeaseCandidate: Message = Message { name: "io.k8s.api.coordination.v1beta1.LeaseCandidate", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&LeaseCandidateSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static LeaseCandidateSpec: Message = Message { name: "io.k8s.api.coordination.v1beta1.LeaseCandidateSpec", atomic: false, fields: &[
+pub static LeaseCandidateSpec: Message = Message { name: "io.k8s.api.coordination.v1beta1.LeaseCandidateSpec", atomic: false, wire: &[2, 3, 4, 0, 1, 5], fields: &[
     Field { json: "binaryVersion", required: true, tag: 4, ..Field::TEXT },
     Field { json: "emulationVersion", tag: 5, ..Field::TEXT },
     Field { json: "leaseName", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "pingTime", of: Type::MicroTime, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "renewTime", of: Type::MicroTime, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "pingTime", of: Type::MicroTime, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "renewTime", of: Type::MicroTime, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "strategy", required: true, tag: 6, ..Field::TEXT },
 ] };

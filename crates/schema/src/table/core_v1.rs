@@ -4,163 +4,163 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static AWSElasticBlockStoreVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource", atomic: false, fields: &[
+pub static AWSElasticBlockStoreVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource", atomic: false, wire: &[3, 0, 1, 2], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "partition", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "volumeID", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static Affinity: Message = Message { name: "io.k8s.api.core.v1.Affinity", atomic: false, fields: &[
-    Field { json: "nodeAffinity", of: Type::Message(&NodeAffinity), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "podAffinity", of: Type::Message(&PodAffinity), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "podAntiAffinity", of: Type::Message(&PodAntiAffinity), tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static Affinity: Message = Message { name: "io.k8s.api.core.v1.Affinity", atomic: false, wire: &[0, 1, 2], fields: &[
+    Field { json: "nodeAffinity", of: Type::Message(&NodeAffinity), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "podAffinity", of: Type::Message(&PodAffinity), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "podAntiAffinity", of: Type::Message(&PodAntiAffinity), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static AppArmorProfile: Message = Message { name: "io.k8s.api.core.v1.AppArmorProfile", atomic: false, fields: &[
-    Field { json: "localhostProfile", tag: 2, ..Field::TEXT },
+pub static AppArmorProfile: Message = Message { name: "io.k8s.api.core.v1.AppArmorProfile", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "localhostProfile", pointer: true, tag: 2, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static AttachedVolume: Message = Message { name: "io.k8s.api.core.v1.AttachedVolume", atomic: false, fields: &[
+pub static AttachedVolume: Message = Message { name: "io.k8s.api.core.v1.AttachedVolume", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "devicePath", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static AzureDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AzureDiskVolumeSource", atomic: false, fields: &[
-    Field { json: "cachingMode", tag: 3, ..Field::TEXT },
+pub static AzureDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AzureDiskVolumeSource", atomic: false, wire: &[1, 2, 0, 3, 5, 4], fields: &[
+    Field { json: "cachingMode", pointer: true, tag: 3, ..Field::TEXT },
     Field { json: "diskName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "diskURI", required: true, tag: 2, ..Field::TEXT },
-    Field { json: "fsType", tag: 4, ..Field::TEXT },
-    Field { json: "kind", tag: 6, ..Field::TEXT },
-    Field { json: "readOnly", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "fsType", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "kind", pointer: true, tag: 6, ..Field::TEXT },
+    Field { json: "readOnly", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static AzureFilePersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AzureFilePersistentVolumeSource", atomic: false, fields: &[
+pub static AzureFilePersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AzureFilePersistentVolumeSource", atomic: false, wire: &[1, 3, 0, 2], fields: &[
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "secretName", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "secretNamespace", tag: 4, ..Field::TEXT },
+    Field { json: "secretNamespace", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "shareName", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static AzureFileVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AzureFileVolumeSource", atomic: false, fields: &[
+pub static AzureFileVolumeSource: Message = Message { name: "io.k8s.api.core.v1.AzureFileVolumeSource", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "secretName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "shareName", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static Binding: Message = Message { name: "io.k8s.api.core.v1.Binding", atomic: false, fields: &[
+pub static Binding: Message = Message { name: "io.k8s.api.core.v1.Binding", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "target", of: Type::Message(&ObjectReference), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CSIPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CSIPersistentVolumeSource", atomic: false, fields: &[
-    Field { json: "controllerExpandSecretRef", of: Type::Message(&SecretReference), tag: 9, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "controllerPublishSecretRef", of: Type::Message(&SecretReference), tag: 6, wire: Wire::Message, ..Field::TEXT },
+pub static CSIPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CSIPersistentVolumeSource", atomic: false, wire: &[2, 9, 7, 3, 8, 1, 6, 5, 0, 4], fields: &[
+    Field { json: "controllerExpandSecretRef", of: Type::Message(&SecretReference), pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "controllerPublishSecretRef", of: Type::Message(&SecretReference), pointer: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
     Field { json: "fsType", tag: 4, ..Field::TEXT },
-    Field { json: "nodeExpandSecretRef", of: Type::Message(&SecretReference), tag: 10, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "nodePublishSecretRef", of: Type::Message(&SecretReference), tag: 8, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "nodeStageSecretRef", of: Type::Message(&SecretReference), tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeExpandSecretRef", of: Type::Message(&SecretReference), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodePublishSecretRef", of: Type::Message(&SecretReference), pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeStageSecretRef", of: Type::Message(&SecretReference), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "volumeAttributes", shape: Shape::Map, tag: 5, ..Field::TEXT },
     Field { json: "volumeHandle", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static CSIVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CSIVolumeSource", atomic: false, fields: &[
+pub static CSIVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CSIVolumeSource", atomic: false, wire: &[0, 3, 1, 4, 2], fields: &[
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "fsType", tag: 3, ..Field::TEXT },
-    Field { json: "nodePublishSecretRef", of: Type::Message(&LocalObjectReference), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "readOnly", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "fsType", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "nodePublishSecretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "readOnly", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "volumeAttributes", shape: Shape::Map, tag: 4, ..Field::TEXT },
 ] };
 
-pub static Capabilities: Message = Message { name: "io.k8s.api.core.v1.Capabilities", atomic: false, fields: &[
+pub static Capabilities: Message = Message { name: "io.k8s.api.core.v1.Capabilities", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "add", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "drop", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static CephFSPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CephFSPersistentVolumeSource", atomic: false, fields: &[
+pub static CephFSPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CephFSPersistentVolumeSource", atomic: false, wire: &[0, 1, 5, 3, 4, 2], fields: &[
     Field { json: "monitors", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "path", tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "secretFile", tag: 4, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretReference), tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretReference), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "user", tag: 3, ..Field::TEXT },
 ] };
 
-pub static CephFSVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CephFSVolumeSource", atomic: false, fields: &[
+pub static CephFSVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CephFSVolumeSource", atomic: false, wire: &[0, 1, 5, 3, 4, 2], fields: &[
     Field { json: "monitors", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "path", tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "secretFile", tag: 4, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "user", tag: 3, ..Field::TEXT },
 ] };
 
-pub static CinderPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CinderPersistentVolumeSource", atomic: false, fields: &[
+pub static CinderPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CinderPersistentVolumeSource", atomic: false, wire: &[3, 0, 1, 2], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretReference), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretReference), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "volumeID", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static CinderVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CinderVolumeSource", atomic: false, fields: &[
+pub static CinderVolumeSource: Message = Message { name: "io.k8s.api.core.v1.CinderVolumeSource", atomic: false, wire: &[3, 0, 1, 2], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "volumeID", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ClientIPConfig: Message = Message { name: "io.k8s.api.core.v1.ClientIPConfig", atomic: false, fields: &[
-    Field { json: "timeoutSeconds", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static ClientIPConfig: Message = Message { name: "io.k8s.api.core.v1.ClientIPConfig", atomic: false, wire: &[0], fields: &[
+    Field { json: "timeoutSeconds", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ClusterTrustBundleProjection: Message = Message { name: "io.k8s.api.core.v1.ClusterTrustBundleProjection", atomic: false, fields: &[
-    Field { json: "labelSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "name", tag: 1, ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+pub static ClusterTrustBundleProjection: Message = Message { name: "io.k8s.api.core.v1.ClusterTrustBundleProjection", atomic: false, wire: &[1, 4, 0, 3, 2], fields: &[
+    Field { json: "labelSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "name", pointer: true, tag: 1, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "path", required: true, tag: 4, ..Field::TEXT },
-    Field { json: "signerName", tag: 2, ..Field::TEXT },
+    Field { json: "signerName", pointer: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ComponentCondition: Message = Message { name: "io.k8s.api.core.v1.ComponentCondition", atomic: false, fields: &[
+pub static ComponentCondition: Message = Message { name: "io.k8s.api.core.v1.ComponentCondition", atomic: false, wire: &[3, 2, 1, 0], fields: &[
     Field { json: "error", tag: 4, ..Field::TEXT },
     Field { json: "message", tag: 3, ..Field::TEXT },
     Field { json: "status", required: true, tag: 2, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ComponentStatus: Message = Message { name: "io.k8s.api.core.v1.ComponentStatus", atomic: false, fields: &[
+pub static ComponentStatus: Message = Message { name: "io.k8s.api.core.v1.ComponentStatus", atomic: false, wire: &[3, 1], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&ComponentCondition), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ConfigMap: Message = Message { name: "io.k8s.api.core.v1.ConfigMap", atomic: false, fields: &[
+pub static ConfigMap: Message = Message { name: "io.k8s.api.core.v1.ConfigMap", atomic: false, wire: &[5, 2, 1, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "binaryData", shape: Shape::Map, of: Type::Bytes, tag: 3, ..Field::TEXT },
     Field { json: "data", shape: Shape::Map, tag: 2, ..Field::TEXT },
-    Field { json: "immutable", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "immutable", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ConfigMapEnvSource: Message = Message { name: "io.k8s.api.core.v1.ConfigMapEnvSource", atomic: false, fields: &[
+pub static ConfigMapEnvSource: Message = Message { name: "io.k8s.api.core.v1.ConfigMapEnvSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ConfigMapKeySelector: Message = Message { name: "io.k8s.api.core.v1.ConfigMapKeySelector", atomic: true, fields: &[
+pub static ConfigMapKeySelector: Message = Message { name: "io.k8s.api.core.v1.ConfigMapKeySelector", atomic: true, wire: &[1, 0, 2], fields: &[
     Field { json: "key", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ConfigMapNodeConfigSource: Message = Message { name: "io.k8s.api.core.v1.ConfigMapNodeConfigSource", atomic: false, fields: &[
+pub static ConfigMapNodeConfigSource: Message = Message { name: "io.k8s.api.core.v1.ConfigMapNodeConfigSource", atomic: false, wire: &[2, 1, 4, 3, 0], fields: &[
     Field { json: "kubeletConfigKey", required: true, tag: 5, ..Field::TEXT },
     Field { json: "name", required: true, tag: 2, ..Field::TEXT },
     Field { json: "namespace", required: true, tag: 1, ..Field::TEXT },
@@ -168,37 +168,37 @@ pub static ConfigMapNodeConfigSource: Message = Message { name: "io.k8s.api.core
     Field { json: "uid", tag: 3, ..Field::TEXT },
 ] };
 
-pub static ConfigMapProjection: Message = Message { name: "io.k8s.api.core.v1.ConfigMapProjection", atomic: false, fields: &[
+pub static ConfigMapProjection: Message = Message { name: "io.k8s.api.core.v1.ConfigMapProjection", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "items", shape: Shape::List, of: Type::Message(&KeyToPath), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ConfigMapVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ConfigMapVolumeSource", atomic: false, fields: &[
-    Field { json: "defaultMode", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+pub static ConfigMapVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ConfigMapVolumeSource", atomic: false, wire: &[2, 1, 0, 3], fields: &[
+    Field { json: "defaultMode", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "items", shape: Shape::List, of: Type::Message(&KeyToPath), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static Container: Message = Message { name: "io.k8s.api.core.v1.Container", atomic: false, fields: &[
+pub static Container: Message = Message { name: "io.k8s.api.core.v1.Container", atomic: false, wire: &[8, 4, 1, 0, 24, 9, 2, 12, 23, 7, 10, 6, 19, 5, 15, 17, 18, 21, 3, 20, 22, 16, 11, 13, 14], fields: &[
     Field { json: "args", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "command", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "env", shape: Shape::List, of: Type::Message(&EnvVar), tag: 7, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
     Field { json: "envFrom", shape: Shape::List, of: Type::Message(&EnvFromSource), tag: 19, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "image", tag: 2, ..Field::TEXT },
     Field { json: "imagePullPolicy", tag: 14, ..Field::TEXT },
-    Field { json: "lifecycle", of: Type::Message(&Lifecycle), tag: 12, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "livenessProbe", of: Type::Message(&Probe), tag: 10, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "lifecycle", of: Type::Message(&Lifecycle), pointer: true, tag: 12, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "livenessProbe", of: Type::Message(&Probe), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&ContainerPort), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["containerPort", "protocol"], merge_key: "containerPort", strategy: "merge", ..Field::TEXT },
-    Field { json: "readinessProbe", of: Type::Message(&Probe), tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "readinessProbe", of: Type::Message(&Probe), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
     Field { json: "resizePolicy", shape: Shape::List, of: Type::Message(&ContainerResizePolicy), tag: 23, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resources", of: Type::Message(&ResourceRequirements), tag: 8, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "restartPolicy", tag: 24, ..Field::TEXT },
+    Field { json: "restartPolicy", pointer: true, tag: 24, ..Field::TEXT },
     Field { json: "restartPolicyRules", shape: Shape::List, of: Type::Message(&ContainerRestartRule), tag: 25, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "securityContext", of: Type::Message(&SecurityContext), tag: 15, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "startupProbe", of: Type::Message(&Probe), tag: 22, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "securityContext", of: Type::Message(&SecurityContext), pointer: true, tag: 15, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "startupProbe", of: Type::Message(&Probe), pointer: true, tag: 22, wire: Wire::Message, ..Field::TEXT },
     Field { json: "stdin", of: Type::Bool, tag: 16, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "stdinOnce", of: Type::Bool, tag: 17, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "terminationMessagePath", tag: 13, ..Field::TEXT },
@@ -209,18 +209,18 @@ pub static Container: Message = Message { name: "io.k8s.api.core.v1.Container", 
     Field { json: "workingDir", tag: 5, ..Field::TEXT },
 ] };
 
-pub static ContainerExtendedResourceRequest: Message = Message { name: "io.k8s.api.core.v1.ContainerExtendedResourceRequest", atomic: false, fields: &[
+pub static ContainerExtendedResourceRequest: Message = Message { name: "io.k8s.api.core.v1.ContainerExtendedResourceRequest", atomic: false, wire: &[0, 2, 1], fields: &[
     Field { json: "containerName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "requestName", required: true, tag: 3, ..Field::TEXT },
     Field { json: "resourceName", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ContainerImage: Message = Message { name: "io.k8s.api.core.v1.ContainerImage", atomic: false, fields: &[
+pub static ContainerImage: Message = Message { name: "io.k8s.api.core.v1.ContainerImage", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "names", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "sizeBytes", of: Type::Int64, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ContainerPort: Message = Message { name: "io.k8s.api.core.v1.ContainerPort", atomic: false, fields: &[
+pub static ContainerPort: Message = Message { name: "io.k8s.api.core.v1.ContainerPort", atomic: false, wire: &[3, 2, 0, 4, 1], fields: &[
     Field { json: "containerPort", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "hostIP", tag: 5, ..Field::TEXT },
     Field { json: "hostPort", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
@@ -228,32 +228,32 @@ pub static ContainerPort: Message = Message { name: "io.k8s.api.core.v1.Containe
     Field { json: "protocol", tag: 4, ..Field::TEXT },
 ] };
 
-pub static ContainerResizePolicy: Message = Message { name: "io.k8s.api.core.v1.ContainerResizePolicy", atomic: false, fields: &[
+pub static ContainerResizePolicy: Message = Message { name: "io.k8s.api.core.v1.ContainerResizePolicy", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "resourceName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "restartPolicy", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ContainerRestartRule: Message = Message { name: "io.k8s.api.core.v1.ContainerRestartRule", atomic: false, fields: &[
+pub static ContainerRestartRule: Message = Message { name: "io.k8s.api.core.v1.ContainerRestartRule", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "action", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "exitCodes", of: Type::Message(&ContainerRestartRuleOnExitCodes), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "exitCodes", of: Type::Message(&ContainerRestartRuleOnExitCodes), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ContainerRestartRuleOnExitCodes: Message = Message { name: "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", atomic: false, fields: &[
+pub static ContainerRestartRuleOnExitCodes: Message = Message { name: "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "operator", required: true, tag: 1, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, of: Type::Int32, tag: 2, wire: Wire::Varint, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static ContainerState: Message = Message { name: "io.k8s.api.core.v1.ContainerState", atomic: false, fields: &[
-    Field { json: "running", of: Type::Message(&ContainerStateRunning), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "terminated", of: Type::Message(&ContainerStateTerminated), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "waiting", of: Type::Message(&ContainerStateWaiting), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static ContainerState: Message = Message { name: "io.k8s.api.core.v1.ContainerState", atomic: false, wire: &[2, 0, 1], fields: &[
+    Field { json: "running", of: Type::Message(&ContainerStateRunning), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "terminated", of: Type::Message(&ContainerStateTerminated), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "waiting", of: Type::Message(&ContainerStateWaiting), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ContainerStateRunning: Message = Message { name: "io.k8s.api.core.v1.ContainerStateRunning", atomic: false, fields: &[
+pub static ContainerStateRunning: Message = Message { name: "io.k8s.api.core.v1.ContainerStateRunning", atomic: false, wire: &[0], fields: &[
     Field { json: "startedAt", of: Type::Time, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ContainerStateTerminated: Message = Message { name: "io.k8s.api.core.v1.ContainerStateTerminated", atomic: false, fields: &[
+pub static ContainerStateTerminated: Message = Message { name: "io.k8s.api.core.v1.ContainerStateTerminated", atomic: false, wire: &[1, 5, 4, 3, 6, 2, 0], fields: &[
     Field { json: "containerID", tag: 7, ..Field::TEXT },
     Field { json: "exitCode", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "finishedAt", of: Type::Time, tag: 6, wire: Wire::Message, ..Field::TEXT },
@@ -263,12 +263,12 @@ pub static ContainerStateTerminated: Message = Message { name: "io.k8s.api.core.
     Field { json: "startedAt", of: Type::Time, tag: 5, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ContainerStateWaiting: Message = Message { name: "io.k8s.api.core.v1.ContainerStateWaiting", atomic: false, fields: &[
+pub static ContainerStateWaiting: Message = Message { name: "io.k8s.api.core.v1.ContainerStateWaiting", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "message", tag: 2, ..Field::TEXT },
     Field { json: "reason", tag: 1, ..Field::TEXT },
 ] };
 
-pub static ContainerStatus: Message = Message { name: "io.k8s.api.core.v1.ContainerStatus", atomic: false, fields: &[
+pub static ContainerStatus: Message = Message { name: "io.k8s.api.core.v1.ContainerStatus", atomic: false, wire: &[6, 11, 5, 7, 9, 3, 4, 2, 10, 0, 8, 14, 13, 1, 12], fields: &[
     Field { json: "allocatedResources", shape: Shape::Map, of: Type::Quantity, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "allocatedResourcesStatus", shape: Shape::List, of: Type::Message(&ResourceStatus), tag: 14, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
     Field { json: "containerID", tag: 8, ..Field::TEXT },
@@ -277,109 +277,109 @@ pub static ContainerStatus: Message = Message { name: "io.k8s.api.core.v1.Contai
     Field { json: "lastState", of: Type::Message(&ContainerState), tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "ready", of: Type::Bool, required: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "resources", of: Type::Message(&ResourceRequirements), tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resources", of: Type::Message(&ResourceRequirements), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
     Field { json: "restartCount", of: Type::Int32, required: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "started", of: Type::Bool, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "started", of: Type::Bool, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "state", of: Type::Message(&ContainerState), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "stopSignal", tag: 15, ..Field::TEXT },
-    Field { json: "user", of: Type::Message(&ContainerUser), tag: 13, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "stopSignal", pointer: true, tag: 15, ..Field::TEXT },
+    Field { json: "user", of: Type::Message(&ContainerUser), pointer: true, tag: 13, wire: Wire::Message, ..Field::TEXT },
     Field { json: "volumeMounts", shape: Shape::List, of: Type::Message(&VolumeMountStatus), tag: 12, wire: Wire::Message, list: ListType::Map, map_keys: &["mountPath"], merge_key: "mountPath", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static ContainerUser: Message = Message { name: "io.k8s.api.core.v1.ContainerUser", atomic: false, fields: &[
-    Field { json: "linux", of: Type::Message(&LinuxContainerUser), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static ContainerUser: Message = Message { name: "io.k8s.api.core.v1.ContainerUser", atomic: false, wire: &[0], fields: &[
+    Field { json: "linux", of: Type::Message(&LinuxContainerUser), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DaemonEndpoint: Message = Message { name: "io.k8s.api.core.v1.DaemonEndpoint", atomic: false, fields: &[
+pub static DaemonEndpoint: Message = Message { name: "io.k8s.api.core.v1.DaemonEndpoint", atomic: false, wire: &[0], fields: &[
     Field { json: "Port", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static DownwardAPIProjection: Message = Message { name: "io.k8s.api.core.v1.DownwardAPIProjection", atomic: false, fields: &[
+pub static DownwardAPIProjection: Message = Message { name: "io.k8s.api.core.v1.DownwardAPIProjection", atomic: false, wire: &[0], fields: &[
     Field { json: "items", shape: Shape::List, of: Type::Message(&DownwardAPIVolumeFile), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DownwardAPIVolumeFile: Message = Message { name: "io.k8s.api.core.v1.DownwardAPIVolumeFile", atomic: false, fields: &[
-    Field { json: "fieldRef", of: Type::Message(&ObjectFieldSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "mode", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+pub static DownwardAPIVolumeFile: Message = Message { name: "io.k8s.api.core.v1.DownwardAPIVolumeFile", atomic: false, wire: &[2, 0, 3, 1], fields: &[
+    Field { json: "fieldRef", of: Type::Message(&ObjectFieldSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "mode", of: Type::Int32, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "path", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "resourceFieldRef", of: Type::Message(&ResourceFieldSelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resourceFieldRef", of: Type::Message(&ResourceFieldSelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DownwardAPIVolumeSource: Message = Message { name: "io.k8s.api.core.v1.DownwardAPIVolumeSource", atomic: false, fields: &[
-    Field { json: "defaultMode", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+pub static DownwardAPIVolumeSource: Message = Message { name: "io.k8s.api.core.v1.DownwardAPIVolumeSource", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "defaultMode", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "items", shape: Shape::List, of: Type::Message(&DownwardAPIVolumeFile), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static EmptyDirVolumeSource: Message = Message { name: "io.k8s.api.core.v1.EmptyDirVolumeSource", atomic: false, fields: &[
+pub static EmptyDirVolumeSource: Message = Message { name: "io.k8s.api.core.v1.EmptyDirVolumeSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "medium", tag: 1, ..Field::TEXT },
-    Field { json: "sizeLimit", of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "sizeLimit", of: Type::Quantity, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static EndpointAddress: Message = Message { name: "io.k8s.api.core.v1.EndpointAddress", atomic: true, fields: &[
+pub static EndpointAddress: Message = Message { name: "io.k8s.api.core.v1.EndpointAddress", atomic: true, wire: &[1, 3, 0, 2], fields: &[
     Field { json: "hostname", tag: 3, ..Field::TEXT },
     Field { json: "ip", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "nodeName", tag: 4, ..Field::TEXT },
-    Field { json: "targetRef", of: Type::Message(&ObjectReference), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeName", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "targetRef", of: Type::Message(&ObjectReference), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static EndpointPort: Message = Message { name: "io.k8s.api.core.v1.EndpointPort", atomic: true, fields: &[
-    Field { json: "appProtocol", tag: 4, ..Field::TEXT },
+pub static EndpointPort: Message = Message { name: "io.k8s.api.core.v1.EndpointPort", atomic: true, wire: &[1, 2, 3, 0], fields: &[
+    Field { json: "appProtocol", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "name", tag: 1, ..Field::TEXT },
     Field { json: "port", of: Type::Int32, required: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "protocol", tag: 3, ..Field::TEXT },
 ] };
 
-pub static EndpointSubset: Message = Message { name: "io.k8s.api.core.v1.EndpointSubset", atomic: false, fields: &[
+pub static EndpointSubset: Message = Message { name: "io.k8s.api.core.v1.EndpointSubset", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "addresses", shape: Shape::List, of: Type::Message(&EndpointAddress), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "notReadyAddresses", shape: Shape::List, of: Type::Message(&EndpointAddress), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&EndpointPort), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static Endpoints: Message = Message { name: "io.k8s.api.core.v1.Endpoints", atomic: false, fields: &[
+pub static Endpoints: Message = Message { name: "io.k8s.api.core.v1.Endpoints", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "subsets", shape: Shape::List, of: Type::Message(&EndpointSubset), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static EnvFromSource: Message = Message { name: "io.k8s.api.core.v1.EnvFromSource", atomic: false, fields: &[
-    Field { json: "configMapRef", of: Type::Message(&ConfigMapEnvSource), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static EnvFromSource: Message = Message { name: "io.k8s.api.core.v1.EnvFromSource", atomic: false, wire: &[1, 0, 2], fields: &[
+    Field { json: "configMapRef", of: Type::Message(&ConfigMapEnvSource), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "prefix", tag: 1, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretEnvSource), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretEnvSource), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static EnvVar: Message = Message { name: "io.k8s.api.core.v1.EnvVar", atomic: false, fields: &[
+pub static EnvVar: Message = Message { name: "io.k8s.api.core.v1.EnvVar", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "value", tag: 2, ..Field::TEXT },
-    Field { json: "valueFrom", of: Type::Message(&EnvVarSource), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "valueFrom", of: Type::Message(&EnvVarSource), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static EnvVarSource: Message = Message { name: "io.k8s.api.core.v1.EnvVarSource", atomic: false, fields: &[
-    Field { json: "configMapKeyRef", of: Type::Message(&ConfigMapKeySelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "fieldRef", of: Type::Message(&ObjectFieldSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "fileKeyRef", of: Type::Message(&FileKeySelector), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "resourceFieldRef", of: Type::Message(&ResourceFieldSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "secretKeyRef", of: Type::Message(&SecretKeySelector), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static EnvVarSource: Message = Message { name: "io.k8s.api.core.v1.EnvVarSource", atomic: false, wire: &[1, 3, 0, 4, 2], fields: &[
+    Field { json: "configMapKeyRef", of: Type::Message(&ConfigMapKeySelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "fieldRef", of: Type::Message(&ObjectFieldSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "fileKeyRef", of: Type::Message(&FileKeySelector), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resourceFieldRef", of: Type::Message(&ResourceFieldSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretKeyRef", of: Type::Message(&SecretKeySelector), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static EphemeralContainer: Message = Message { name: "io.k8s.api.core.v1.EphemeralContainer", atomic: false, fields: &[
+pub static EphemeralContainer: Message = Message { name: "io.k8s.api.core.v1.EphemeralContainer", atomic: false, wire: &[8, 4, 1, 0, 25, 9, 2, 12, 24, 7, 10, 6, 20, 5, 15, 17, 18, 22, 3, 21, 23, 16, 11, 13, 14, 19], fields: &[
     Field { json: "args", shape: Shape::List, tag: 4, outer: &[1], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "command", shape: Shape::List, tag: 3, outer: &[1], list: ListType::Atomic, ..Field::TEXT },
     Field { json: "env", shape: Shape::List, of: Type::Message(&EnvVar), tag: 7, outer: &[1], wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
     Field { json: "envFrom", shape: Shape::List, of: Type::Message(&EnvFromSource), tag: 19, outer: &[1], wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "image", tag: 2, outer: &[1], ..Field::TEXT },
     Field { json: "imagePullPolicy", tag: 14, outer: &[1], ..Field::TEXT },
-    Field { json: "lifecycle", of: Type::Message(&Lifecycle), tag: 12, outer: &[1], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "livenessProbe", of: Type::Message(&Probe), tag: 10, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "lifecycle", of: Type::Message(&Lifecycle), pointer: true, tag: 12, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "livenessProbe", of: Type::Message(&Probe), pointer: true, tag: 10, outer: &[1], wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, outer: &[1], ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&ContainerPort), tag: 6, outer: &[1], wire: Wire::Message, list: ListType::Map, map_keys: &["containerPort", "protocol"], merge_key: "containerPort", strategy: "merge", ..Field::TEXT },
-    Field { json: "readinessProbe", of: Type::Message(&Probe), tag: 11, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "readinessProbe", of: Type::Message(&Probe), pointer: true, tag: 11, outer: &[1], wire: Wire::Message, ..Field::TEXT },
     Field { json: "resizePolicy", shape: Shape::List, of: Type::Message(&ContainerResizePolicy), tag: 23, outer: &[1], wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resources", of: Type::Message(&ResourceRequirements), tag: 8, outer: &[1], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "restartPolicy", tag: 24, outer: &[1], ..Field::TEXT },
+    Field { json: "restartPolicy", pointer: true, tag: 24, outer: &[1], ..Field::TEXT },
     Field { json: "restartPolicyRules", shape: Shape::List, of: Type::Message(&ContainerRestartRule), tag: 25, outer: &[1], wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "securityContext", of: Type::Message(&SecurityContext), tag: 15, outer: &[1], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "startupProbe", of: Type::Message(&Probe), tag: 22, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "securityContext", of: Type::Message(&SecurityContext), pointer: true, tag: 15, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "startupProbe", of: Type::Message(&Probe), pointer: true, tag: 22, outer: &[1], wire: Wire::Message, ..Field::TEXT },
     Field { json: "stdin", of: Type::Bool, tag: 16, outer: &[1], wire: Wire::Varint, ..Field::TEXT },
     Field { json: "stdinOnce", of: Type::Bool, tag: 17, outer: &[1], wire: Wire::Varint, ..Field::TEXT },
     Field { json: "targetContainerName", tag: 2, ..Field::TEXT },
@@ -391,11 +391,11 @@ pub static EphemeralContainer: Message = Message { name: "io.k8s.api.core.v1.Eph
     Field { json: "workingDir", tag: 5, outer: &[1], ..Field::TEXT },
 ] };
 
-pub static EphemeralVolumeSource: Message = Message { name: "io.k8s.api.core.v1.EphemeralVolumeSource", atomic: false, fields: &[
-    Field { json: "volumeClaimTemplate", of: Type::Message(&PersistentVolumeClaimTemplate), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static EphemeralVolumeSource: Message = Message { name: "io.k8s.api.core.v1.EphemeralVolumeSource", atomic: false, wire: &[0], fields: &[
+    Field { json: "volumeClaimTemplate", of: Type::Message(&PersistentVolumeClaimTemplate), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Event: Message = Message { name: "io.k8s.api.core.v1.Event", atomic: false, fields: &[
+pub static Event: Message = Message { name: "io.k8s.api.core.v1.Event", atomic: false, wire: &[9, 5, 10, 8, 15, 4, 7, 2, 16, 3, 14, 0, 11, 12, 13], fields: &[
     Field { json: "action", tag: 12, ..Field::TEXT },
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "count", of: Type::Int32, tag: 8, wire: Wire::Varint, ..Field::TEXT },
@@ -407,96 +407,96 @@ pub static Event: Message = Message { name: "io.k8s.api.core.v1.Event", atomic: 
     Field { json: "message", tag: 4, ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "reason", tag: 3, ..Field::TEXT },
-    Field { json: "related", of: Type::Message(&ObjectReference), tag: 13, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "reportingComponent", tag: 14, ..Field::TEXT },
-    Field { json: "reportingInstance", tag: 15, ..Field::TEXT },
-    Field { json: "series", of: Type::Message(&EventSeries), tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "related", of: Type::Message(&ObjectReference), pointer: true, tag: 13, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "reportingComponent", always: true, tag: 14, ..Field::TEXT },
+    Field { json: "reportingInstance", always: true, tag: 15, ..Field::TEXT },
+    Field { json: "series", of: Type::Message(&EventSeries), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
     Field { json: "source", of: Type::Message(&EventSource), tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", tag: 9, ..Field::TEXT },
 ] };
 
-pub static EventSeries: Message = Message { name: "io.k8s.api.core.v1.EventSeries", atomic: false, fields: &[
+pub static EventSeries: Message = Message { name: "io.k8s.api.core.v1.EventSeries", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "count", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "lastObservedTime", of: Type::MicroTime, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static EventSource: Message = Message { name: "io.k8s.api.core.v1.EventSource", atomic: false, fields: &[
+pub static EventSource: Message = Message { name: "io.k8s.api.core.v1.EventSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "component", tag: 1, ..Field::TEXT },
     Field { json: "host", tag: 2, ..Field::TEXT },
 ] };
 
-pub static ExecAction: Message = Message { name: "io.k8s.api.core.v1.ExecAction", atomic: false, fields: &[
+pub static ExecAction: Message = Message { name: "io.k8s.api.core.v1.ExecAction", atomic: false, wire: &[0], fields: &[
     Field { json: "command", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static FCVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FCVolumeSource", atomic: false, fields: &[
+pub static FCVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FCVolumeSource", atomic: false, wire: &[3, 1, 0, 2, 4], fields: &[
     Field { json: "fsType", tag: 3, ..Field::TEXT },
-    Field { json: "lun", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "lun", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "targetWWNs", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "wwids", shape: Shape::List, tag: 5, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static FileKeySelector: Message = Message { name: "io.k8s.api.core.v1.FileKeySelector", atomic: true, fields: &[
+pub static FileKeySelector: Message = Message { name: "io.k8s.api.core.v1.FileKeySelector", atomic: true, wire: &[3, 2, 0, 1], fields: &[
     Field { json: "key", required: true, tag: 3, ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "path", required: true, tag: 2, ..Field::TEXT },
     Field { json: "volumeName", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static FlexPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FlexPersistentVolumeSource", atomic: false, fields: &[
+pub static FlexPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FlexPersistentVolumeSource", atomic: false, wire: &[0, 1, 4, 3, 2], fields: &[
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "options", shape: Shape::Map, tag: 5, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretReference), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretReference), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static FlexVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FlexVolumeSource", atomic: false, fields: &[
+pub static FlexVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FlexVolumeSource", atomic: false, wire: &[0, 1, 4, 3, 2], fields: &[
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "options", shape: Shape::Map, tag: 5, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static FlockerVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FlockerVolumeSource", atomic: false, fields: &[
+pub static FlockerVolumeSource: Message = Message { name: "io.k8s.api.core.v1.FlockerVolumeSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "datasetName", tag: 1, ..Field::TEXT },
     Field { json: "datasetUUID", tag: 2, ..Field::TEXT },
 ] };
 
-pub static GCEPersistentDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", atomic: false, fields: &[
+pub static GCEPersistentDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", atomic: false, wire: &[2, 0, 1, 3], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "partition", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "pdName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static GRPCAction: Message = Message { name: "io.k8s.api.core.v1.GRPCAction", atomic: false, fields: &[
+pub static GRPCAction: Message = Message { name: "io.k8s.api.core.v1.GRPCAction", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "port", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "service", tag: 2, ..Field::TEXT },
+    Field { json: "service", pointer: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static GitRepoVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GitRepoVolumeSource", atomic: false, fields: &[
+pub static GitRepoVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GitRepoVolumeSource", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "directory", tag: 3, ..Field::TEXT },
     Field { json: "repository", required: true, tag: 1, ..Field::TEXT },
     Field { json: "revision", tag: 2, ..Field::TEXT },
 ] };
 
-pub static GlusterfsPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GlusterfsPersistentVolumeSource", atomic: false, fields: &[
+pub static GlusterfsPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GlusterfsPersistentVolumeSource", atomic: false, wire: &[0, 2, 3, 1], fields: &[
     Field { json: "endpoints", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "endpointsNamespace", tag: 4, ..Field::TEXT },
+    Field { json: "endpointsNamespace", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "path", required: true, tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static GlusterfsVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GlusterfsVolumeSource", atomic: false, fields: &[
+pub static GlusterfsVolumeSource: Message = Message { name: "io.k8s.api.core.v1.GlusterfsVolumeSource", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "endpoints", required: true, tag: 1, ..Field::TEXT },
     Field { json: "path", required: true, tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static HTTPGetAction: Message = Message { name: "io.k8s.api.core.v1.HTTPGetAction", atomic: false, fields: &[
+pub static HTTPGetAction: Message = Message { name: "io.k8s.api.core.v1.HTTPGetAction", atomic: false, wire: &[2, 3, 0, 4, 1], fields: &[
     Field { json: "host", tag: 3, ..Field::TEXT },
     Field { json: "httpHeaders", shape: Shape::List, of: Type::Message(&HTTPHeader), tag: 5, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "path", tag: 1, ..Field::TEXT },
@@ -504,85 +504,85 @@ pub static HTTPGetAction: Message = Message { name: "io.k8s.api.core.v1.HTTPGetA
     Field { json: "scheme", tag: 4, ..Field::TEXT },
 ] };
 
-pub static HTTPHeader: Message = Message { name: "io.k8s.api.core.v1.HTTPHeader", atomic: false, fields: &[
+pub static HTTPHeader: Message = Message { name: "io.k8s.api.core.v1.HTTPHeader", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "value", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static HostAlias: Message = Message { name: "io.k8s.api.core.v1.HostAlias", atomic: false, fields: &[
+pub static HostAlias: Message = Message { name: "io.k8s.api.core.v1.HostAlias", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "hostnames", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "ip", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static HostIP: Message = Message { name: "io.k8s.api.core.v1.HostIP", atomic: false, fields: &[
+pub static HostIP: Message = Message { name: "io.k8s.api.core.v1.HostIP", atomic: false, wire: &[0], fields: &[
     Field { json: "ip", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static HostPathVolumeSource: Message = Message { name: "io.k8s.api.core.v1.HostPathVolumeSource", atomic: false, fields: &[
+pub static HostPathVolumeSource: Message = Message { name: "io.k8s.api.core.v1.HostPathVolumeSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "path", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "type", tag: 2, ..Field::TEXT },
+    Field { json: "type", pointer: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ISCSIPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ISCSIPersistentVolumeSource", atomic: false, fields: &[
+pub static ISCSIPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ISCSIPersistentVolumeSource", atomic: false, wire: &[10, 4, 6, 5, 2, 8, 7, 0, 9, 1, 3], fields: &[
     Field { json: "chapAuthDiscovery", of: Type::Bool, tag: 8, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "chapAuthSession", of: Type::Bool, tag: 11, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "fsType", tag: 5, ..Field::TEXT },
-    Field { json: "initiatorName", tag: 12, ..Field::TEXT },
+    Field { json: "initiatorName", pointer: true, tag: 12, ..Field::TEXT },
     Field { json: "iqn", required: true, tag: 2, ..Field::TEXT },
     Field { json: "iscsiInterface", tag: 4, ..Field::TEXT },
     Field { json: "lun", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "portals", shape: Shape::List, tag: 7, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretReference), tag: 10, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretReference), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "targetPortal", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ISCSIVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ISCSIVolumeSource", atomic: false, fields: &[
+pub static ISCSIVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ISCSIVolumeSource", atomic: false, wire: &[10, 4, 6, 5, 2, 8, 7, 0, 9, 1, 3], fields: &[
     Field { json: "chapAuthDiscovery", of: Type::Bool, tag: 8, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "chapAuthSession", of: Type::Bool, tag: 11, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "fsType", tag: 5, ..Field::TEXT },
-    Field { json: "initiatorName", tag: 12, ..Field::TEXT },
+    Field { json: "initiatorName", pointer: true, tag: 12, ..Field::TEXT },
     Field { json: "iqn", required: true, tag: 2, ..Field::TEXT },
     Field { json: "iscsiInterface", tag: 4, ..Field::TEXT },
     Field { json: "lun", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "portals", shape: Shape::List, tag: 7, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), tag: 10, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "targetPortal", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ImageVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ImageVolumeSource", atomic: false, fields: &[
+pub static ImageVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ImageVolumeSource", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "pullPolicy", tag: 2, ..Field::TEXT },
     Field { json: "reference", tag: 1, ..Field::TEXT },
 ] };
 
-pub static KeyToPath: Message = Message { name: "io.k8s.api.core.v1.KeyToPath", atomic: false, fields: &[
+pub static KeyToPath: Message = Message { name: "io.k8s.api.core.v1.KeyToPath", atomic: false, wire: &[0, 2, 1], fields: &[
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "mode", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "mode", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "path", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static Lifecycle: Message = Message { name: "io.k8s.api.core.v1.Lifecycle", atomic: false, fields: &[
-    Field { json: "postStart", of: Type::Message(&LifecycleHandler), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "preStop", of: Type::Message(&LifecycleHandler), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "stopSignal", tag: 3, ..Field::TEXT },
+pub static Lifecycle: Message = Message { name: "io.k8s.api.core.v1.Lifecycle", atomic: false, wire: &[0, 1, 2], fields: &[
+    Field { json: "postStart", of: Type::Message(&LifecycleHandler), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "preStop", of: Type::Message(&LifecycleHandler), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "stopSignal", pointer: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static LifecycleHandler: Message = Message { name: "io.k8s.api.core.v1.LifecycleHandler", atomic: false, fields: &[
-    Field { json: "exec", of: Type::Message(&ExecAction), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "httpGet", of: Type::Message(&HTTPGetAction), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "sleep", of: Type::Message(&SleepAction), tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "tcpSocket", of: Type::Message(&TCPSocketAction), tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static LifecycleHandler: Message = Message { name: "io.k8s.api.core.v1.LifecycleHandler", atomic: false, wire: &[0, 1, 3, 2], fields: &[
+    Field { json: "exec", of: Type::Message(&ExecAction), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "httpGet", of: Type::Message(&HTTPGetAction), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "sleep", of: Type::Message(&SleepAction), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "tcpSocket", of: Type::Message(&TCPSocketAction), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static LimitRange: Message = Message { name: "io.k8s.api.core.v1.LimitRange", atomic: false, fields: &[
+pub static LimitRange: Message = Message { name: "io.k8s.api.core.v1.LimitRange", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&LimitRangeSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static LimitRangeItem: Message = Message { name: "io.k8s.api.core.v1.LimitRangeItem", atomic: false, fields: &[
+pub static LimitRangeItem: Message = Message { name: "io.k8s.api.core.v1.LimitRangeItem", atomic: false, wire: &[5, 2, 4, 0, 1, 3], fields: &[
     Field { json: "default", shape: Shape::Map, of: Type::Quantity, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "defaultRequest", shape: Shape::Map, of: Type::Quantity, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "max", shape: Shape::Map, of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
@@ -591,48 +591,48 @@ pub static LimitRangeItem: Message = Message { name: "io.k8s.api.core.v1.LimitRa
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static LimitRangeSpec: Message = Message { name: "io.k8s.api.core.v1.LimitRangeSpec", atomic: false, fields: &[
+pub static LimitRangeSpec: Message = Message { name: "io.k8s.api.core.v1.LimitRangeSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "limits", shape: Shape::List, of: Type::Message(&LimitRangeItem), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static LinuxContainerUser: Message = Message { name: "io.k8s.api.core.v1.LinuxContainerUser", atomic: false, fields: &[
+pub static LinuxContainerUser: Message = Message { name: "io.k8s.api.core.v1.LinuxContainerUser", atomic: false, wire: &[2, 0, 1], fields: &[
     Field { json: "gid", of: Type::Int64, required: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "supplementalGroups", shape: Shape::List, of: Type::Int64, tag: 3, wire: Wire::Varint, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "uid", of: Type::Int64, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static LoadBalancerIngress: Message = Message { name: "io.k8s.api.core.v1.LoadBalancerIngress", atomic: false, fields: &[
+pub static LoadBalancerIngress: Message = Message { name: "io.k8s.api.core.v1.LoadBalancerIngress", atomic: false, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "hostname", tag: 2, ..Field::TEXT },
     Field { json: "ip", tag: 1, ..Field::TEXT },
-    Field { json: "ipMode", tag: 3, ..Field::TEXT },
+    Field { json: "ipMode", pointer: true, tag: 3, ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&PortStatus), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static LoadBalancerStatus: Message = Message { name: "io.k8s.api.core.v1.LoadBalancerStatus", atomic: false, fields: &[
+pub static LoadBalancerStatus: Message = Message { name: "io.k8s.api.core.v1.LoadBalancerStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "ingress", shape: Shape::List, of: Type::Message(&LoadBalancerIngress), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static LocalObjectReference: Message = Message { name: "io.k8s.api.core.v1.LocalObjectReference", atomic: true, fields: &[
+pub static LocalObjectReference: Message = Message { name: "io.k8s.api.core.v1.LocalObjectReference", atomic: true, wire: &[0], fields: &[
     Field { json: "name", tag: 1, ..Field::TEXT },
 ] };
 
-pub static LocalVolumeSource: Message = Message { name: "io.k8s.api.core.v1.LocalVolumeSource", atomic: false, fields: &[
-    Field { json: "fsType", tag: 2, ..Field::TEXT },
+pub static LocalVolumeSource: Message = Message { name: "io.k8s.api.core.v1.LocalVolumeSource", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "fsType", pointer: true, tag: 2, ..Field::TEXT },
     Field { json: "path", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ModifyVolumeStatus: Message = Message { name: "io.k8s.api.core.v1.ModifyVolumeStatus", atomic: false, fields: &[
+pub static ModifyVolumeStatus: Message = Message { name: "io.k8s.api.core.v1.ModifyVolumeStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "status", required: true, tag: 2, ..Field::TEXT },
     Field { json: "targetVolumeAttributesClassName", tag: 1, ..Field::TEXT },
 ] };
 
-pub static NFSVolumeSource: Message = Message { name: "io.k8s.api.core.v1.NFSVolumeSource", atomic: false, fields: &[
+pub static NFSVolumeSource: Message = Message { name: "io.k8s.api.core.v1.NFSVolumeSource", atomic: false, wire: &[2, 0, 1], fields: &[
     Field { json: "path", required: true, tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "server", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static Namespace: Message = Message { name: "io.k8s.api.core.v1.Namespace", atomic: false, fields: &[
+pub static Namespace: Message = Message { name: "io.k8s.api.core.v1.Namespace", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -640,7 +640,7 @@ pub static Namespace: Message = Message { name: "io.k8s.api.core.v1.Namespace", 
     Field { json: "status", of: Type::Message(&NamespaceStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NamespaceCondition: Message = Message { name: "io.k8s.api.core.v1.NamespaceCondition", atomic: false, fields: &[
+pub static NamespaceCondition: Message = Message { name: "io.k8s.api.core.v1.NamespaceCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 6, ..Field::TEXT },
     Field { json: "reason", tag: 5, ..Field::TEXT },
@@ -648,16 +648,16 @@ pub static NamespaceCondition: Message = Message { name: "io.k8s.api.core.v1.Nam
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static NamespaceSpec: Message = Message { name: "io.k8s.api.core.v1.NamespaceSpec", atomic: false, fields: &[
+pub static NamespaceSpec: Message = Message { name: "io.k8s.api.core.v1.NamespaceSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "finalizers", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NamespaceStatus: Message = Message { name: "io.k8s.api.core.v1.NamespaceStatus", atomic: false, fields: &[
+pub static NamespaceStatus: Message = Message { name: "io.k8s.api.core.v1.NamespaceStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&NamespaceCondition), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "phase", tag: 1, ..Field::TEXT },
 ] };
 
-pub static Node: Message = Message { name: "io.k8s.api.core.v1.Node", atomic: false, fields: &[
+pub static Node: Message = Message { name: "io.k8s.api.core.v1.Node", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -665,17 +665,17 @@ pub static Node: Message = Message { name: "io.k8s.api.core.v1.Node", atomic: fa
     Field { json: "status", of: Type::Message(&NodeStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NodeAddress: Message = Message { name: "io.k8s.api.core.v1.NodeAddress", atomic: false, fields: &[
+pub static NodeAddress: Message = Message { name: "io.k8s.api.core.v1.NodeAddress", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "address", required: true, tag: 2, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static NodeAffinity: Message = Message { name: "io.k8s.api.core.v1.NodeAffinity", atomic: false, fields: &[
+pub static NodeAffinity: Message = Message { name: "io.k8s.api.core.v1.NodeAffinity", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "preferredDuringSchedulingIgnoredDuringExecution", shape: Shape::List, of: Type::Message(&PreferredSchedulingTerm), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "requiredDuringSchedulingIgnoredDuringExecution", of: Type::Message(&NodeSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "requiredDuringSchedulingIgnoredDuringExecution", of: Type::Message(&NodeSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NodeCondition: Message = Message { name: "io.k8s.api.core.v1.NodeCondition", atomic: false, fields: &[
+pub static NodeCondition: Message = Message { name: "io.k8s.api.core.v1.NodeCondition", atomic: false, wire: &[5, 4, 0, 1, 3, 2], fields: &[
     Field { json: "lastHeartbeatTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "lastTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 6, ..Field::TEXT },
@@ -684,52 +684,52 @@ pub static NodeCondition: Message = Message { name: "io.k8s.api.core.v1.NodeCond
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static NodeConfigSource: Message = Message { name: "io.k8s.api.core.v1.NodeConfigSource", atomic: false, fields: &[
-    Field { json: "configMap", of: Type::Message(&ConfigMapNodeConfigSource), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static NodeConfigSource: Message = Message { name: "io.k8s.api.core.v1.NodeConfigSource", atomic: false, wire: &[0], fields: &[
+    Field { json: "configMap", of: Type::Message(&ConfigMapNodeConfigSource), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NodeConfigStatus: Message = Message { name: "io.k8s.api.core.v1.NodeConfigStatus", atomic: false, fields: &[
-    Field { json: "active", of: Type::Message(&NodeConfigSource), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "assigned", of: Type::Message(&NodeConfigSource), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static NodeConfigStatus: Message = Message { name: "io.k8s.api.core.v1.NodeConfigStatus", atomic: false, wire: &[1, 0, 3, 2], fields: &[
+    Field { json: "active", of: Type::Message(&NodeConfigSource), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "assigned", of: Type::Message(&NodeConfigSource), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "error", tag: 4, ..Field::TEXT },
-    Field { json: "lastKnownGood", of: Type::Message(&NodeConfigSource), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "lastKnownGood", of: Type::Message(&NodeConfigSource), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NodeDaemonEndpoints: Message = Message { name: "io.k8s.api.core.v1.NodeDaemonEndpoints", atomic: false, fields: &[
+pub static NodeDaemonEndpoints: Message = Message { name: "io.k8s.api.core.v1.NodeDaemonEndpoints", atomic: false, wire: &[0], fields: &[
     Field { json: "kubeletEndpoint", of: Type::Message(&DaemonEndpoint), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NodeFeatures: Message = Message { name: "io.k8s.api.core.v1.NodeFeatures", atomic: false, fields: &[
-    Field { json: "supplementalGroupsPolicy", of: Type::Bool, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static NodeFeatures: Message = Message { name: "io.k8s.api.core.v1.NodeFeatures", atomic: false, wire: &[0], fields: &[
+    Field { json: "supplementalGroupsPolicy", of: Type::Bool, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static NodeRuntimeHandler: Message = Message { name: "io.k8s.api.core.v1.NodeRuntimeHandler", atomic: false, fields: &[
-    Field { json: "features", of: Type::Message(&NodeRuntimeHandlerFeatures), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "name", tag: 1, ..Field::TEXT },
+pub static NodeRuntimeHandler: Message = Message { name: "io.k8s.api.core.v1.NodeRuntimeHandler", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "features", of: Type::Message(&NodeRuntimeHandlerFeatures), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "name", always: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static NodeRuntimeHandlerFeatures: Message = Message { name: "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", atomic: false, fields: &[
-    Field { json: "recursiveReadOnlyMounts", of: Type::Bool, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "userNamespaces", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+pub static NodeRuntimeHandlerFeatures: Message = Message { name: "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", atomic: false, wire: &[0, 1], fields: &[
+    Field { json: "recursiveReadOnlyMounts", of: Type::Bool, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "userNamespaces", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static NodeSelector: Message = Message { name: "io.k8s.api.core.v1.NodeSelector", atomic: true, fields: &[
+pub static NodeSelector: Message = Message { name: "io.k8s.api.core.v1.NodeSelector", atomic: true, wire: &[0], fields: &[
     Field { json: "nodeSelectorTerms", shape: Shape::List, of: Type::Message(&NodeSelectorTerm), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NodeSelectorRequirement: Message = Message { name: "io.k8s.api.core.v1.NodeSelectorRequirement", atomic: false, fields: &[
+pub static NodeSelectorRequirement: Message = Message { name: "io.k8s.api.core.v1.NodeSelectorRequirement", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
     Field { json: "operator", required: true, tag: 2, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NodeSelectorTerm: Message = Message { name: "io.k8s.api.core.v1.NodeSelectorTerm", atomic: true, fields: &[
+pub static NodeSelectorTerm: Message = Message { name: "io.k8s.api.core.v1.NodeSelectorTerm", atomic: true, wire: &[0, 1], fields: &[
     Field { json: "matchExpressions", shape: Shape::List, of: Type::Message(&NodeSelectorRequirement), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "matchFields", shape: Shape::List, of: Type::Message(&NodeSelectorRequirement), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NodeSpec: Message = Message { name: "io.k8s.api.core.v1.NodeSpec", atomic: false, fields: &[
-    Field { json: "configSource", of: Type::Message(&NodeConfigSource), tag: 6, wire: Wire::Message, ..Field::TEXT },
+pub static NodeSpec: Message = Message { name: "io.k8s.api.core.v1.NodeSpec", atomic: false, wire: &[2, 1, 4, 6, 5, 0, 3], fields: &[
+    Field { json: "configSource", of: Type::Message(&NodeConfigSource), pointer: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "externalID", tag: 2, ..Field::TEXT },
     Field { json: "podCIDR", tag: 1, ..Field::TEXT },
     Field { json: "podCIDRs", shape: Shape::List, tag: 7, list: ListType::Set, strategy: "merge", ..Field::TEXT },
@@ -738,15 +738,15 @@ pub static NodeSpec: Message = Message { name: "io.k8s.api.core.v1.NodeSpec", at
     Field { json: "unschedulable", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static NodeStatus: Message = Message { name: "io.k8s.api.core.v1.NodeStatus", atomic: false, fields: &[
+pub static NodeStatus: Message = Message { name: "io.k8s.api.core.v1.NodeStatus", atomic: false, wire: &[2, 1, 10, 3, 0, 5, 9, 8, 13, 12, 4, 11, 7, 6], fields: &[
     Field { json: "addresses", shape: Shape::List, of: Type::Message(&NodeAddress), tag: 5, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "allocatable", shape: Shape::Map, of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "capacity", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&NodeCondition), tag: 4, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
-    Field { json: "config", of: Type::Message(&NodeConfigStatus), tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "config", of: Type::Message(&NodeConfigStatus), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
     Field { json: "daemonEndpoints", of: Type::Message(&NodeDaemonEndpoints), tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "declaredFeatures", shape: Shape::List, tag: 14, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "features", of: Type::Message(&NodeFeatures), tag: 13, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "features", of: Type::Message(&NodeFeatures), pointer: true, tag: 13, wire: Wire::Message, ..Field::TEXT },
     Field { json: "images", shape: Shape::List, of: Type::Message(&ContainerImage), tag: 8, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "nodeInfo", of: Type::Message(&NodeSystemInfo), tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "phase", tag: 3, ..Field::TEXT },
@@ -755,11 +755,11 @@ pub static NodeStatus: Message = Message { name: "io.k8s.api.core.v1.NodeStatus"
     Field { json: "volumesInUse", shape: Shape::List, tag: 9, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NodeSwapStatus: Message = Message { name: "io.k8s.api.core.v1.NodeSwapStatus", atomic: false, fields: &[
-    Field { json: "capacity", of: Type::Int64, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static NodeSwapStatus: Message = Message { name: "io.k8s.api.core.v1.NodeSwapStatus", atomic: false, wire: &[0], fields: &[
+    Field { json: "capacity", of: Type::Int64, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static NodeSystemInfo: Message = Message { name: "io.k8s.api.core.v1.NodeSystemInfo", atomic: false, fields: &[
+pub static NodeSystemInfo: Message = Message { name: "io.k8s.api.core.v1.NodeSystemInfo", atomic: false, wire: &[6, 10, 1, 3, 8, 2, 5, 4, 7, 0, 9], fields: &[
     Field { json: "architecture", required: true, tag: 10, ..Field::TEXT },
     Field { json: "bootID", required: true, tag: 3, ..Field::TEXT },
     Field { json: "containerRuntimeVersion", required: true, tag: 6, ..Field::TEXT },
@@ -769,16 +769,16 @@ pub static NodeSystemInfo: Message = Message { name: "io.k8s.api.core.v1.NodeSys
     Field { json: "machineID", required: true, tag: 1, ..Field::TEXT },
     Field { json: "operatingSystem", required: true, tag: 9, ..Field::TEXT },
     Field { json: "osImage", required: true, tag: 5, ..Field::TEXT },
-    Field { json: "swap", of: Type::Message(&NodeSwapStatus), tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "swap", of: Type::Message(&NodeSwapStatus), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
     Field { json: "systemUUID", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ObjectFieldSelector: Message = Message { name: "io.k8s.api.core.v1.ObjectFieldSelector", atomic: true, fields: &[
+pub static ObjectFieldSelector: Message = Message { name: "io.k8s.api.core.v1.ObjectFieldSelector", atomic: true, wire: &[0, 1], fields: &[
     Field { json: "apiVersion", tag: 1, ..Field::TEXT },
     Field { json: "fieldPath", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ObjectReference: Message = Message { name: "io.k8s.api.core.v1.ObjectReference", atomic: true, fields: &[
+pub static ObjectReference: Message = Message { name: "io.k8s.api.core.v1.ObjectReference", atomic: true, wire: &[2, 4, 3, 6, 0, 5, 1], fields: &[
     Field { json: "apiVersion", tag: 5, ..Field::TEXT },
     Field { json: "fieldPath", tag: 7, ..Field::TEXT },
     Field { json: "kind", tag: 1, ..Field::TEXT },
@@ -788,7 +788,7 @@ pub static ObjectReference: Message = Message { name: "io.k8s.api.core.v1.Object
     Field { json: "uid", tag: 4, ..Field::TEXT },
 ] };
 
-pub static PersistentVolume: Message = Message { name: "io.k8s.api.core.v1.PersistentVolume", atomic: false, fields: &[
+pub static PersistentVolume: Message = Message { name: "io.k8s.api.core.v1.PersistentVolume", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -796,7 +796,7 @@ pub static PersistentVolume: Message = Message { name: "io.k8s.api.core.v1.Persi
     Field { json: "status", of: Type::Message(&PersistentVolumeStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeClaim: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaim", atomic: false, fields: &[
+pub static PersistentVolumeClaim: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaim", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -804,7 +804,7 @@ pub static PersistentVolumeClaim: Message = Message { name: "io.k8s.api.core.v1.
     Field { json: "status", of: Type::Message(&PersistentVolumeClaimStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeClaimCondition: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimCondition", atomic: false, fields: &[
+pub static PersistentVolumeClaimCondition: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimCondition", atomic: false, wire: &[5, 4, 0, 1, 3, 2], fields: &[
     Field { json: "lastProbeTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "lastTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 6, ..Field::TEXT },
@@ -813,86 +813,86 @@ pub static PersistentVolumeClaimCondition: Message = Message { name: "io.k8s.api
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeClaimSpec: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimSpec", atomic: false, fields: &[
+pub static PersistentVolumeClaimSpec: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimSpec", atomic: false, wire: &[0, 3, 8, 4, 5, 7, 1, 2, 6], fields: &[
     Field { json: "accessModes", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "dataSource", of: Type::Message(&TypedLocalObjectReference), tag: 7, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "dataSourceRef", of: Type::Message(&TypedObjectReference), tag: 8, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "dataSource", of: Type::Message(&TypedLocalObjectReference), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "dataSourceRef", of: Type::Message(&TypedObjectReference), pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
     Field { json: "resources", of: Type::Message(&VolumeResourceRequirements), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "storageClassName", tag: 5, ..Field::TEXT },
-    Field { json: "volumeAttributesClassName", tag: 9, ..Field::TEXT },
-    Field { json: "volumeMode", tag: 6, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "storageClassName", pointer: true, tag: 5, ..Field::TEXT },
+    Field { json: "volumeAttributesClassName", pointer: true, tag: 9, ..Field::TEXT },
+    Field { json: "volumeMode", pointer: true, tag: 6, ..Field::TEXT },
     Field { json: "volumeName", tag: 3, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimStatus", atomic: false, fields: &[
+pub static PersistentVolumeClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimStatus", atomic: false, wire: &[7, 0, 3, 4, 2, 1, 5, 6], fields: &[
     Field { json: "accessModes", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "allocatedResourceStatuses", shape: Shape::Map, tag: 7, granular: true, ..Field::TEXT },
     Field { json: "allocatedResources", shape: Shape::Map, of: Type::Quantity, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "capacity", shape: Shape::Map, of: Type::Quantity, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&PersistentVolumeClaimCondition), tag: 4, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
-    Field { json: "currentVolumeAttributesClassName", tag: 8, ..Field::TEXT },
-    Field { json: "modifyVolumeStatus", of: Type::Message(&ModifyVolumeStatus), tag: 9, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "currentVolumeAttributesClassName", pointer: true, tag: 8, ..Field::TEXT },
+    Field { json: "modifyVolumeStatus", of: Type::Message(&ModifyVolumeStatus), pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
     Field { json: "phase", tag: 1, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeClaimTemplate: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", atomic: false, fields: &[
+pub static PersistentVolumeClaimTemplate: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&PersistentVolumeClaimSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeClaimVolumeSource: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", atomic: false, fields: &[
+pub static PersistentVolumeClaimVolumeSource: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "claimName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeSpec: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeSpec", atomic: false, fields: &[
+pub static PersistentVolumeSpec: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeSpec", atomic: false, wire: &[4, 12, 1, 14, 13, 18, 24, 15, 6, 5, 9, 11, 10, 3, 30, 23, 2, 21, 22, 25, 16, 27, 8, 0, 7, 20, 26, 17, 29, 19, 28], fields: &[
     Field { json: "accessModes", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "awsElasticBlockStore", of: Type::Message(&AWSElasticBlockStoreVolumeSource), tag: 2, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "azureDisk", of: Type::Message(&AzureDiskVolumeSource), tag: 16, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "azureFile", of: Type::Message(&AzureFilePersistentVolumeSource), tag: 13, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "awsElasticBlockStore", of: Type::Message(&AWSElasticBlockStoreVolumeSource), pointer: true, tag: 2, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "azureDisk", of: Type::Message(&AzureDiskVolumeSource), pointer: true, tag: 16, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "azureFile", of: Type::Message(&AzureFilePersistentVolumeSource), pointer: true, tag: 13, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "capacity", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "cephfs", of: Type::Message(&CephFSPersistentVolumeSource), tag: 9, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "cinder", of: Type::Message(&CinderPersistentVolumeSource), tag: 8, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "claimRef", of: Type::Message(&ObjectReference), tag: 4, wire: Wire::Message, granular: true, ..Field::TEXT },
-    Field { json: "csi", of: Type::Message(&CSIPersistentVolumeSource), tag: 22, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "fc", of: Type::Message(&FCVolumeSource), tag: 10, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "flexVolume", of: Type::Message(&FlexPersistentVolumeSource), tag: 12, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "flocker", of: Type::Message(&FlockerVolumeSource), tag: 11, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "gcePersistentDisk", of: Type::Message(&GCEPersistentDiskVolumeSource), tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "glusterfs", of: Type::Message(&GlusterfsPersistentVolumeSource), tag: 4, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "hostPath", of: Type::Message(&HostPathVolumeSource), tag: 3, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "iscsi", of: Type::Message(&ISCSIPersistentVolumeSource), tag: 7, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "local", of: Type::Message(&LocalVolumeSource), tag: 20, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "cephfs", of: Type::Message(&CephFSPersistentVolumeSource), pointer: true, tag: 9, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "cinder", of: Type::Message(&CinderPersistentVolumeSource), pointer: true, tag: 8, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "claimRef", of: Type::Message(&ObjectReference), pointer: true, tag: 4, wire: Wire::Message, granular: true, ..Field::TEXT },
+    Field { json: "csi", of: Type::Message(&CSIPersistentVolumeSource), pointer: true, tag: 22, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "fc", of: Type::Message(&FCVolumeSource), pointer: true, tag: 10, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "flexVolume", of: Type::Message(&FlexPersistentVolumeSource), pointer: true, tag: 12, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "flocker", of: Type::Message(&FlockerVolumeSource), pointer: true, tag: 11, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "gcePersistentDisk", of: Type::Message(&GCEPersistentDiskVolumeSource), pointer: true, tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "glusterfs", of: Type::Message(&GlusterfsPersistentVolumeSource), pointer: true, tag: 4, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "hostPath", of: Type::Message(&HostPathVolumeSource), pointer: true, tag: 3, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "iscsi", of: Type::Message(&ISCSIPersistentVolumeSource), pointer: true, tag: 7, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "local", of: Type::Message(&LocalVolumeSource), pointer: true, tag: 20, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "mountOptions", shape: Shape::List, tag: 7, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "nfs", of: Type::Message(&NFSVolumeSource), tag: 5, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "nodeAffinity", of: Type::Message(&VolumeNodeAffinity), tag: 9, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nfs", of: Type::Message(&NFSVolumeSource), pointer: true, tag: 5, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeAffinity", of: Type::Message(&VolumeNodeAffinity), pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
     Field { json: "persistentVolumeReclaimPolicy", tag: 5, ..Field::TEXT },
-    Field { json: "photonPersistentDisk", of: Type::Message(&PhotonPersistentDiskVolumeSource), tag: 17, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "portworxVolume", of: Type::Message(&PortworxVolumeSource), tag: 18, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "quobyte", of: Type::Message(&QuobyteVolumeSource), tag: 15, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "rbd", of: Type::Message(&RBDPersistentVolumeSource), tag: 6, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "scaleIO", of: Type::Message(&ScaleIOPersistentVolumeSource), tag: 19, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "photonPersistentDisk", of: Type::Message(&PhotonPersistentDiskVolumeSource), pointer: true, tag: 17, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "portworxVolume", of: Type::Message(&PortworxVolumeSource), pointer: true, tag: 18, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "quobyte", of: Type::Message(&QuobyteVolumeSource), pointer: true, tag: 15, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "rbd", of: Type::Message(&RBDPersistentVolumeSource), pointer: true, tag: 6, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "scaleIO", of: Type::Message(&ScaleIOPersistentVolumeSource), pointer: true, tag: 19, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "storageClassName", tag: 6, ..Field::TEXT },
-    Field { json: "storageos", of: Type::Message(&StorageOSPersistentVolumeSource), tag: 21, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "volumeAttributesClassName", tag: 10, ..Field::TEXT },
-    Field { json: "volumeMode", tag: 8, ..Field::TEXT },
-    Field { json: "vsphereVolume", of: Type::Message(&VsphereVirtualDiskVolumeSource), tag: 14, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "storageos", of: Type::Message(&StorageOSPersistentVolumeSource), pointer: true, tag: 21, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "volumeAttributesClassName", pointer: true, tag: 10, ..Field::TEXT },
+    Field { json: "volumeMode", pointer: true, tag: 8, ..Field::TEXT },
+    Field { json: "vsphereVolume", of: Type::Message(&VsphereVirtualDiskVolumeSource), pointer: true, tag: 14, outer: &[2], wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PersistentVolumeStatus: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeStatus", atomic: false, fields: &[
-    Field { json: "lastPhaseTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static PersistentVolumeStatus: Message = Message { name: "io.k8s.api.core.v1.PersistentVolumeStatus", atomic: false, wire: &[2, 1, 3, 0], fields: &[
+    Field { json: "lastPhaseTransitionTime", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 2, ..Field::TEXT },
     Field { json: "phase", tag: 1, ..Field::TEXT },
     Field { json: "reason", tag: 3, ..Field::TEXT },
 ] };
 
-pub static PhotonPersistentDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource", atomic: false, fields: &[
+pub static PhotonPersistentDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "pdID", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static Pod: Message = Message { name: "io.k8s.api.core.v1.Pod", atomic: false, fields: &[
+pub static Pod: Message = Message { name: "io.k8s.api.core.v1.Pod", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -900,36 +900,36 @@ pub static Pod: Message = Message { name: "io.k8s.api.core.v1.Pod", atomic: fals
     Field { json: "status", of: Type::Message(&PodStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodAffinity: Message = Message { name: "io.k8s.api.core.v1.PodAffinity", atomic: false, fields: &[
+pub static PodAffinity: Message = Message { name: "io.k8s.api.core.v1.PodAffinity", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "preferredDuringSchedulingIgnoredDuringExecution", shape: Shape::List, of: Type::Message(&WeightedPodAffinityTerm), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "requiredDuringSchedulingIgnoredDuringExecution", shape: Shape::List, of: Type::Message(&PodAffinityTerm), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static PodAffinityTerm: Message = Message { name: "io.k8s.api.core.v1.PodAffinityTerm", atomic: false, fields: &[
-    Field { json: "labelSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static PodAffinityTerm: Message = Message { name: "io.k8s.api.core.v1.PodAffinityTerm", atomic: false, wire: &[0, 4, 5, 3, 1, 2], fields: &[
+    Field { json: "labelSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "matchLabelKeys", shape: Shape::List, tag: 5, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "mismatchLabelKeys", shape: Shape::List, tag: 6, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "namespaces", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "topologyKey", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static PodAntiAffinity: Message = Message { name: "io.k8s.api.core.v1.PodAntiAffinity", atomic: false, fields: &[
+pub static PodAntiAffinity: Message = Message { name: "io.k8s.api.core.v1.PodAntiAffinity", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "preferredDuringSchedulingIgnoredDuringExecution", shape: Shape::List, of: Type::Message(&WeightedPodAffinityTerm), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "requiredDuringSchedulingIgnoredDuringExecution", shape: Shape::List, of: Type::Message(&PodAffinityTerm), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static PodCertificateProjection: Message = Message { name: "io.k8s.api.core.v1.PodCertificateProjection", atomic: false, fields: &[
+pub static PodCertificateProjection: Message = Message { name: "io.k8s.api.core.v1.PodCertificateProjection", atomic: false, wire: &[5, 3, 4, 1, 2, 0, 6], fields: &[
     Field { json: "certificateChainPath", tag: 6, ..Field::TEXT },
     Field { json: "credentialBundlePath", tag: 4, ..Field::TEXT },
     Field { json: "keyPath", tag: 5, ..Field::TEXT },
     Field { json: "keyType", required: true, tag: 2, ..Field::TEXT },
-    Field { json: "maxExpirationSeconds", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "maxExpirationSeconds", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "signerName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "userAnnotations", shape: Shape::Map, tag: 7, ..Field::TEXT },
 ] };
 
-pub static PodCondition: Message = Message { name: "io.k8s.api.core.v1.PodCondition", atomic: false, fields: &[
+pub static PodCondition: Message = Message { name: "io.k8s.api.core.v1.PodCondition", atomic: false, wire: &[6, 5, 0, 1, 4, 2, 3], fields: &[
     Field { json: "lastProbeTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "lastTransitionTime", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 6, ..Field::TEXT },
@@ -939,116 +939,116 @@ pub static PodCondition: Message = Message { name: "io.k8s.api.core.v1.PodCondit
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PodDNSConfig: Message = Message { name: "io.k8s.api.core.v1.PodDNSConfig", atomic: false, fields: &[
+pub static PodDNSConfig: Message = Message { name: "io.k8s.api.core.v1.PodDNSConfig", atomic: false, wire: &[0, 2, 1], fields: &[
     Field { json: "nameservers", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "options", shape: Shape::List, of: Type::Message(&PodDNSConfigOption), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "searches", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static PodDNSConfigOption: Message = Message { name: "io.k8s.api.core.v1.PodDNSConfigOption", atomic: false, fields: &[
+pub static PodDNSConfigOption: Message = Message { name: "io.k8s.api.core.v1.PodDNSConfigOption", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", tag: 1, ..Field::TEXT },
-    Field { json: "value", tag: 2, ..Field::TEXT },
+    Field { json: "value", pointer: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static PodExtendedResourceClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PodExtendedResourceClaimStatus", atomic: false, fields: &[
+pub static PodExtendedResourceClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PodExtendedResourceClaimStatus", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "requestMappings", shape: Shape::List, of: Type::Message(&ContainerExtendedResourceRequest), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceClaimName", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static PodIP: Message = Message { name: "io.k8s.api.core.v1.PodIP", atomic: false, fields: &[
+pub static PodIP: Message = Message { name: "io.k8s.api.core.v1.PodIP", atomic: false, wire: &[0], fields: &[
     Field { json: "ip", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PodOS: Message = Message { name: "io.k8s.api.core.v1.PodOS", atomic: false, fields: &[
+pub static PodOS: Message = Message { name: "io.k8s.api.core.v1.PodOS", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PodReadinessGate: Message = Message { name: "io.k8s.api.core.v1.PodReadinessGate", atomic: false, fields: &[
+pub static PodReadinessGate: Message = Message { name: "io.k8s.api.core.v1.PodReadinessGate", atomic: false, wire: &[0], fields: &[
     Field { json: "conditionType", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PodResourceClaim: Message = Message { name: "io.k8s.api.core.v1.PodResourceClaim", atomic: false, fields: &[
+pub static PodResourceClaim: Message = Message { name: "io.k8s.api.core.v1.PodResourceClaim", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "resourceClaimName", tag: 3, ..Field::TEXT },
-    Field { json: "resourceClaimTemplateName", tag: 4, ..Field::TEXT },
+    Field { json: "resourceClaimName", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "resourceClaimTemplateName", pointer: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static PodResourceClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PodResourceClaimStatus", atomic: false, fields: &[
+pub static PodResourceClaimStatus: Message = Message { name: "io.k8s.api.core.v1.PodResourceClaimStatus", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "resourceClaimName", tag: 2, ..Field::TEXT },
+    Field { json: "resourceClaimName", pointer: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static PodSchedulingGate: Message = Message { name: "io.k8s.api.core.v1.PodSchedulingGate", atomic: false, fields: &[
+pub static PodSchedulingGate: Message = Message { name: "io.k8s.api.core.v1.PodSchedulingGate", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PodSecurityContext: Message = Message { name: "io.k8s.api.core.v1.PodSecurityContext", atomic: false, fields: &[
-    Field { json: "appArmorProfile", of: Type::Message(&AppArmorProfile), tag: 11, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "fsGroup", of: Type::Int64, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "fsGroupChangePolicy", tag: 9, ..Field::TEXT },
-    Field { json: "runAsGroup", of: Type::Int64, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "runAsNonRoot", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "runAsUser", of: Type::Int64, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "seLinuxChangePolicy", tag: 13, ..Field::TEXT },
-    Field { json: "seLinuxOptions", of: Type::Message(&SELinuxOptions), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "seccompProfile", of: Type::Message(&SeccompProfile), tag: 10, wire: Wire::Message, ..Field::TEXT },
+pub static PodSecurityContext: Message = Message { name: "io.k8s.api.core.v1.PodSecurityContext", atomic: false, wire: &[7, 5, 4, 9, 1, 3, 11, 12, 2, 8, 0, 10, 6], fields: &[
+    Field { json: "appArmorProfile", of: Type::Message(&AppArmorProfile), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "fsGroup", of: Type::Int64, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "fsGroupChangePolicy", pointer: true, tag: 9, ..Field::TEXT },
+    Field { json: "runAsGroup", of: Type::Int64, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "runAsNonRoot", of: Type::Bool, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "runAsUser", of: Type::Int64, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "seLinuxChangePolicy", pointer: true, tag: 13, ..Field::TEXT },
+    Field { json: "seLinuxOptions", of: Type::Message(&SELinuxOptions), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "seccompProfile", of: Type::Message(&SeccompProfile), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
     Field { json: "supplementalGroups", shape: Shape::List, of: Type::Int64, tag: 4, wire: Wire::Varint, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "supplementalGroupsPolicy", tag: 12, ..Field::TEXT },
+    Field { json: "supplementalGroupsPolicy", pointer: true, tag: 12, ..Field::TEXT },
     Field { json: "sysctls", shape: Shape::List, of: Type::Message(&Sysctl), tag: 7, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "windowsOptions", of: Type::Message(&WindowsSecurityContextOptions), tag: 8, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "windowsOptions", of: Type::Message(&WindowsSecurityContextOptions), pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodSpec: Message = Message { name: "io.k8s.api.core.v1.PodSpec", atomic: false, fields: &[
-    Field { json: "activeDeadlineSeconds", of: Type::Int64, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "affinity", of: Type::Message(&Affinity), tag: 18, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "automountServiceAccountToken", of: Type::Bool, tag: 21, wire: Wire::Varint, ..Field::TEXT },
+pub static PodSpec: Message = Message { name: "io.k8s.api.core.v1.PodSpec", atomic: false, wire: &[40, 3, 27, 37, 0, 5, 18, 33, 32, 17, 10, 11, 9, 31, 15, 13, 36, 1, 29, 16, 2, 38, 8, 23, 22, 4, 35, 24, 28, 6, 21, 20, 39, 7, 34, 19, 12, 30, 25, 26, 14, 41], fields: &[
+    Field { json: "activeDeadlineSeconds", of: Type::Int64, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "affinity", of: Type::Message(&Affinity), pointer: true, tag: 18, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "automountServiceAccountToken", of: Type::Bool, pointer: true, tag: 21, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "containers", shape: Shape::List, of: Type::Message(&Container), required: true, tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
-    Field { json: "dnsConfig", of: Type::Message(&PodDNSConfig), tag: 26, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "dnsConfig", of: Type::Message(&PodDNSConfig), pointer: true, tag: 26, wire: Wire::Message, ..Field::TEXT },
     Field { json: "dnsPolicy", tag: 6, ..Field::TEXT },
-    Field { json: "enableServiceLinks", of: Type::Bool, tag: 30, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "enableServiceLinks", of: Type::Bool, pointer: true, tag: 30, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "ephemeralContainers", shape: Shape::List, of: Type::Message(&EphemeralContainer), tag: 34, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
     Field { json: "hostAliases", shape: Shape::List, of: Type::Message(&HostAlias), tag: 23, wire: Wire::Message, list: ListType::Map, map_keys: &["ip"], merge_key: "ip", strategy: "merge", ..Field::TEXT },
     Field { json: "hostIPC", of: Type::Bool, tag: 13, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "hostNetwork", of: Type::Bool, tag: 11, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "hostPID", of: Type::Bool, tag: 12, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "hostUsers", of: Type::Bool, tag: 37, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "hostUsers", of: Type::Bool, pointer: true, tag: 37, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "hostname", tag: 16, ..Field::TEXT },
-    Field { json: "hostnameOverride", tag: 41, ..Field::TEXT },
+    Field { json: "hostnameOverride", pointer: true, tag: 41, ..Field::TEXT },
     Field { json: "imagePullSecrets", shape: Shape::List, of: Type::Message(&LocalObjectReference), tag: 15, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
     Field { json: "initContainers", shape: Shape::List, of: Type::Message(&Container), tag: 20, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
     Field { json: "nodeName", tag: 10, ..Field::TEXT },
     Field { json: "nodeSelector", shape: Shape::Map, tag: 7, atomic: true, ..Field::TEXT },
-    Field { json: "os", of: Type::Message(&PodOS), tag: 36, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "os", of: Type::Message(&PodOS), pointer: true, tag: 36, wire: Wire::Message, ..Field::TEXT },
     Field { json: "overhead", shape: Shape::Map, of: Type::Quantity, tag: 32, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "preemptionPolicy", tag: 31, ..Field::TEXT },
-    Field { json: "priority", of: Type::Int32, tag: 25, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "preemptionPolicy", pointer: true, tag: 31, ..Field::TEXT },
+    Field { json: "priority", of: Type::Int32, pointer: true, tag: 25, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "priorityClassName", tag: 24, ..Field::TEXT },
     Field { json: "readinessGates", shape: Shape::List, of: Type::Message(&PodReadinessGate), tag: 28, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceClaims", shape: Shape::List, of: Type::Message(&PodResourceClaim), tag: 39, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge,retainKeys", ..Field::TEXT },
-    Field { json: "resources", of: Type::Message(&ResourceRequirements), tag: 40, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resources", of: Type::Message(&ResourceRequirements), pointer: true, tag: 40, wire: Wire::Message, ..Field::TEXT },
     Field { json: "restartPolicy", tag: 3, ..Field::TEXT },
-    Field { json: "runtimeClassName", tag: 29, ..Field::TEXT },
+    Field { json: "runtimeClassName", pointer: true, tag: 29, ..Field::TEXT },
     Field { json: "schedulerName", tag: 19, ..Field::TEXT },
     Field { json: "schedulingGates", shape: Shape::List, of: Type::Message(&PodSchedulingGate), tag: 38, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
-    Field { json: "securityContext", of: Type::Message(&PodSecurityContext), tag: 14, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "securityContext", of: Type::Message(&PodSecurityContext), pointer: true, tag: 14, wire: Wire::Message, ..Field::TEXT },
     Field { json: "serviceAccount", tag: 9, ..Field::TEXT },
     Field { json: "serviceAccountName", tag: 8, ..Field::TEXT },
-    Field { json: "setHostnameAsFQDN", of: Type::Bool, tag: 35, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "shareProcessNamespace", of: Type::Bool, tag: 27, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "setHostnameAsFQDN", of: Type::Bool, pointer: true, tag: 35, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "shareProcessNamespace", of: Type::Bool, pointer: true, tag: 27, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "subdomain", tag: 17, ..Field::TEXT },
-    Field { json: "terminationGracePeriodSeconds", of: Type::Int64, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "terminationGracePeriodSeconds", of: Type::Int64, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "tolerations", shape: Shape::List, of: Type::Message(&Toleration), tag: 22, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "topologySpreadConstraints", shape: Shape::List, of: Type::Message(&TopologySpreadConstraint), tag: 33, wire: Wire::Message, list: ListType::Map, map_keys: &["topologyKey", "whenUnsatisfiable"], merge_key: "topologyKey", strategy: "merge", ..Field::TEXT },
     Field { json: "volumes", shape: Shape::List, of: Type::Message(&Volume), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge,retainKeys", ..Field::TEXT },
-    Field { json: "workloadRef", of: Type::Message(&WorkloadReference), tag: 42, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "workloadRef", of: Type::Message(&WorkloadReference), pointer: true, tag: 42, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodStatus: Message = Message { name: "io.k8s.api.core.v1.PodStatus", atomic: false, fields: &[
+pub static PodStatus: Message = Message { name: "io.k8s.api.core.v1.PodStatus", atomic: false, wire: &[11, 1, 8, 15, 5, 12, 19, 2, 14, 7, 9, 13, 3, 16, 17, 6, 10, 4, 0, 18], fields: &[
     Field { json: "allocatedResources", shape: Shape::Map, of: Type::Quantity, tag: 19, wire: Wire::Message, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&PodCondition), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "containerStatuses", shape: Shape::List, of: Type::Message(&ContainerStatus), tag: 8, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "ephemeralContainerStatuses", shape: Shape::List, of: Type::Message(&ContainerStatus), tag: 13, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "extendedResourceClaimStatus", of: Type::Message(&PodExtendedResourceClaimStatus), tag: 18, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "extendedResourceClaimStatus", of: Type::Message(&PodExtendedResourceClaimStatus), pointer: true, tag: 18, wire: Wire::Message, ..Field::TEXT },
     Field { json: "hostIP", tag: 5, ..Field::TEXT },
     Field { json: "hostIPs", shape: Shape::List, of: Type::Message(&HostIP), tag: 16, wire: Wire::Message, list: ListType::Atomic, merge_key: "ip", strategy: "merge", ..Field::TEXT },
     Field { json: "initContainerStatuses", shape: Shape::List, of: Type::Message(&ContainerStatus), tag: 10, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
@@ -1062,58 +1062,58 @@ pub static PodStatus: Message = Message { name: "io.k8s.api.core.v1.PodStatus", 
     Field { json: "reason", tag: 4, ..Field::TEXT },
     Field { json: "resize", tag: 14, ..Field::TEXT },
     Field { json: "resourceClaimStatuses", shape: Shape::List, of: Type::Message(&PodResourceClaimStatus), tag: 15, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge,retainKeys", ..Field::TEXT },
-    Field { json: "resources", of: Type::Message(&ResourceRequirements), tag: 20, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "startTime", of: Type::Time, tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "resources", of: Type::Message(&ResourceRequirements), pointer: true, tag: 20, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "startTime", of: Type::Time, pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodTemplate: Message = Message { name: "io.k8s.api.core.v1.PodTemplate", atomic: false, fields: &[
+pub static PodTemplate: Message = Message { name: "io.k8s.api.core.v1.PodTemplate", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "template", of: Type::Message(&PodTemplateSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodTemplateSpec: Message = Message { name: "io.k8s.api.core.v1.PodTemplateSpec", atomic: false, fields: &[
+pub static PodTemplateSpec: Message = Message { name: "io.k8s.api.core.v1.PodTemplateSpec", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&PodSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PortStatus: Message = Message { name: "io.k8s.api.core.v1.PortStatus", atomic: false, fields: &[
-    Field { json: "error", tag: 3, ..Field::TEXT },
+pub static PortStatus: Message = Message { name: "io.k8s.api.core.v1.PortStatus", atomic: false, wire: &[1, 2, 0], fields: &[
+    Field { json: "error", pointer: true, tag: 3, ..Field::TEXT },
     Field { json: "port", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "protocol", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static PortworxVolumeSource: Message = Message { name: "io.k8s.api.core.v1.PortworxVolumeSource", atomic: false, fields: &[
+pub static PortworxVolumeSource: Message = Message { name: "io.k8s.api.core.v1.PortworxVolumeSource", atomic: false, wire: &[2, 0, 1], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "volumeID", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PreferredSchedulingTerm: Message = Message { name: "io.k8s.api.core.v1.PreferredSchedulingTerm", atomic: false, fields: &[
+pub static PreferredSchedulingTerm: Message = Message { name: "io.k8s.api.core.v1.PreferredSchedulingTerm", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "preference", of: Type::Message(&NodeSelectorTerm), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "weight", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static Probe: Message = Message { name: "io.k8s.api.core.v1.Probe", atomic: false, fields: &[
-    Field { json: "exec", of: Type::Message(&ExecAction), tag: 1, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+pub static Probe: Message = Message { name: "io.k8s.api.core.v1.Probe", atomic: false, wire: &[0, 3, 7, 2, 4, 9, 5, 6, 1, 8], fields: &[
+    Field { json: "exec", of: Type::Message(&ExecAction), pointer: true, tag: 1, outer: &[1], wire: Wire::Message, ..Field::TEXT },
     Field { json: "failureThreshold", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "grpc", of: Type::Message(&GRPCAction), tag: 4, outer: &[1], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "httpGet", of: Type::Message(&HTTPGetAction), tag: 2, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "grpc", of: Type::Message(&GRPCAction), pointer: true, tag: 4, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "httpGet", of: Type::Message(&HTTPGetAction), pointer: true, tag: 2, outer: &[1], wire: Wire::Message, ..Field::TEXT },
     Field { json: "initialDelaySeconds", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "periodSeconds", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "successThreshold", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "tcpSocket", of: Type::Message(&TCPSocketAction), tag: 3, outer: &[1], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "terminationGracePeriodSeconds", of: Type::Int64, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "tcpSocket", of: Type::Message(&TCPSocketAction), pointer: true, tag: 3, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "terminationGracePeriodSeconds", of: Type::Int64, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "timeoutSeconds", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ProjectedVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ProjectedVolumeSource", atomic: false, fields: &[
-    Field { json: "defaultMode", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+pub static ProjectedVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ProjectedVolumeSource", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "defaultMode", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "sources", shape: Shape::List, of: Type::Message(&VolumeProjection), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static QuobyteVolumeSource: Message = Message { name: "io.k8s.api.core.v1.QuobyteVolumeSource", atomic: false, fields: &[
+pub static QuobyteVolumeSource: Message = Message { name: "io.k8s.api.core.v1.QuobyteVolumeSource", atomic: false, wire: &[2, 5, 1, 4, 0, 3], fields: &[
     Field { json: "group", tag: 5, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "registry", required: true, tag: 1, ..Field::TEXT },
@@ -1122,29 +1122,29 @@ pub static QuobyteVolumeSource: Message = Message { name: "io.k8s.api.core.v1.Qu
     Field { json: "volume", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static RBDPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.RBDPersistentVolumeSource", atomic: false, fields: &[
+pub static RBDPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.RBDPersistentVolumeSource", atomic: false, wire: &[3, 1, 0, 4, 7, 2, 6, 5], fields: &[
     Field { json: "fsType", tag: 3, ..Field::TEXT },
     Field { json: "image", required: true, tag: 2, ..Field::TEXT },
     Field { json: "keyring", tag: 6, ..Field::TEXT },
     Field { json: "monitors", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "pool", tag: 4, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 8, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretReference), tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretReference), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "user", tag: 5, ..Field::TEXT },
 ] };
 
-pub static RBDVolumeSource: Message = Message { name: "io.k8s.api.core.v1.RBDVolumeSource", atomic: false, fields: &[
+pub static RBDVolumeSource: Message = Message { name: "io.k8s.api.core.v1.RBDVolumeSource", atomic: false, wire: &[3, 1, 0, 4, 7, 2, 6, 5], fields: &[
     Field { json: "fsType", tag: 3, ..Field::TEXT },
     Field { json: "image", required: true, tag: 2, ..Field::TEXT },
     Field { json: "keyring", tag: 6, ..Field::TEXT },
     Field { json: "monitors", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "pool", tag: 4, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 8, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "user", tag: 5, ..Field::TEXT },
 ] };
 
-pub static ReplicationController: Message = Message { name: "io.k8s.api.core.v1.ReplicationController", atomic: false, fields: &[
+pub static ReplicationController: Message = Message { name: "io.k8s.api.core.v1.ReplicationController", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -1152,7 +1152,7 @@ pub static ReplicationController: Message = Message { name: "io.k8s.api.core.v1.
     Field { json: "status", of: Type::Message(&ReplicationControllerStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ReplicationControllerCondition: Message = Message { name: "io.k8s.api.core.v1.ReplicationControllerCondition", atomic: false, fields: &[
+pub static ReplicationControllerCondition: Message = Message { name: "io.k8s.api.core.v1.ReplicationControllerCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -1160,14 +1160,14 @@ pub static ReplicationControllerCondition: Message = Message { name: "io.k8s.api
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ReplicationControllerSpec: Message = Message { name: "io.k8s.api.core.v1.ReplicationControllerSpec", atomic: false, fields: &[
+pub static ReplicationControllerSpec: Message = Message { name: "io.k8s.api.core.v1.ReplicationControllerSpec", atomic: false, wire: &[1, 2, 3, 0], fields: &[
     Field { json: "minReadySeconds", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "replicas", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "replicas", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "selector", shape: Shape::Map, tag: 2, atomic: true, ..Field::TEXT },
-    Field { json: "template", of: Type::Message(&PodTemplateSpec), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "template", of: Type::Message(&PodTemplateSpec), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ReplicationControllerStatus: Message = Message { name: "io.k8s.api.core.v1.ReplicationControllerStatus", atomic: false, fields: &[
+pub static ReplicationControllerStatus: Message = Message { name: "io.k8s.api.core.v1.ReplicationControllerStatus", atomic: false, wire: &[5, 2, 3, 4, 0, 1], fields: &[
     Field { json: "availableReplicas", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&ReplicationControllerCondition), tag: 6, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "fullyLabeledReplicas", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
@@ -1176,23 +1176,23 @@ pub static ReplicationControllerStatus: Message = Message { name: "io.k8s.api.co
     Field { json: "replicas", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ResourceClaim: Message = Message { name: "io.k8s.api.core.v1.ResourceClaim", atomic: false, fields: &[
+pub static ResourceClaim: Message = Message { name: "io.k8s.api.core.v1.ResourceClaim", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "request", tag: 2, ..Field::TEXT },
 ] };
 
-pub static ResourceFieldSelector: Message = Message { name: "io.k8s.api.core.v1.ResourceFieldSelector", atomic: true, fields: &[
+pub static ResourceFieldSelector: Message = Message { name: "io.k8s.api.core.v1.ResourceFieldSelector", atomic: true, wire: &[0, 2, 1], fields: &[
     Field { json: "containerName", tag: 1, ..Field::TEXT },
     Field { json: "divisor", of: Type::Quantity, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "resource", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ResourceHealth: Message = Message { name: "io.k8s.api.core.v1.ResourceHealth", atomic: false, fields: &[
+pub static ResourceHealth: Message = Message { name: "io.k8s.api.core.v1.ResourceHealth", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "health", tag: 2, ..Field::TEXT },
     Field { json: "resourceID", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ResourceQuota: Message = Message { name: "io.k8s.api.core.v1.ResourceQuota", atomic: false, fields: &[
+pub static ResourceQuota: Message = Message { name: "io.k8s.api.core.v1.ResourceQuota", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -1200,41 +1200,41 @@ pub static ResourceQuota: Message = Message { name: "io.k8s.api.core.v1.Resource
     Field { json: "status", of: Type::Message(&ResourceQuotaStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceQuotaSpec: Message = Message { name: "io.k8s.api.core.v1.ResourceQuotaSpec", atomic: false, fields: &[
+pub static ResourceQuotaSpec: Message = Message { name: "io.k8s.api.core.v1.ResourceQuotaSpec", atomic: false, wire: &[0, 2, 1], fields: &[
     Field { json: "hard", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "scopeSelector", of: Type::Message(&ScopeSelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "scopeSelector", of: Type::Message(&ScopeSelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "scopes", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ResourceQuotaStatus: Message = Message { name: "io.k8s.api.core.v1.ResourceQuotaStatus", atomic: false, fields: &[
+pub static ResourceQuotaStatus: Message = Message { name: "io.k8s.api.core.v1.ResourceQuotaStatus", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "hard", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "used", shape: Shape::Map, of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceRequirements: Message = Message { name: "io.k8s.api.core.v1.ResourceRequirements", atomic: false, fields: &[
+pub static ResourceRequirements: Message = Message { name: "io.k8s.api.core.v1.ResourceRequirements", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "claims", shape: Shape::List, of: Type::Message(&ResourceClaim), tag: 3, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], ..Field::TEXT },
     Field { json: "limits", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "requests", shape: Shape::Map, of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceStatus: Message = Message { name: "io.k8s.api.core.v1.ResourceStatus", atomic: false, fields: &[
+pub static ResourceStatus: Message = Message { name: "io.k8s.api.core.v1.ResourceStatus", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "resources", shape: Shape::List, of: Type::Message(&ResourceHealth), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["resourceID"], ..Field::TEXT },
 ] };
 
-pub static SELinuxOptions: Message = Message { name: "io.k8s.api.core.v1.SELinuxOptions", atomic: false, fields: &[
+pub static SELinuxOptions: Message = Message { name: "io.k8s.api.core.v1.SELinuxOptions", atomic: false, wire: &[3, 1, 2, 0], fields: &[
     Field { json: "level", tag: 4, ..Field::TEXT },
     Field { json: "role", tag: 2, ..Field::TEXT },
     Field { json: "type", tag: 3, ..Field::TEXT },
     Field { json: "user", tag: 1, ..Field::TEXT },
 ] };
 
-pub static ScaleIOPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", atomic: false, fields: &[
+pub static ScaleIOPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", atomic: false, wire: &[1, 8, 4, 5, 2, 7, 6, 9, 0, 3], fields: &[
     Field { json: "fsType", tag: 9, ..Field::TEXT },
     Field { json: "gateway", required: true, tag: 1, ..Field::TEXT },
     Field { json: "protectionDomain", tag: 5, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 10, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&SecretReference), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&SecretReference), required: true, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "sslEnabled", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "storageMode", tag: 7, ..Field::TEXT },
     Field { json: "storagePool", tag: 6, ..Field::TEXT },
@@ -1242,12 +1242,12 @@ pub static ScaleIOPersistentVolumeSource: Message = Message { name: "io.k8s.api.
     Field { json: "volumeName", tag: 8, ..Field::TEXT },
 ] };
 
-pub static ScaleIOVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ScaleIOVolumeSource", atomic: false, fields: &[
+pub static ScaleIOVolumeSource: Message = Message { name: "io.k8s.api.core.v1.ScaleIOVolumeSource", atomic: false, wire: &[1, 8, 4, 5, 2, 7, 6, 9, 0, 3], fields: &[
     Field { json: "fsType", tag: 9, ..Field::TEXT },
     Field { json: "gateway", required: true, tag: 1, ..Field::TEXT },
     Field { json: "protectionDomain", tag: 5, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 10, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), required: true, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "sslEnabled", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "storageMode", tag: 7, ..Field::TEXT },
     Field { json: "storagePool", tag: 6, ..Field::TEXT },
@@ -1255,76 +1255,76 @@ pub static ScaleIOVolumeSource: Message = Message { name: "io.k8s.api.core.v1.Sc
     Field { json: "volumeName", tag: 8, ..Field::TEXT },
 ] };
 
-pub static ScopeSelector: Message = Message { name: "io.k8s.api.core.v1.ScopeSelector", atomic: true, fields: &[
+pub static ScopeSelector: Message = Message { name: "io.k8s.api.core.v1.ScopeSelector", atomic: true, wire: &[0], fields: &[
     Field { json: "matchExpressions", shape: Shape::List, of: Type::Message(&ScopedResourceSelectorRequirement), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ScopedResourceSelectorRequirement: Message = Message { name: "io.k8s.api.core.v1.ScopedResourceSelectorRequirement", atomic: false, fields: &[
+pub static ScopedResourceSelectorRequirement: Message = Message { name: "io.k8s.api.core.v1.ScopedResourceSelectorRequirement", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "operator", required: true, tag: 2, ..Field::TEXT },
     Field { json: "scopeName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static SeccompProfile: Message = Message { name: "io.k8s.api.core.v1.SeccompProfile", atomic: false, fields: &[
-    Field { json: "localhostProfile", tag: 2, ..Field::TEXT },
+pub static SeccompProfile: Message = Message { name: "io.k8s.api.core.v1.SeccompProfile", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "localhostProfile", pointer: true, tag: 2, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static Secret: Message = Message { name: "io.k8s.api.core.v1.Secret", atomic: false, fields: &[
+pub static Secret: Message = Message { name: "io.k8s.api.core.v1.Secret", atomic: false, wire: &[4, 1, 6, 5, 2], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "data", shape: Shape::Map, of: Type::Bytes, tag: 2, ..Field::TEXT },
-    Field { json: "immutable", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "immutable", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "stringData", shape: Shape::Map, tag: 4, ..Field::TEXT },
     Field { json: "type", tag: 3, ..Field::TEXT },
 ] };
 
-pub static SecretEnvSource: Message = Message { name: "io.k8s.api.core.v1.SecretEnvSource", atomic: false, fields: &[
+pub static SecretEnvSource: Message = Message { name: "io.k8s.api.core.v1.SecretEnvSource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static SecretKeySelector: Message = Message { name: "io.k8s.api.core.v1.SecretKeySelector", atomic: true, fields: &[
+pub static SecretKeySelector: Message = Message { name: "io.k8s.api.core.v1.SecretKeySelector", atomic: true, wire: &[1, 0, 2], fields: &[
     Field { json: "key", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static SecretProjection: Message = Message { name: "io.k8s.api.core.v1.SecretProjection", atomic: false, fields: &[
+pub static SecretProjection: Message = Message { name: "io.k8s.api.core.v1.SecretProjection", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "items", shape: Shape::List, of: Type::Message(&KeyToPath), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "name", tag: 1, outer: &[1], ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static SecretReference: Message = Message { name: "io.k8s.api.core.v1.SecretReference", atomic: true, fields: &[
+pub static SecretReference: Message = Message { name: "io.k8s.api.core.v1.SecretReference", atomic: true, wire: &[0, 1], fields: &[
     Field { json: "name", tag: 1, ..Field::TEXT },
     Field { json: "namespace", tag: 2, ..Field::TEXT },
 ] };
 
-pub static SecretVolumeSource: Message = Message { name: "io.k8s.api.core.v1.SecretVolumeSource", atomic: false, fields: &[
-    Field { json: "defaultMode", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+pub static SecretVolumeSource: Message = Message { name: "io.k8s.api.core.v1.SecretVolumeSource", atomic: false, wire: &[3, 1, 0, 2], fields: &[
+    Field { json: "defaultMode", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "items", shape: Shape::List, of: Type::Message(&KeyToPath), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "optional", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "optional", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "secretName", tag: 1, ..Field::TEXT },
 ] };
 
-pub static SecurityContext: Message = Message { name: "io.k8s.api.core.v1.SecurityContext", atomic: false, fields: &[
-    Field { json: "allowPrivilegeEscalation", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "appArmorProfile", of: Type::Message(&AppArmorProfile), tag: 12, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "capabilities", of: Type::Message(&Capabilities), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "privileged", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "procMount", tag: 9, ..Field::TEXT },
-    Field { json: "readOnlyRootFilesystem", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "runAsGroup", of: Type::Int64, tag: 8, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "runAsNonRoot", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "runAsUser", of: Type::Int64, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "seLinuxOptions", of: Type::Message(&SELinuxOptions), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "seccompProfile", of: Type::Message(&SeccompProfile), tag: 11, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "windowsOptions", of: Type::Message(&WindowsSecurityContextOptions), tag: 10, wire: Wire::Message, ..Field::TEXT },
+pub static SecurityContext: Message = Message { name: "io.k8s.api.core.v1.SecurityContext", atomic: false, wire: &[2, 3, 9, 8, 7, 5, 0, 6, 4, 11, 10, 1], fields: &[
+    Field { json: "allowPrivilegeEscalation", of: Type::Bool, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "appArmorProfile", of: Type::Message(&AppArmorProfile), pointer: true, tag: 12, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "capabilities", of: Type::Message(&Capabilities), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "privileged", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "procMount", pointer: true, tag: 9, ..Field::TEXT },
+    Field { json: "readOnlyRootFilesystem", of: Type::Bool, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "runAsGroup", of: Type::Int64, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "runAsNonRoot", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "runAsUser", of: Type::Int64, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "seLinuxOptions", of: Type::Message(&SELinuxOptions), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "seccompProfile", of: Type::Message(&SeccompProfile), pointer: true, tag: 11, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "windowsOptions", of: Type::Message(&WindowsSecurityContextOptions), pointer: true, tag: 10, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Service: Message = Message { name: "io.k8s.api.core.v1.Service", atomic: false, fields: &[
+pub static Service: Message = Message { name: "io.k8s.api.core.v1.Service", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -1332,23 +1332,23 @@ pub static Service: Message = Message { name: "io.k8s.api.core.v1.Service", atom
     Field { json: "status", of: Type::Message(&ServiceStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ServiceAccount: Message = Message { name: "io.k8s.api.core.v1.ServiceAccount", atomic: false, fields: &[
+pub static ServiceAccount: Message = Message { name: "io.k8s.api.core.v1.ServiceAccount", atomic: false, wire: &[4, 5, 2, 1], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
-    Field { json: "automountServiceAccountToken", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "automountServiceAccountToken", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "imagePullSecrets", shape: Shape::List, of: Type::Message(&LocalObjectReference), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "secrets", shape: Shape::List, of: Type::Message(&ObjectReference), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static ServiceAccountTokenProjection: Message = Message { name: "io.k8s.api.core.v1.ServiceAccountTokenProjection", atomic: false, fields: &[
+pub static ServiceAccountTokenProjection: Message = Message { name: "io.k8s.api.core.v1.ServiceAccountTokenProjection", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "audience", tag: 1, ..Field::TEXT },
-    Field { json: "expirationSeconds", of: Type::Int64, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "expirationSeconds", of: Type::Int64, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "path", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static ServicePort: Message = Message { name: "io.k8s.api.core.v1.ServicePort", atomic: false, fields: &[
-    Field { json: "appProtocol", tag: 6, ..Field::TEXT },
+pub static ServicePort: Message = Message { name: "io.k8s.api.core.v1.ServicePort", atomic: false, wire: &[1, 4, 3, 5, 2, 0], fields: &[
+    Field { json: "appProtocol", pointer: true, tag: 6, ..Field::TEXT },
     Field { json: "name", tag: 1, ..Field::TEXT },
     Field { json: "nodePort", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "port", of: Type::Int32, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
@@ -1356,210 +1356,210 @@ pub static ServicePort: Message = Message { name: "io.k8s.api.core.v1.ServicePor
     Field { json: "targetPort", of: Type::IntOrString, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ServiceSpec: Message = Message { name: "io.k8s.api.core.v1.ServiceSpec", atomic: false, fields: &[
-    Field { json: "allocateLoadBalancerNodePorts", of: Type::Bool, tag: 20, wire: Wire::Varint, ..Field::TEXT },
+pub static ServiceSpec: Message = Message { name: "io.k8s.api.core.v1.ServiceSpec", atomic: false, wire: &[13, 15, 1, 19, 3, 16, 11, 12, 4, 5, 6, 14, 17, 9, 2, 8, 0, 10, 7, 18], fields: &[
+    Field { json: "allocateLoadBalancerNodePorts", of: Type::Bool, pointer: true, tag: 20, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "clusterIP", tag: 3, ..Field::TEXT },
     Field { json: "clusterIPs", shape: Shape::List, tag: 18, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "externalIPs", shape: Shape::List, tag: 5, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "externalName", tag: 10, ..Field::TEXT },
     Field { json: "externalTrafficPolicy", tag: 11, ..Field::TEXT },
     Field { json: "healthCheckNodePort", of: Type::Int32, tag: 12, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "internalTrafficPolicy", tag: 22, ..Field::TEXT },
+    Field { json: "internalTrafficPolicy", pointer: true, tag: 22, ..Field::TEXT },
     Field { json: "ipFamilies", shape: Shape::List, tag: 19, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "ipFamilyPolicy", tag: 17, ..Field::TEXT },
-    Field { json: "loadBalancerClass", tag: 21, ..Field::TEXT },
+    Field { json: "ipFamilyPolicy", pointer: true, tag: 17, ..Field::TEXT },
+    Field { json: "loadBalancerClass", pointer: true, tag: 21, ..Field::TEXT },
     Field { json: "loadBalancerIP", tag: 8, ..Field::TEXT },
     Field { json: "loadBalancerSourceRanges", shape: Shape::List, tag: 9, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&ServicePort), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["port", "protocol"], merge_key: "port", strategy: "merge", ..Field::TEXT },
     Field { json: "publishNotReadyAddresses", of: Type::Bool, tag: 13, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "selector", shape: Shape::Map, tag: 2, atomic: true, ..Field::TEXT },
     Field { json: "sessionAffinity", tag: 7, ..Field::TEXT },
-    Field { json: "sessionAffinityConfig", of: Type::Message(&SessionAffinityConfig), tag: 14, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "trafficDistribution", tag: 23, ..Field::TEXT },
+    Field { json: "sessionAffinityConfig", of: Type::Message(&SessionAffinityConfig), pointer: true, tag: 14, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "trafficDistribution", pointer: true, tag: 23, ..Field::TEXT },
     Field { json: "type", tag: 4, ..Field::TEXT },
 ] };
 
-pub static ServiceStatus: Message = Message { name: "io.k8s.api.core.v1.ServiceStatus", atomic: false, fields: &[
+pub static ServiceStatus: Message = Message { name: "io.k8s.api.core.v1.ServiceStatus", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "loadBalancer", of: Type::Message(&LoadBalancerStatus), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SessionAffinityConfig: Message = Message { name: "io.k8s.api.core.v1.SessionAffinityConfig", atomic: false, fields: &[
-    Field { json: "clientIP", of: Type::Message(&ClientIPConfig), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static SessionAffinityConfig: Message = Message { name: "io.k8s.api.core.v1.SessionAffinityConfig", atomic: false, wire: &[0], fields: &[
+    Field { json: "clientIP", of: Type::Message(&ClientIPConfig), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static SleepAction: Message = Message { name: "io.k8s.api.core.v1.SleepAction", atomic: false, fields: &[
+pub static SleepAction: Message = Message { name: "io.k8s.api.core.v1.SleepAction", atomic: false, wire: &[0], fields: &[
     Field { json: "seconds", of: Type::Int64, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static StorageOSPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.StorageOSPersistentVolumeSource", atomic: false, fields: &[
+pub static StorageOSPersistentVolumeSource: Message = Message { name: "io.k8s.api.core.v1.StorageOSPersistentVolumeSource", atomic: false, wire: &[3, 4, 0, 1, 2], fields: &[
     Field { json: "fsType", tag: 3, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&ObjectReference), tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&ObjectReference), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "volumeName", tag: 1, ..Field::TEXT },
     Field { json: "volumeNamespace", tag: 2, ..Field::TEXT },
 ] };
 
-pub static StorageOSVolumeSource: Message = Message { name: "io.k8s.api.core.v1.StorageOSVolumeSource", atomic: false, fields: &[
+pub static StorageOSVolumeSource: Message = Message { name: "io.k8s.api.core.v1.StorageOSVolumeSource", atomic: false, wire: &[3, 4, 0, 1, 2], fields: &[
     Field { json: "fsType", tag: 3, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secretRef", of: Type::Message(&LocalObjectReference), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "volumeName", tag: 1, ..Field::TEXT },
     Field { json: "volumeNamespace", tag: 2, ..Field::TEXT },
 ] };
 
-pub static Sysctl: Message = Message { name: "io.k8s.api.core.v1.Sysctl", atomic: false, fields: &[
+pub static Sysctl: Message = Message { name: "io.k8s.api.core.v1.Sysctl", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "value", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static TCPSocketAction: Message = Message { name: "io.k8s.api.core.v1.TCPSocketAction", atomic: false, fields: &[
+pub static TCPSocketAction: Message = Message { name: "io.k8s.api.core.v1.TCPSocketAction", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "host", tag: 2, ..Field::TEXT },
     Field { json: "port", of: Type::IntOrString, required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Taint: Message = Message { name: "io.k8s.api.core.v1.Taint", atomic: false, fields: &[
+pub static Taint: Message = Message { name: "io.k8s.api.core.v1.Taint", atomic: false, wire: &[1, 3, 0, 2], fields: &[
     Field { json: "effect", required: true, tag: 3, ..Field::TEXT },
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "timeAdded", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "timeAdded", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "value", tag: 2, ..Field::TEXT },
 ] };
 
-pub static Toleration: Message = Message { name: "io.k8s.api.core.v1.Toleration", atomic: false, fields: &[
+pub static Toleration: Message = Message { name: "io.k8s.api.core.v1.Toleration", atomic: false, wire: &[1, 2, 4, 0, 3], fields: &[
     Field { json: "effect", tag: 4, ..Field::TEXT },
     Field { json: "key", tag: 1, ..Field::TEXT },
     Field { json: "operator", tag: 2, ..Field::TEXT },
-    Field { json: "tolerationSeconds", of: Type::Int64, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "tolerationSeconds", of: Type::Int64, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "value", tag: 3, ..Field::TEXT },
 ] };
 
-pub static TopologySelectorLabelRequirement: Message = Message { name: "io.k8s.api.core.v1.TopologySelectorLabelRequirement", atomic: false, fields: &[
+pub static TopologySelectorLabelRequirement: Message = Message { name: "io.k8s.api.core.v1.TopologySelectorLabelRequirement", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, required: true, tag: 2, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static TopologySelectorTerm: Message = Message { name: "io.k8s.api.core.v1.TopologySelectorTerm", atomic: true, fields: &[
+pub static TopologySelectorTerm: Message = Message { name: "io.k8s.api.core.v1.TopologySelectorTerm", atomic: true, wire: &[0], fields: &[
     Field { json: "matchLabelExpressions", shape: Shape::List, of: Type::Message(&TopologySelectorLabelRequirement), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static TopologySpreadConstraint: Message = Message { name: "io.k8s.api.core.v1.TopologySpreadConstraint", atomic: false, fields: &[
-    Field { json: "labelSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static TopologySpreadConstraint: Message = Message { name: "io.k8s.api.core.v1.TopologySpreadConstraint", atomic: false, wire: &[2, 6, 7, 0, 3, 4, 5, 1], fields: &[
+    Field { json: "labelSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "matchLabelKeys", shape: Shape::List, tag: 8, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "maxSkew", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "minDomains", of: Type::Int32, tag: 5, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "nodeAffinityPolicy", tag: 6, ..Field::TEXT },
-    Field { json: "nodeTaintsPolicy", tag: 7, ..Field::TEXT },
+    Field { json: "minDomains", of: Type::Int32, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "nodeAffinityPolicy", pointer: true, tag: 6, ..Field::TEXT },
+    Field { json: "nodeTaintsPolicy", pointer: true, tag: 7, ..Field::TEXT },
     Field { json: "topologyKey", required: true, tag: 2, ..Field::TEXT },
     Field { json: "whenUnsatisfiable", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static TypedLocalObjectReference: Message = Message { name: "io.k8s.api.core.v1.TypedLocalObjectReference", atomic: true, fields: &[
-    Field { json: "apiGroup", tag: 1, ..Field::TEXT },
+pub static TypedLocalObjectReference: Message = Message { name: "io.k8s.api.core.v1.TypedLocalObjectReference", atomic: true, wire: &[0, 1, 2], fields: &[
+    Field { json: "apiGroup", pointer: true, tag: 1, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static TypedObjectReference: Message = Message { name: "io.k8s.api.core.v1.TypedObjectReference", atomic: false, fields: &[
-    Field { json: "apiGroup", tag: 1, ..Field::TEXT },
+pub static TypedObjectReference: Message = Message { name: "io.k8s.api.core.v1.TypedObjectReference", atomic: false, wire: &[0, 1, 2, 3], fields: &[
+    Field { json: "apiGroup", pointer: true, tag: 1, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },
-    Field { json: "namespace", tag: 4, ..Field::TEXT },
+    Field { json: "namespace", pointer: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static Volume: Message = Message { name: "io.k8s.api.core.v1.Volume", atomic: false, fields: &[
-    Field { json: "awsElasticBlockStore", of: Type::Message(&AWSElasticBlockStoreVolumeSource), tag: 4, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "azureDisk", of: Type::Message(&AzureDiskVolumeSource), tag: 22, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "azureFile", of: Type::Message(&AzureFileVolumeSource), tag: 18, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "cephfs", of: Type::Message(&CephFSVolumeSource), tag: 14, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "cinder", of: Type::Message(&CinderVolumeSource), tag: 13, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "configMap", of: Type::Message(&ConfigMapVolumeSource), tag: 19, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "csi", of: Type::Message(&CSIVolumeSource), tag: 28, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "downwardAPI", of: Type::Message(&DownwardAPIVolumeSource), tag: 16, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "emptyDir", of: Type::Message(&EmptyDirVolumeSource), tag: 2, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "ephemeral", of: Type::Message(&EphemeralVolumeSource), tag: 29, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "fc", of: Type::Message(&FCVolumeSource), tag: 17, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "flexVolume", of: Type::Message(&FlexVolumeSource), tag: 12, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "flocker", of: Type::Message(&FlockerVolumeSource), tag: 15, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "gcePersistentDisk", of: Type::Message(&GCEPersistentDiskVolumeSource), tag: 3, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "gitRepo", of: Type::Message(&GitRepoVolumeSource), tag: 5, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "glusterfs", of: Type::Message(&GlusterfsVolumeSource), tag: 9, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "hostPath", of: Type::Message(&HostPathVolumeSource), tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "image", of: Type::Message(&ImageVolumeSource), tag: 30, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "iscsi", of: Type::Message(&ISCSIVolumeSource), tag: 8, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+pub static Volume: Message = Message { name: "io.k8s.api.core.v1.Volume", atomic: false, wire: &[19, 16, 8, 13, 0, 14, 28, 20, 18, 15, 21, 26, 11, 4, 3, 12, 7, 10, 2, 5, 30, 25, 1, 22, 23, 27, 24, 29, 6, 9, 17], fields: &[
+    Field { json: "awsElasticBlockStore", of: Type::Message(&AWSElasticBlockStoreVolumeSource), pointer: true, tag: 4, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "azureDisk", of: Type::Message(&AzureDiskVolumeSource), pointer: true, tag: 22, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "azureFile", of: Type::Message(&AzureFileVolumeSource), pointer: true, tag: 18, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "cephfs", of: Type::Message(&CephFSVolumeSource), pointer: true, tag: 14, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "cinder", of: Type::Message(&CinderVolumeSource), pointer: true, tag: 13, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "configMap", of: Type::Message(&ConfigMapVolumeSource), pointer: true, tag: 19, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "csi", of: Type::Message(&CSIVolumeSource), pointer: true, tag: 28, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "downwardAPI", of: Type::Message(&DownwardAPIVolumeSource), pointer: true, tag: 16, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "emptyDir", of: Type::Message(&EmptyDirVolumeSource), pointer: true, tag: 2, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "ephemeral", of: Type::Message(&EphemeralVolumeSource), pointer: true, tag: 29, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "fc", of: Type::Message(&FCVolumeSource), pointer: true, tag: 17, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "flexVolume", of: Type::Message(&FlexVolumeSource), pointer: true, tag: 12, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "flocker", of: Type::Message(&FlockerVolumeSource), pointer: true, tag: 15, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "gcePersistentDisk", of: Type::Message(&GCEPersistentDiskVolumeSource), pointer: true, tag: 3, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "gitRepo", of: Type::Message(&GitRepoVolumeSource), pointer: true, tag: 5, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "glusterfs", of: Type::Message(&GlusterfsVolumeSource), pointer: true, tag: 9, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "hostPath", of: Type::Message(&HostPathVolumeSource), pointer: true, tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "image", of: Type::Message(&ImageVolumeSource), pointer: true, tag: 30, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "iscsi", of: Type::Message(&ISCSIVolumeSource), pointer: true, tag: 8, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "nfs", of: Type::Message(&NFSVolumeSource), tag: 7, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "persistentVolumeClaim", of: Type::Message(&PersistentVolumeClaimVolumeSource), tag: 10, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "photonPersistentDisk", of: Type::Message(&PhotonPersistentDiskVolumeSource), tag: 23, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "portworxVolume", of: Type::Message(&PortworxVolumeSource), tag: 24, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "projected", of: Type::Message(&ProjectedVolumeSource), tag: 26, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "quobyte", of: Type::Message(&QuobyteVolumeSource), tag: 21, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "rbd", of: Type::Message(&RBDVolumeSource), tag: 11, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "scaleIO", of: Type::Message(&ScaleIOVolumeSource), tag: 25, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "secret", of: Type::Message(&SecretVolumeSource), tag: 6, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "storageos", of: Type::Message(&StorageOSVolumeSource), tag: 27, outer: &[2], wire: Wire::Message, ..Field::TEXT },
-    Field { json: "vsphereVolume", of: Type::Message(&VsphereVirtualDiskVolumeSource), tag: 20, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nfs", of: Type::Message(&NFSVolumeSource), pointer: true, tag: 7, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "persistentVolumeClaim", of: Type::Message(&PersistentVolumeClaimVolumeSource), pointer: true, tag: 10, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "photonPersistentDisk", of: Type::Message(&PhotonPersistentDiskVolumeSource), pointer: true, tag: 23, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "portworxVolume", of: Type::Message(&PortworxVolumeSource), pointer: true, tag: 24, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "projected", of: Type::Message(&ProjectedVolumeSource), pointer: true, tag: 26, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "quobyte", of: Type::Message(&QuobyteVolumeSource), pointer: true, tag: 21, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "rbd", of: Type::Message(&RBDVolumeSource), pointer: true, tag: 11, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "scaleIO", of: Type::Message(&ScaleIOVolumeSource), pointer: true, tag: 25, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secret", of: Type::Message(&SecretVolumeSource), pointer: true, tag: 6, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "storageos", of: Type::Message(&StorageOSVolumeSource), pointer: true, tag: 27, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "vsphereVolume", of: Type::Message(&VsphereVirtualDiskVolumeSource), pointer: true, tag: 20, outer: &[2], wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeDevice: Message = Message { name: "io.k8s.api.core.v1.VolumeDevice", atomic: false, fields: &[
+pub static VolumeDevice: Message = Message { name: "io.k8s.api.core.v1.VolumeDevice", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "devicePath", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static VolumeMount: Message = Message { name: "io.k8s.api.core.v1.VolumeMount", atomic: false, fields: &[
+pub static VolumeMount: Message = Message { name: "io.k8s.api.core.v1.VolumeMount", atomic: false, wire: &[2, 3, 0, 5, 1, 6, 4], fields: &[
     Field { json: "mountPath", required: true, tag: 3, ..Field::TEXT },
-    Field { json: "mountPropagation", tag: 5, ..Field::TEXT },
+    Field { json: "mountPropagation", pointer: true, tag: 5, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "recursiveReadOnly", tag: 7, ..Field::TEXT },
+    Field { json: "recursiveReadOnly", pointer: true, tag: 7, ..Field::TEXT },
     Field { json: "subPath", tag: 4, ..Field::TEXT },
     Field { json: "subPathExpr", tag: 6, ..Field::TEXT },
 ] };
 
-pub static VolumeMountStatus: Message = Message { name: "io.k8s.api.core.v1.VolumeMountStatus", atomic: false, fields: &[
+pub static VolumeMountStatus: Message = Message { name: "io.k8s.api.core.v1.VolumeMountStatus", atomic: false, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "mountPath", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "readOnly", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "recursiveReadOnly", tag: 4, ..Field::TEXT },
+    Field { json: "recursiveReadOnly", pointer: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static VolumeNodeAffinity: Message = Message { name: "io.k8s.api.core.v1.VolumeNodeAffinity", atomic: false, fields: &[
-    Field { json: "required", of: Type::Message(&NodeSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static VolumeNodeAffinity: Message = Message { name: "io.k8s.api.core.v1.VolumeNodeAffinity", atomic: false, wire: &[0], fields: &[
+    Field { json: "required", of: Type::Message(&NodeSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeProjection: Message = Message { name: "io.k8s.api.core.v1.VolumeProjection", atomic: false, fields: &[
-    Field { json: "clusterTrustBundle", of: Type::Message(&ClusterTrustBundleProjection), tag: 5, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "configMap", of: Type::Message(&ConfigMapProjection), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "downwardAPI", of: Type::Message(&DownwardAPIProjection), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "podCertificate", of: Type::Message(&PodCertificateProjection), tag: 6, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "secret", of: Type::Message(&SecretProjection), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "serviceAccountToken", of: Type::Message(&ServiceAccountTokenProjection), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static VolumeProjection: Message = Message { name: "io.k8s.api.core.v1.VolumeProjection", atomic: false, wire: &[4, 2, 1, 5, 0, 3], fields: &[
+    Field { json: "clusterTrustBundle", of: Type::Message(&ClusterTrustBundleProjection), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "configMap", of: Type::Message(&ConfigMapProjection), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "downwardAPI", of: Type::Message(&DownwardAPIProjection), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "podCertificate", of: Type::Message(&PodCertificateProjection), pointer: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "secret", of: Type::Message(&SecretProjection), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "serviceAccountToken", of: Type::Message(&ServiceAccountTokenProjection), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeResourceRequirements: Message = Message { name: "io.k8s.api.core.v1.VolumeResourceRequirements", atomic: false, fields: &[
+pub static VolumeResourceRequirements: Message = Message { name: "io.k8s.api.core.v1.VolumeResourceRequirements", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "limits", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "requests", shape: Shape::Map, of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VsphereVirtualDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", atomic: false, fields: &[
+pub static VsphereVirtualDiskVolumeSource: Message = Message { name: "io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", atomic: false, wire: &[3, 0, 2, 1], fields: &[
     Field { json: "fsType", tag: 2, ..Field::TEXT },
     Field { json: "storagePolicyID", tag: 4, ..Field::TEXT },
     Field { json: "storagePolicyName", tag: 3, ..Field::TEXT },
     Field { json: "volumePath", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static WeightedPodAffinityTerm: Message = Message { name: "io.k8s.api.core.v1.WeightedPodAffinityTerm", atomic: false, fields: &[
+pub static WeightedPodAffinityTerm: Message = Message { name: "io.k8s.api.core.v1.WeightedPodAffinityTerm", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "podAffinityTerm", of: Type::Message(&PodAffinityTerm), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "weight", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static WindowsSecurityContextOptions: Message = Message { name: "io.k8s.api.core.v1.WindowsSecurityContextOptions", atomic: false, fields: &[
-    Field { json: "gmsaCredentialSpec", tag: 2, ..Field::TEXT },
-    Field { json: "gmsaCredentialSpecName", tag: 1, ..Field::TEXT },
-    Field { json: "hostProcess", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "runAsUserName", tag: 3, ..Field::TEXT },
+pub static WindowsSecurityContextOptions: Message = Message { name: "io.k8s.api.core.v1.WindowsSecurityContextOptions", atomic: false, wire: &[1, 0, 3, 2], fields: &[
+    Field { json: "gmsaCredentialSpec", pointer: true, tag: 2, ..Field::TEXT },
+    Field { json: "gmsaCredentialSpecName", pointer: true, tag: 1, ..Field::TEXT },
+    Field { json: "hostProcess", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "runAsUserName", pointer: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static WorkloadReference: Message = Message { name: "io.k8s.api.core.v1.WorkloadReference", atomic: false, fields: &[
+pub static WorkloadReference: Message = Message { name: "io.k8s.api.core.v1.WorkloadReference", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "podGroup", required: true, tag: 2, ..Field::TEXT },
     Field { json: "podGroupReplicaKey", tag: 3, ..Field::TEXT },

@@ -4,36 +4,36 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static Endpoint: Message = Message { name: "io.k8s.api.discovery.v1.Endpoint", atomic: false, fields: &[
+pub static Endpoint: Message = Message { name: "io.k8s.api.discovery.v1.Endpoint", atomic: false, wire: &[0, 1, 4, 6, 2, 5, 7, 3], fields: &[
     Field { json: "addresses", shape: Shape::List, required: true, tag: 1, list: ListType::Set, ..Field::TEXT },
     Field { json: "conditions", of: Type::Message(&EndpointConditions), tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "deprecatedTopology", shape: Shape::Map, tag: 5, ..Field::TEXT },
-    Field { json: "hints", of: Type::Message(&EndpointHints), tag: 8, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "hostname", tag: 3, ..Field::TEXT },
-    Field { json: "nodeName", tag: 6, ..Field::TEXT },
-    Field { json: "targetRef", of: Type::Message(&super::core_v1::ObjectReference), tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "zone", tag: 7, ..Field::TEXT },
+    Field { json: "hints", of: Type::Message(&EndpointHints), pointer: true, tag: 8, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "hostname", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "nodeName", pointer: true, tag: 6, ..Field::TEXT },
+    Field { json: "targetRef", of: Type::Message(&super::core_v1::ObjectReference), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "zone", pointer: true, tag: 7, ..Field::TEXT },
 ] };
 
-pub static EndpointConditions: Message = Message { name: "io.k8s.api.discovery.v1.EndpointConditions", atomic: false, fields: &[
-    Field { json: "ready", of: Type::Bool, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "serving", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "terminating", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+pub static EndpointConditions: Message = Message { name: "io.k8s.api.discovery.v1.EndpointConditions", atomic: false, wire: &[0, 1, 2], fields: &[
+    Field { json: "ready", of: Type::Bool, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "serving", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "terminating", of: Type::Bool, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static EndpointHints: Message = Message { name: "io.k8s.api.discovery.v1.EndpointHints", atomic: false, fields: &[
+pub static EndpointHints: Message = Message { name: "io.k8s.api.discovery.v1.EndpointHints", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "forNodes", shape: Shape::List, of: Type::Message(&ForNode), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "forZones", shape: Shape::List, of: Type::Message(&ForZone), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static EndpointPort: Message = Message { name: "io.k8s.api.discovery.v1.EndpointPort", atomic: true, fields: &[
-    Field { json: "appProtocol", tag: 4, ..Field::TEXT },
-    Field { json: "name", tag: 1, ..Field::TEXT },
-    Field { json: "port", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "protocol", tag: 2, ..Field::TEXT },
+pub static EndpointPort: Message = Message { name: "io.k8s.api.discovery.v1.EndpointPort", atomic: true, wire: &[1, 3, 2, 0], fields: &[
+    Field { json: "appProtocol", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "name", pointer: true, tag: 1, ..Field::TEXT },
+    Field { json: "port", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "protocol", pointer: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static EndpointSlice: Message = Message { name: "io.k8s.api.discovery.v1.EndpointSlice", atomic: false, fields: &[
+pub static EndpointSlice: Message = Message { name: "io.k8s.api.discovery.v1.EndpointSlice", atomic: false, wire: &[4, 2, 5, 0], fields: &[
     Field { json: "addressType", required: true, tag: 4, ..Field::TEXT },
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "endpoints", shape: Shape::List, of: Type::Message(&Endpoint), required: true, tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
@@ -42,10 +42,10 @@ pub static EndpointSlice: Message = Message { name: "io.k8s.api.discovery.v1.End
     Field { json: "ports", shape: Shape::List, of: Type::Message(&EndpointPort), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ForNode: Message = Message { name: "io.k8s.api.discovery.v1.ForNode", atomic: false, fields: &[
+pub static ForNode: Message = Message { name: "io.k8s.api.discovery.v1.ForNode", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ForZone: Message = Message { name: "io.k8s.api.discovery.v1.ForZone", atomic: false, fields: &[
+pub static ForZone: Message = Message { name: "io.k8s.api.discovery.v1.ForZone", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };

@@ -4,7 +4,7 @@
 
 use crate::{Field, Message, Type, Wire};
 
-pub static Event: Message = Message { name: "io.k8s.api.events.v1.Event", atomic: false, fields: &[
+pub static Event: Message = Message { name: "io.k8s.api.events.v1.Event", atomic: false, wire: &[8, 6, 15, 13, 14, 0, 10, 11, 12, 9, 16, 5, 3, 4, 2], fields: &[
     Field { json: "action", tag: 6, ..Field::TEXT },
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "deprecatedCount", of: Type::Int32, tag: 15, wire: Wire::Varint, ..Field::TEXT },
@@ -17,14 +17,14 @@ pub static Event: Message = Message { name: "io.k8s.api.events.v1.Event", atomic
     Field { json: "note", tag: 10, ..Field::TEXT },
     Field { json: "reason", tag: 7, ..Field::TEXT },
     Field { json: "regarding", of: Type::Message(&super::core_v1::ObjectReference), tag: 8, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "related", of: Type::Message(&super::core_v1::ObjectReference), tag: 9, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "related", of: Type::Message(&super::core_v1::ObjectReference), pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
     Field { json: "reportingController", tag: 4, ..Field::TEXT },
     Field { json: "reportingInstance", tag: 5, ..Field::TEXT },
-    Field { json: "series", of: Type::Message(&EventSeries), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "series", of: Type::Message(&EventSeries), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", tag: 11, ..Field::TEXT },
 ] };
 
-pub static EventSeries: Message = Message { name: "io.k8s.api.events.v1.EventSeries", atomic: false, fields: &[
+pub static EventSeries: Message = Message { name: "io.k8s.api.events.v1.EventSeries", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "count", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "lastObservedTime", of: Type::MicroTime, required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };

@@ -4,16 +4,16 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static ExemptPriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", atomic: false, fields: &[
-    Field { json: "lendablePercent", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "nominalConcurrencyShares", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static ExemptPriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "lendablePercent", of: Type::Int32, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "nominalConcurrencyShares", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static FlowDistinguisherMethod: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", atomic: false, fields: &[
+pub static FlowDistinguisherMethod: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", atomic: false, wire: &[0], fields: &[
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static FlowSchema: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchema", atomic: false, fields: &[
+pub static FlowSchema: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchema", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -21,7 +21,7 @@ pub static FlowSchema: Message = Message { name: "io.k8s.api.flowcontrol.v1.Flow
     Field { json: "status", of: Type::Message(&FlowSchemaStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static FlowSchemaCondition: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", atomic: false, fields: &[
+pub static FlowSchemaCondition: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -29,45 +29,45 @@ pub static FlowSchemaCondition: Message = Message { name: "io.k8s.api.flowcontro
     Field { json: "type", tag: 1, ..Field::TEXT },
 ] };
 
-pub static FlowSchemaSpec: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", atomic: false, fields: &[
-    Field { json: "distinguisherMethod", of: Type::Message(&FlowDistinguisherMethod), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "matchingPrecedence", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+pub static FlowSchemaSpec: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", atomic: false, wire: &[2, 1, 0, 3], fields: &[
+    Field { json: "distinguisherMethod", of: Type::Message(&FlowDistinguisherMethod), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "matchingPrecedence", of: Type::Int32, always: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "priorityLevelConfiguration", of: Type::Message(&PriorityLevelConfigurationReference), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "rules", shape: Shape::List, of: Type::Message(&PolicyRulesWithSubjects), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static FlowSchemaStatus: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", atomic: false, fields: &[
+pub static FlowSchemaStatus: Message = Message { name: "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&FlowSchemaCondition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static GroupSubject: Message = Message { name: "io.k8s.api.flowcontrol.v1.GroupSubject", atomic: false, fields: &[
+pub static GroupSubject: Message = Message { name: "io.k8s.api.flowcontrol.v1.GroupSubject", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static LimitResponse: Message = Message { name: "io.k8s.api.flowcontrol.v1.LimitResponse", atomic: false, fields: &[
-    Field { json: "queuing", of: Type::Message(&QueuingConfiguration), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static LimitResponse: Message = Message { name: "io.k8s.api.flowcontrol.v1.LimitResponse", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "queuing", of: Type::Message(&QueuingConfiguration), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static LimitedPriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", atomic: false, fields: &[
-    Field { json: "borrowingLimitPercent", of: Type::Int32, tag: 4, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "lendablePercent", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+pub static LimitedPriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", atomic: false, wire: &[3, 2, 1, 0], fields: &[
+    Field { json: "borrowingLimitPercent", of: Type::Int32, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "lendablePercent", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "limitResponse", of: Type::Message(&LimitResponse), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "nominalConcurrencyShares", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "nominalConcurrencyShares", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static NonResourcePolicyRule: Message = Message { name: "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", atomic: false, fields: &[
+pub static NonResourcePolicyRule: Message = Message { name: "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "nonResourceURLs", shape: Shape::List, required: true, tag: 6, list: ListType::Set, ..Field::TEXT },
     Field { json: "verbs", shape: Shape::List, required: true, tag: 1, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static PolicyRulesWithSubjects: Message = Message { name: "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", atomic: false, fields: &[
+pub static PolicyRulesWithSubjects: Message = Message { name: "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", atomic: false, wire: &[2, 1, 0], fields: &[
     Field { json: "nonResourceRules", shape: Shape::List, of: Type::Message(&NonResourcePolicyRule), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceRules", shape: Shape::List, of: Type::Message(&ResourcePolicyRule), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "subjects", shape: Shape::List, of: Type::Message(&Subject), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static PriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", atomic: false, fields: &[
+pub static PriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -75,7 +75,7 @@ pub static PriorityLevelConfiguration: Message = Message { name: "io.k8s.api.flo
     Field { json: "status", of: Type::Message(&PriorityLevelConfigurationStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PriorityLevelConfigurationCondition: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", atomic: false, fields: &[
+pub static PriorityLevelConfigurationCondition: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", atomic: false, wire: &[4, 3, 0, 2, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", tag: 5, ..Field::TEXT },
     Field { json: "reason", tag: 4, ..Field::TEXT },
@@ -83,27 +83,27 @@ pub static PriorityLevelConfigurationCondition: Message = Message { name: "io.k8
     Field { json: "type", tag: 1, ..Field::TEXT },
 ] };
 
-pub static PriorityLevelConfigurationReference: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", atomic: false, fields: &[
+pub static PriorityLevelConfigurationReference: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PriorityLevelConfigurationSpec: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", atomic: false, fields: &[
-    Field { json: "exempt", of: Type::Message(&ExemptPriorityLevelConfiguration), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "limited", of: Type::Message(&LimitedPriorityLevelConfiguration), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static PriorityLevelConfigurationSpec: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "exempt", of: Type::Message(&ExemptPriorityLevelConfiguration), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "limited", of: Type::Message(&LimitedPriorityLevelConfiguration), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static PriorityLevelConfigurationStatus: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", atomic: false, fields: &[
+pub static PriorityLevelConfigurationStatus: Message = Message { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&PriorityLevelConfigurationCondition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static QueuingConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.QueuingConfiguration", atomic: false, fields: &[
-    Field { json: "handSize", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "queueLengthLimit", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "queues", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static QueuingConfiguration: Message = Message { name: "io.k8s.api.flowcontrol.v1.QueuingConfiguration", atomic: false, wire: &[2, 0, 1], fields: &[
+    Field { json: "handSize", of: Type::Int32, always: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "queueLengthLimit", of: Type::Int32, always: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "queues", of: Type::Int32, always: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ResourcePolicyRule: Message = Message { name: "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", atomic: false, fields: &[
+pub static ResourcePolicyRule: Message = Message { name: "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", atomic: false, wire: &[4, 0, 3, 1, 2], fields: &[
     Field { json: "apiGroups", shape: Shape::List, required: true, tag: 2, list: ListType::Set, ..Field::TEXT },
     Field { json: "clusterScope", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "namespaces", shape: Shape::List, tag: 5, list: ListType::Set, ..Field::TEXT },
@@ -111,18 +111,18 @@ pub static ResourcePolicyRule: Message = Message { name: "io.k8s.api.flowcontrol
     Field { json: "verbs", shape: Shape::List, required: true, tag: 1, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static ServiceAccountSubject: Message = Message { name: "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", atomic: false, fields: &[
+pub static ServiceAccountSubject: Message = Message { name: "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "name", required: true, tag: 2, ..Field::TEXT },
     Field { json: "namespace", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static Subject: Message = Message { name: "io.k8s.api.flowcontrol.v1.Subject", atomic: false, fields: &[
-    Field { json: "group", of: Type::Message(&GroupSubject), tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static Subject: Message = Message { name: "io.k8s.api.flowcontrol.v1.Subject", atomic: false, wire: &[1, 3, 0, 2], fields: &[
+    Field { json: "group", of: Type::Message(&GroupSubject), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "serviceAccount", of: Type::Message(&ServiceAccountSubject), tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "user", of: Type::Message(&UserSubject), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "serviceAccount", of: Type::Message(&ServiceAccountSubject), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "user", of: Type::Message(&UserSubject), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static UserSubject: Message = Message { name: "io.k8s.api.flowcontrol.v1.UserSubject", atomic: false, fields: &[
+pub static UserSubject: Message = Message { name: "io.k8s.api.flowcontrol.v1.UserSubject", atomic: false, wire: &[0], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };

@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static APIGroup: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", atomic: false, fields: &[
+pub static APIGroup: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", atomic: false, wire: &[2, 5, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
@@ -13,13 +13,13 @@ pub static APIGroup: Message = Message { name: "io.k8s.apimachinery.pkg.apis.met
     Field { json: "versions", shape: Shape::List, of: Type::Message(&GroupVersionForDiscovery), required: true, tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static APIGroupList: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", atomic: false, fields: &[
+pub static APIGroupList: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", atomic: false, wire: &[1], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "groups", shape: Shape::List, of: Type::Message(&APIGroup), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
 ] };
 
-pub static APIResource: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", atomic: false, fields: &[
+pub static APIResource: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", atomic: false, wire: &[3, 4, 2, 8, 5, 6, 0, 1, 9, 7], fields: &[
     Field { json: "categories", shape: Shape::List, tag: 7, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "group", tag: 8, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 3, ..Field::TEXT },
@@ -32,21 +32,21 @@ pub static APIResource: Message = Message { name: "io.k8s.apimachinery.pkg.apis.
     Field { json: "version", tag: 9, ..Field::TEXT },
 ] };
 
-pub static APIResourceList: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", atomic: false, fields: &[
+pub static APIResourceList: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", atomic: false, wire: &[1, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "groupVersion", required: true, tag: 1, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "resources", shape: Shape::List, of: Type::Message(&APIResource), required: true, tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static APIVersions: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", atomic: false, fields: &[
+pub static APIVersions: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", atomic: false, wire: &[3, 2], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "serverAddressByClientCIDRs", shape: Shape::List, of: Type::Message(&ServerAddressByClientCIDR), required: true, tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "versions", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static Condition: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", atomic: false, fields: &[
+pub static Condition: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", atomic: false, wire: &[5, 4, 2, 0, 3, 1], fields: &[
     Field { json: "lastTransitionTime", of: Type::Time, required: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "message", required: true, tag: 6, ..Field::TEXT },
     Field { json: "observedGeneration", of: Type::Int64, tag: 3, wire: Wire::Varint, ..Field::TEXT },
@@ -55,66 +55,66 @@ pub static Condition: Message = Message { name: "io.k8s.apimachinery.pkg.apis.me
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static DeleteOptions: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", atomic: false, fields: &[
+pub static DeleteOptions: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", atomic: false, wire: &[2, 6, 5, 7, 1, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "dryRun", shape: Shape::List, tag: 5, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "gracePeriodSeconds", of: Type::Int64, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "ignoreStoreReadErrorWithClusterBreakingPotential", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "gracePeriodSeconds", of: Type::Int64, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "ignoreStoreReadErrorWithClusterBreakingPotential", of: Type::Bool, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
-    Field { json: "orphanDependents", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "preconditions", of: Type::Message(&Preconditions), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "propagationPolicy", tag: 4, ..Field::TEXT },
+    Field { json: "orphanDependents", of: Type::Bool, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "preconditions", of: Type::Message(&Preconditions), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "propagationPolicy", pointer: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static FieldSelectorRequirement: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", atomic: false, fields: &[
+pub static FieldSelectorRequirement: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
     Field { json: "operator", required: true, tag: 2, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static GroupResource: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", atomic: false, fields: &[
+pub static GroupResource: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "group", required: true, tag: 1, ..Field::TEXT },
     Field { json: "resource", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static GroupVersionForDiscovery: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", atomic: false, fields: &[
+pub static GroupVersionForDiscovery: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "groupVersion", required: true, tag: 1, ..Field::TEXT },
     Field { json: "version", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static LabelSelector: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", atomic: true, fields: &[
+pub static LabelSelector: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", atomic: true, wire: &[1, 0], fields: &[
     Field { json: "matchExpressions", shape: Shape::List, of: Type::Message(&LabelSelectorRequirement), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "matchLabels", shape: Shape::Map, tag: 1, ..Field::TEXT },
 ] };
 
-pub static LabelSelectorRequirement: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", atomic: false, fields: &[
+pub static LabelSelectorRequirement: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
     Field { json: "operator", required: true, tag: 2, ..Field::TEXT },
     Field { json: "values", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ListMeta: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", atomic: false, fields: &[
+pub static ListMeta: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", atomic: false, wire: &[3, 2, 0, 1], fields: &[
     Field { json: "continue", tag: 3, ..Field::TEXT },
-    Field { json: "remainingItemCount", of: Type::Int64, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "remainingItemCount", of: Type::Int64, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "resourceVersion", tag: 2, ..Field::TEXT },
     Field { json: "selfLink", tag: 1, ..Field::TEXT },
 ] };
 
-pub static ManagedFieldsEntry: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", atomic: false, fields: &[
+pub static ManagedFieldsEntry: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", atomic: false, wire: &[3, 4, 0, 6, 1, 2, 5], fields: &[
     Field { json: "apiVersion", tag: 3, ..Field::TEXT },
     Field { json: "fieldsType", tag: 6, ..Field::TEXT },
-    Field { json: "fieldsV1", of: Type::FieldsV1, tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "fieldsV1", of: Type::FieldsV1, pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "manager", tag: 1, ..Field::TEXT },
     Field { json: "operation", tag: 2, ..Field::TEXT },
     Field { json: "subresource", tag: 8, ..Field::TEXT },
-    Field { json: "time", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "time", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ObjectMeta: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", atomic: false, fields: &[
+pub static ObjectMeta: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", atomic: false, wire: &[9, 5, 10, 13, 14, 12, 6, 1, 3, 2, 7, 0, 11, 4, 8], fields: &[
     Field { json: "annotations", shape: Shape::Map, tag: 12, ..Field::TEXT },
     Field { json: "creationTimestamp", of: Type::Time, tag: 8, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "deletionGracePeriodSeconds", of: Type::Int64, tag: 10, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "deletionTimestamp", of: Type::Time, tag: 9, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "deletionGracePeriodSeconds", of: Type::Int64, pointer: true, tag: 10, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "deletionTimestamp", of: Type::Time, pointer: true, tag: 9, wire: Wire::Message, ..Field::TEXT },
     Field { json: "finalizers", shape: Shape::List, tag: 14, list: ListType::Set, strategy: "merge", ..Field::TEXT },
     Field { json: "generateName", tag: 2, ..Field::TEXT },
     Field { json: "generation", of: Type::Int64, tag: 7, wire: Wire::Varint, ..Field::TEXT },
@@ -128,32 +128,32 @@ pub static ObjectMeta: Message = Message { name: "io.k8s.apimachinery.pkg.apis.m
     Field { json: "uid", tag: 5, ..Field::TEXT },
 ] };
 
-pub static OwnerReference: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", atomic: true, fields: &[
+pub static OwnerReference: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", atomic: true, wire: &[3, 4, 5, 0, 2, 1], fields: &[
     Field { json: "apiVersion", required: true, tag: 5, ..Field::TEXT },
-    Field { json: "blockOwnerDeletion", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "controller", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "blockOwnerDeletion", of: Type::Bool, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "controller", of: Type::Bool, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },
     Field { json: "uid", required: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static Patch: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", atomic: false, fields: &[
+pub static Patch: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", atomic: false, wire: &[], fields: &[
 ] };
 
-pub static Preconditions: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", atomic: false, fields: &[
-    Field { json: "resourceVersion", tag: 2, ..Field::TEXT },
-    Field { json: "uid", tag: 1, ..Field::TEXT },
+pub static Preconditions: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "resourceVersion", pointer: true, tag: 2, ..Field::TEXT },
+    Field { json: "uid", pointer: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static ServerAddressByClientCIDR: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", atomic: false, fields: &[
+pub static ServerAddressByClientCIDR: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "clientCIDR", required: true, tag: 1, ..Field::TEXT },
     Field { json: "serverAddress", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static Status: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Status", atomic: false, fields: &[
+pub static Status: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Status", atomic: false, wire: &[5, 7, 4, 6, 2, 1], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "code", of: Type::Int32, tag: 6, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "details", of: Type::Message(&StatusDetails), tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "details", of: Type::Message(&StatusDetails), pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "message", tag: 3, ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&ListMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -161,13 +161,13 @@ pub static Status: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.
     Field { json: "status", tag: 2, ..Field::TEXT },
 ] };
 
-pub static StatusCause: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", atomic: false, fields: &[
+pub static StatusCause: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", atomic: false, wire: &[2, 1, 0], fields: &[
     Field { json: "field", tag: 3, ..Field::TEXT },
     Field { json: "message", tag: 2, ..Field::TEXT },
     Field { json: "reason", tag: 1, ..Field::TEXT },
 ] };
 
-pub static StatusDetails: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", atomic: false, fields: &[
+pub static StatusDetails: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", atomic: false, wire: &[3, 1, 2, 0, 4, 5], fields: &[
     Field { json: "causes", shape: Shape::List, of: Type::Message(&StatusCause), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "group", tag: 2, ..Field::TEXT },
     Field { json: "kind", tag: 3, ..Field::TEXT },
@@ -176,7 +176,7 @@ pub static StatusDetails: Message = Message { name: "io.k8s.apimachinery.pkg.api
     Field { json: "uid", tag: 6, ..Field::TEXT },
 ] };
 
-pub static WatchEvent: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", atomic: false, fields: &[
+pub static WatchEvent: Message = Message { name: "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "object", of: Type::RawExtension, required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "type", required: true, tag: 1, ..Field::TEXT },
 ] };

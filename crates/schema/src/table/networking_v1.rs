@@ -4,33 +4,33 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static HTTPIngressPath: Message = Message { name: "io.k8s.api.networking.v1.HTTPIngressPath", atomic: false, fields: &[
+pub static HTTPIngressPath: Message = Message { name: "io.k8s.api.networking.v1.HTTPIngressPath", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "backend", of: Type::Message(&IngressBackend), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "path", tag: 1, ..Field::TEXT },
-    Field { json: "pathType", required: true, tag: 3, ..Field::TEXT },
+    Field { json: "pathType", required: true, pointer: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static HTTPIngressRuleValue: Message = Message { name: "io.k8s.api.networking.v1.HTTPIngressRuleValue", atomic: false, fields: &[
+pub static HTTPIngressRuleValue: Message = Message { name: "io.k8s.api.networking.v1.HTTPIngressRuleValue", atomic: false, wire: &[0], fields: &[
     Field { json: "paths", shape: Shape::List, of: Type::Message(&HTTPIngressPath), required: true, tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static IPAddress: Message = Message { name: "io.k8s.api.networking.v1.IPAddress", atomic: false, fields: &[
+pub static IPAddress: Message = Message { name: "io.k8s.api.networking.v1.IPAddress", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&IPAddressSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IPAddressSpec: Message = Message { name: "io.k8s.api.networking.v1.IPAddressSpec", atomic: false, fields: &[
-    Field { json: "parentRef", of: Type::Message(&ParentReference), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static IPAddressSpec: Message = Message { name: "io.k8s.api.networking.v1.IPAddressSpec", atomic: false, wire: &[0], fields: &[
+    Field { json: "parentRef", of: Type::Message(&ParentReference), required: true, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IPBlock: Message = Message { name: "io.k8s.api.networking.v1.IPBlock", atomic: false, fields: &[
+pub static IPBlock: Message = Message { name: "io.k8s.api.networking.v1.IPBlock", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "cidr", required: true, tag: 1, ..Field::TEXT },
     Field { json: "except", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static Ingress: Message = Message { name: "io.k8s.api.networking.v1.Ingress", atomic: false, fields: &[
+pub static Ingress: Message = Message { name: "io.k8s.api.networking.v1.Ingress", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -38,122 +38,122 @@ pub static Ingress: Message = Message { name: "io.k8s.api.networking.v1.Ingress"
     Field { json: "status", of: Type::Message(&IngressStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressBackend: Message = Message { name: "io.k8s.api.networking.v1.IngressBackend", atomic: false, fields: &[
-    Field { json: "resource", of: Type::Message(&super::core_v1::TypedLocalObjectReference), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "service", of: Type::Message(&IngressServiceBackend), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static IngressBackend: Message = Message { name: "io.k8s.api.networking.v1.IngressBackend", atomic: false, wire: &[0, 1], fields: &[
+    Field { json: "resource", of: Type::Message(&super::core_v1::TypedLocalObjectReference), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "service", of: Type::Message(&IngressServiceBackend), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressClass: Message = Message { name: "io.k8s.api.networking.v1.IngressClass", atomic: false, fields: &[
+pub static IngressClass: Message = Message { name: "io.k8s.api.networking.v1.IngressClass", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&IngressClassSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressClassParametersReference: Message = Message { name: "io.k8s.api.networking.v1.IngressClassParametersReference", atomic: false, fields: &[
-    Field { json: "apiGroup", tag: 1, ..Field::TEXT },
+pub static IngressClassParametersReference: Message = Message { name: "io.k8s.api.networking.v1.IngressClassParametersReference", atomic: false, wire: &[0, 1, 2, 4, 3], fields: &[
+    Field { json: "apiGroup", pointer: true, tag: 1, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },
-    Field { json: "namespace", tag: 5, ..Field::TEXT },
-    Field { json: "scope", tag: 4, ..Field::TEXT },
+    Field { json: "namespace", pointer: true, tag: 5, ..Field::TEXT },
+    Field { json: "scope", pointer: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static IngressClassSpec: Message = Message { name: "io.k8s.api.networking.v1.IngressClassSpec", atomic: false, fields: &[
+pub static IngressClassSpec: Message = Message { name: "io.k8s.api.networking.v1.IngressClassSpec", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "controller", tag: 1, ..Field::TEXT },
-    Field { json: "parameters", of: Type::Message(&IngressClassParametersReference), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "parameters", of: Type::Message(&IngressClassParametersReference), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressLoadBalancerIngress: Message = Message { name: "io.k8s.api.networking.v1.IngressLoadBalancerIngress", atomic: false, fields: &[
+pub static IngressLoadBalancerIngress: Message = Message { name: "io.k8s.api.networking.v1.IngressLoadBalancerIngress", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "hostname", tag: 2, ..Field::TEXT },
     Field { json: "ip", tag: 1, ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&IngressPortStatus), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static IngressLoadBalancerStatus: Message = Message { name: "io.k8s.api.networking.v1.IngressLoadBalancerStatus", atomic: false, fields: &[
+pub static IngressLoadBalancerStatus: Message = Message { name: "io.k8s.api.networking.v1.IngressLoadBalancerStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "ingress", shape: Shape::List, of: Type::Message(&IngressLoadBalancerIngress), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static IngressPortStatus: Message = Message { name: "io.k8s.api.networking.v1.IngressPortStatus", atomic: false, fields: &[
-    Field { json: "error", tag: 3, ..Field::TEXT },
+pub static IngressPortStatus: Message = Message { name: "io.k8s.api.networking.v1.IngressPortStatus", atomic: false, wire: &[1, 2, 0], fields: &[
+    Field { json: "error", pointer: true, tag: 3, ..Field::TEXT },
     Field { json: "port", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "protocol", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static IngressRule: Message = Message { name: "io.k8s.api.networking.v1.IngressRule", atomic: false, fields: &[
+pub static IngressRule: Message = Message { name: "io.k8s.api.networking.v1.IngressRule", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "host", tag: 1, ..Field::TEXT },
-    Field { json: "http", of: Type::Message(&HTTPIngressRuleValue), tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+    Field { json: "http", of: Type::Message(&HTTPIngressRuleValue), pointer: true, tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressServiceBackend: Message = Message { name: "io.k8s.api.networking.v1.IngressServiceBackend", atomic: false, fields: &[
+pub static IngressServiceBackend: Message = Message { name: "io.k8s.api.networking.v1.IngressServiceBackend", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "port", of: Type::Message(&ServiceBackendPort), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressSpec: Message = Message { name: "io.k8s.api.networking.v1.IngressSpec", atomic: false, fields: &[
-    Field { json: "defaultBackend", of: Type::Message(&IngressBackend), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "ingressClassName", tag: 4, ..Field::TEXT },
+pub static IngressSpec: Message = Message { name: "io.k8s.api.networking.v1.IngressSpec", atomic: false, wire: &[0, 3, 2, 1], fields: &[
+    Field { json: "defaultBackend", of: Type::Message(&IngressBackend), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "ingressClassName", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "rules", shape: Shape::List, of: Type::Message(&IngressRule), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "tls", shape: Shape::List, of: Type::Message(&IngressTLS), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static IngressStatus: Message = Message { name: "io.k8s.api.networking.v1.IngressStatus", atomic: false, fields: &[
+pub static IngressStatus: Message = Message { name: "io.k8s.api.networking.v1.IngressStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "loadBalancer", of: Type::Message(&IngressLoadBalancerStatus), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IngressTLS: Message = Message { name: "io.k8s.api.networking.v1.IngressTLS", atomic: false, fields: &[
+pub static IngressTLS: Message = Message { name: "io.k8s.api.networking.v1.IngressTLS", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "hosts", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "secretName", tag: 2, ..Field::TEXT },
 ] };
 
-pub static NetworkPolicy: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicy", atomic: false, fields: &[
+pub static NetworkPolicy: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicy", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&NetworkPolicySpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NetworkPolicyEgressRule: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyEgressRule", atomic: false, fields: &[
+pub static NetworkPolicyEgressRule: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyEgressRule", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "ports", shape: Shape::List, of: Type::Message(&NetworkPolicyPort), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "to", shape: Shape::List, of: Type::Message(&NetworkPolicyPeer), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NetworkPolicyIngressRule: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyIngressRule", atomic: false, fields: &[
+pub static NetworkPolicyIngressRule: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyIngressRule", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "from", shape: Shape::List, of: Type::Message(&NetworkPolicyPeer), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "ports", shape: Shape::List, of: Type::Message(&NetworkPolicyPort), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NetworkPolicyPeer: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyPeer", atomic: false, fields: &[
-    Field { json: "ipBlock", of: Type::Message(&IPBlock), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "podSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static NetworkPolicyPeer: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyPeer", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "ipBlock", of: Type::Message(&IPBlock), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "namespaceSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "podSelector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static NetworkPolicyPort: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyPort", atomic: false, fields: &[
-    Field { json: "endPort", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "port", of: Type::IntOrString, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "protocol", tag: 1, ..Field::TEXT },
+pub static NetworkPolicyPort: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicyPort", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "endPort", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "port", of: Type::IntOrString, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "protocol", pointer: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static NetworkPolicySpec: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicySpec", atomic: false, fields: &[
+pub static NetworkPolicySpec: Message = Message { name: "io.k8s.api.networking.v1.NetworkPolicySpec", atomic: false, wire: &[2, 1, 0, 3], fields: &[
     Field { json: "egress", shape: Shape::List, of: Type::Message(&NetworkPolicyEgressRule), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "ingress", shape: Shape::List, of: Type::Message(&NetworkPolicyIngressRule), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "podSelector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "policyTypes", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ParentReference: Message = Message { name: "io.k8s.api.networking.v1.ParentReference", atomic: false, fields: &[
+pub static ParentReference: Message = Message { name: "io.k8s.api.networking.v1.ParentReference", atomic: false, wire: &[0, 3, 2, 1], fields: &[
     Field { json: "group", tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 4, ..Field::TEXT },
     Field { json: "namespace", tag: 3, ..Field::TEXT },
     Field { json: "resource", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ServiceBackendPort: Message = Message { name: "io.k8s.api.networking.v1.ServiceBackendPort", atomic: true, fields: &[
+pub static ServiceBackendPort: Message = Message { name: "io.k8s.api.networking.v1.ServiceBackendPort", atomic: true, wire: &[0, 1], fields: &[
     Field { json: "name", tag: 1, ..Field::TEXT },
     Field { json: "number", of: Type::Int32, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ServiceCIDR: Message = Message { name: "io.k8s.api.networking.v1.ServiceCIDR", atomic: false, fields: &[
+pub static ServiceCIDR: Message = Message { name: "io.k8s.api.networking.v1.ServiceCIDR", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -161,10 +161,10 @@ pub static ServiceCIDR: Message = Message { name: "io.k8s.api.networking.v1.Serv
     Field { json: "status", of: Type::Message(&ServiceCIDRStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ServiceCIDRSpec: Message = Message { name: "io.k8s.api.networking.v1.ServiceCIDRSpec", atomic: false, fields: &[
+pub static ServiceCIDRSpec: Message = Message { name: "io.k8s.api.networking.v1.ServiceCIDRSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "cidrs", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ServiceCIDRStatus: Message = Message { name: "io.k8s.api.networking.v1.ServiceCIDRStatus", atomic: false, fields: &[
+pub static ServiceCIDRStatus: Message = Message { name: "io.k8s.api.networking.v1.ServiceCIDRStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
 ] };

@@ -4,25 +4,25 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static IPAddress: Message = Message { name: "io.k8s.api.networking.v1beta1.IPAddress", atomic: false, fields: &[
+pub static IPAddress: Message = Message { name: "io.k8s.api.networking.v1beta1.IPAddress", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&IPAddressSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static IPAddressSpec: Message = Message { name: "io.k8s.api.networking.v1beta1.IPAddressSpec", atomic: false, fields: &[
-    Field { json: "parentRef", of: Type::Message(&ParentReference), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static IPAddressSpec: Message = Message { name: "io.k8s.api.networking.v1beta1.IPAddressSpec", atomic: false, wire: &[0], fields: &[
+    Field { json: "parentRef", of: Type::Message(&ParentReference), required: true, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ParentReference: Message = Message { name: "io.k8s.api.networking.v1beta1.ParentReference", atomic: false, fields: &[
+pub static ParentReference: Message = Message { name: "io.k8s.api.networking.v1beta1.ParentReference", atomic: false, wire: &[0, 3, 2, 1], fields: &[
     Field { json: "group", tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 4, ..Field::TEXT },
     Field { json: "namespace", tag: 3, ..Field::TEXT },
     Field { json: "resource", required: true, tag: 2, ..Field::TEXT },
 ] };
 
-pub static ServiceCIDR: Message = Message { name: "io.k8s.api.networking.v1beta1.ServiceCIDR", atomic: false, fields: &[
+pub static ServiceCIDR: Message = Message { name: "io.k8s.api.networking.v1beta1.ServiceCIDR", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -30,10 +30,10 @@ pub static ServiceCIDR: Message = Message { name: "io.k8s.api.networking.v1beta1
     Field { json: "status", of: Type::Message(&ServiceCIDRStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ServiceCIDRSpec: Message = Message { name: "io.k8s.api.networking.v1beta1.ServiceCIDRSpec", atomic: false, fields: &[
+pub static ServiceCIDRSpec: Message = Message { name: "io.k8s.api.networking.v1beta1.ServiceCIDRSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "cidrs", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ServiceCIDRStatus: Message = Message { name: "io.k8s.api.networking.v1beta1.ServiceCIDRStatus", atomic: false, fields: &[
+pub static ServiceCIDRStatus: Message = Message { name: "io.k8s.api.networking.v1beta1.ServiceCIDRStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
 ] };

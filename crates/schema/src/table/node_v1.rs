@@ -4,20 +4,20 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static Overhead: Message = Message { name: "io.k8s.api.node.v1.Overhead", atomic: false, fields: &[
+pub static Overhead: Message = Message { name: "io.k8s.api.node.v1.Overhead", atomic: false, wire: &[0], fields: &[
     Field { json: "podFixed", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static RuntimeClass: Message = Message { name: "io.k8s.api.node.v1.RuntimeClass", atomic: false, fields: &[
+pub static RuntimeClass: Message = Message { name: "io.k8s.api.node.v1.RuntimeClass", atomic: false, wire: &[3, 1, 4, 5], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "handler", required: true, tag: 2, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "overhead", of: Type::Message(&Overhead), tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "scheduling", of: Type::Message(&Scheduling), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "overhead", of: Type::Message(&Overhead), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "scheduling", of: Type::Message(&Scheduling), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Scheduling: Message = Message { name: "io.k8s.api.node.v1.Scheduling", atomic: false, fields: &[
+pub static Scheduling: Message = Message { name: "io.k8s.api.node.v1.Scheduling", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "nodeSelector", shape: Shape::Map, tag: 1, atomic: true, ..Field::TEXT },
     Field { json: "tolerations", shape: Shape::List, of: Type::Message(&super::core_v1::Toleration), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };

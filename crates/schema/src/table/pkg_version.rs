@@ -4,7 +4,7 @@
 
 use crate::{Field, Message};
 
-pub static Info: Message = Message { name: "io.k8s.apimachinery.pkg.version.Info", atomic: false, fields: &[
+pub static Info: Message = Message { name: "io.k8s.apimachinery.pkg.version.Info", atomic: false, wire: &[], fields: &[
     Field { json: "buildDate", required: true, ..Field::TEXT },
     Field { json: "compiler", required: true, ..Field::TEXT },
     Field { json: "emulationMajor", ..Field::TEXT },

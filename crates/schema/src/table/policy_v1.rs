@@ -4,14 +4,14 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static Eviction: Message = Message { name: "io.k8s.api.policy.v1.Eviction", atomic: false, fields: &[
+pub static Eviction: Message = Message { name: "io.k8s.api.policy.v1.Eviction", atomic: false, wire: &[3, 1], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
-    Field { json: "deleteOptions", of: Type::Message(&super::meta_v1::DeleteOptions), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "deleteOptions", of: Type::Message(&super::meta_v1::DeleteOptions), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodDisruptionBudget: Message = Message { name: "io.k8s.api.policy.v1.PodDisruptionBudget", atomic: false, fields: &[
+pub static PodDisruptionBudget: Message = Message { name: "io.k8s.api.policy.v1.PodDisruptionBudget", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -19,14 +19,14 @@ pub static PodDisruptionBudget: Message = Message { name: "io.k8s.api.policy.v1.
     Field { json: "status", of: Type::Message(&PodDisruptionBudgetStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodDisruptionBudgetSpec: Message = Message { name: "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", atomic: false, fields: &[
-    Field { json: "maxUnavailable", of: Type::IntOrString, tag: 3, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "minAvailable", of: Type::IntOrString, tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), tag: 2, wire: Wire::Message, strategy: "replace", ..Field::TEXT },
-    Field { json: "unhealthyPodEvictionPolicy", tag: 4, ..Field::TEXT },
+pub static PodDisruptionBudgetSpec: Message = Message { name: "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", atomic: false, wire: &[1, 2, 0, 3], fields: &[
+    Field { json: "maxUnavailable", of: Type::IntOrString, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "minAvailable", of: Type::IntOrString, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "selector", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 2, wire: Wire::Message, strategy: "replace", ..Field::TEXT },
+    Field { json: "unhealthyPodEvictionPolicy", pointer: true, tag: 4, ..Field::TEXT },
 ] };
 
-pub static PodDisruptionBudgetStatus: Message = Message { name: "io.k8s.api.policy.v1.PodDisruptionBudgetStatus", atomic: false, fields: &[
+pub static PodDisruptionBudgetStatus: Message = Message { name: "io.k8s.api.policy.v1.PodDisruptionBudgetStatus", atomic: false, wire: &[6, 3, 4, 1, 2, 5, 0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 7, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "currentHealthy", of: Type::Int32, required: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "desiredHealthy", of: Type::Int32, required: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },

@@ -4,19 +4,19 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static AggregationRule: Message = Message { name: "io.k8s.api.rbac.v1.AggregationRule", atomic: false, fields: &[
+pub static AggregationRule: Message = Message { name: "io.k8s.api.rbac.v1.AggregationRule", atomic: false, wire: &[0], fields: &[
     Field { json: "clusterRoleSelectors", shape: Shape::List, of: Type::Message(&super::meta_v1::LabelSelector), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ClusterRole: Message = Message { name: "io.k8s.api.rbac.v1.ClusterRole", atomic: false, fields: &[
-    Field { json: "aggregationRule", of: Type::Message(&AggregationRule), tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static ClusterRole: Message = Message { name: "io.k8s.api.rbac.v1.ClusterRole", atomic: false, wire: &[3, 4, 0], fields: &[
+    Field { json: "aggregationRule", of: Type::Message(&AggregationRule), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "rules", shape: Shape::List, of: Type::Message(&PolicyRule), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static ClusterRoleBinding: Message = Message { name: "io.k8s.api.rbac.v1.ClusterRoleBinding", atomic: false, fields: &[
+pub static ClusterRoleBinding: Message = Message { name: "io.k8s.api.rbac.v1.ClusterRoleBinding", atomic: false, wire: &[2, 4, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -24,7 +24,7 @@ pub static ClusterRoleBinding: Message = Message { name: "io.k8s.api.rbac.v1.Clu
     Field { json: "subjects", shape: Shape::List, of: Type::Message(&Subject), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static PolicyRule: Message = Message { name: "io.k8s.api.rbac.v1.PolicyRule", atomic: false, fields: &[
+pub static PolicyRule: Message = Message { name: "io.k8s.api.rbac.v1.PolicyRule", atomic: false, wire: &[4, 0, 3, 2, 1], fields: &[
     Field { json: "apiGroups", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "nonResourceURLs", shape: Shape::List, tag: 5, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "resourceNames", shape: Shape::List, tag: 4, list: ListType::Atomic, ..Field::TEXT },
@@ -32,14 +32,14 @@ pub static PolicyRule: Message = Message { name: "io.k8s.api.rbac.v1.PolicyRule"
     Field { json: "verbs", shape: Shape::List, required: true, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static Role: Message = Message { name: "io.k8s.api.rbac.v1.Role", atomic: false, fields: &[
+pub static Role: Message = Message { name: "io.k8s.api.rbac.v1.Role", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "rules", shape: Shape::List, of: Type::Message(&PolicyRule), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static RoleBinding: Message = Message { name: "io.k8s.api.rbac.v1.RoleBinding", atomic: false, fields: &[
+pub static RoleBinding: Message = Message { name: "io.k8s.api.rbac.v1.RoleBinding", atomic: false, wire: &[2, 4, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -47,13 +47,13 @@ pub static RoleBinding: Message = Message { name: "io.k8s.api.rbac.v1.RoleBindin
     Field { json: "subjects", shape: Shape::List, of: Type::Message(&Subject), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static RoleRef: Message = Message { name: "io.k8s.api.rbac.v1.RoleRef", atomic: true, fields: &[
+pub static RoleRef: Message = Message { name: "io.k8s.api.rbac.v1.RoleRef", atomic: true, wire: &[0, 1, 2], fields: &[
     Field { json: "apiGroup", required: true, tag: 1, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static Subject: Message = Message { name: "io.k8s.api.rbac.v1.Subject", atomic: true, fields: &[
+pub static Subject: Message = Message { name: "io.k8s.api.rbac.v1.Subject", atomic: true, wire: &[1, 0, 2, 3], fields: &[
     Field { json: "apiGroup", tag: 2, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },

@@ -4,14 +4,14 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static DeviceTaint: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaint", atomic: false, fields: &[
+pub static DeviceTaint: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaint", atomic: false, wire: &[1, 3, 0, 2], fields: &[
     Field { json: "effect", required: true, tag: 3, ..Field::TEXT },
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "timeAdded", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "timeAdded", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "value", tag: 2, ..Field::TEXT },
 ] };
 
-pub static DeviceTaintRule: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintRule", atomic: false, fields: &[
+pub static DeviceTaintRule: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintRule", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -19,17 +19,17 @@ pub static DeviceTaintRule: Message = Message { name: "io.k8s.api.resource.v1alp
     Field { json: "status", of: Type::Message(&DeviceTaintRuleStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceTaintRuleSpec: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleSpec", atomic: false, fields: &[
-    Field { json: "deviceSelector", of: Type::Message(&DeviceTaintSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static DeviceTaintRuleSpec: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleSpec", atomic: false, wire: &[0, 1], fields: &[
+    Field { json: "deviceSelector", of: Type::Message(&DeviceTaintSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "taint", of: Type::Message(&DeviceTaint), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceTaintRuleStatus: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleStatus", atomic: false, fields: &[
+pub static DeviceTaintRuleStatus: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintRuleStatus", atomic: false, wire: &[0], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static DeviceTaintSelector: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintSelector", atomic: false, fields: &[
-    Field { json: "device", tag: 4, ..Field::TEXT },
-    Field { json: "driver", tag: 2, ..Field::TEXT },
-    Field { json: "pool", tag: 3, ..Field::TEXT },
+pub static DeviceTaintSelector: Message = Message { name: "io.k8s.api.resource.v1alpha3.DeviceTaintSelector", atomic: false, wire: &[1, 2, 0], fields: &[
+    Field { json: "device", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "driver", pointer: true, tag: 2, ..Field::TEXT },
+    Field { json: "pool", pointer: true, tag: 3, ..Field::TEXT },
 ] };

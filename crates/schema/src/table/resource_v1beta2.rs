@@ -4,136 +4,136 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static AllocatedDeviceStatus: Message = Message { name: "io.k8s.api.resource.v1beta2.AllocatedDeviceStatus", atomic: false, fields: &[
+pub static AllocatedDeviceStatus: Message = Message { name: "io.k8s.api.resource.v1beta2.AllocatedDeviceStatus", atomic: false, wire: &[3, 5, 2, 0, 1, 4, 6], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 4, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], ..Field::TEXT },
-    Field { json: "data", of: Type::RawExtension, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "data", of: Type::RawExtension, pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "device", required: true, tag: 3, ..Field::TEXT },
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "networkData", of: Type::Message(&NetworkDeviceData), tag: 6, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "networkData", of: Type::Message(&NetworkDeviceData), pointer: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "pool", required: true, tag: 2, ..Field::TEXT },
-    Field { json: "shareID", tag: 7, ..Field::TEXT },
+    Field { json: "shareID", pointer: true, tag: 7, ..Field::TEXT },
 ] };
 
-pub static AllocationResult: Message = Message { name: "io.k8s.api.resource.v1beta2.AllocationResult", atomic: false, fields: &[
-    Field { json: "allocationTimestamp", of: Type::Time, tag: 5, wire: Wire::Message, ..Field::TEXT },
+pub static AllocationResult: Message = Message { name: "io.k8s.api.resource.v1beta2.AllocationResult", atomic: false, wire: &[1, 2, 0], fields: &[
+    Field { json: "allocationTimestamp", of: Type::Time, pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "devices", of: Type::Message(&DeviceAllocationResult), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "nodeSelector", of: Type::Message(&super::core_v1::NodeSelector), tag: 3, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeSelector", of: Type::Message(&super::core_v1::NodeSelector), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CELDeviceSelector: Message = Message { name: "io.k8s.api.resource.v1beta2.CELDeviceSelector", atomic: false, fields: &[
+pub static CELDeviceSelector: Message = Message { name: "io.k8s.api.resource.v1beta2.CELDeviceSelector", atomic: false, wire: &[0], fields: &[
     Field { json: "expression", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static CapacityRequestPolicy: Message = Message { name: "io.k8s.api.resource.v1beta2.CapacityRequestPolicy", atomic: false, fields: &[
-    Field { json: "default", of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "validRange", of: Type::Message(&CapacityRequestPolicyRange), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static CapacityRequestPolicy: Message = Message { name: "io.k8s.api.resource.v1beta2.CapacityRequestPolicy", atomic: false, wire: &[0, 2, 1], fields: &[
+    Field { json: "default", of: Type::Quantity, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "validRange", of: Type::Message(&CapacityRequestPolicyRange), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "validValues", shape: Shape::List, of: Type::Quantity, tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static CapacityRequestPolicyRange: Message = Message { name: "io.k8s.api.resource.v1beta2.CapacityRequestPolicyRange", atomic: false, fields: &[
-    Field { json: "max", of: Type::Quantity, tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "min", of: Type::Quantity, required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "step", of: Type::Quantity, tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static CapacityRequestPolicyRange: Message = Message { name: "io.k8s.api.resource.v1beta2.CapacityRequestPolicyRange", atomic: false, wire: &[1, 0, 2], fields: &[
+    Field { json: "max", of: Type::Quantity, pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "min", of: Type::Quantity, required: true, pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "step", of: Type::Quantity, pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CapacityRequirements: Message = Message { name: "io.k8s.api.resource.v1beta2.CapacityRequirements", atomic: false, fields: &[
+pub static CapacityRequirements: Message = Message { name: "io.k8s.api.resource.v1beta2.CapacityRequirements", atomic: false, wire: &[0], fields: &[
     Field { json: "requests", shape: Shape::Map, of: Type::Quantity, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static Counter: Message = Message { name: "io.k8s.api.resource.v1beta2.Counter", atomic: false, fields: &[
+pub static Counter: Message = Message { name: "io.k8s.api.resource.v1beta2.Counter", atomic: false, wire: &[0], fields: &[
     Field { json: "value", of: Type::Quantity, required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CounterSet: Message = Message { name: "io.k8s.api.resource.v1beta2.CounterSet", atomic: false, fields: &[
+pub static CounterSet: Message = Message { name: "io.k8s.api.resource.v1beta2.CounterSet", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "counters", shape: Shape::Map, of: Type::Message(&Counter), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static Device: Message = Message { name: "io.k8s.api.resource.v1beta2.Device", atomic: false, fields: &[
-    Field { json: "allNodes", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "allowMultipleAllocations", of: Type::Bool, tag: 12, wire: Wire::Varint, ..Field::TEXT },
+pub static Device: Message = Message { name: "io.k8s.api.resource.v1beta2.Device", atomic: false, wire: &[8, 2, 6, 7, 9, 10, 0, 11, 5, 3, 4, 1], fields: &[
+    Field { json: "allNodes", of: Type::Bool, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "allowMultipleAllocations", of: Type::Bool, pointer: true, tag: 12, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "attributes", shape: Shape::Map, of: Type::Message(&DeviceAttribute), tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "bindingConditions", shape: Shape::List, tag: 10, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "bindingFailureConditions", shape: Shape::List, tag: 11, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "bindsToNode", of: Type::Bool, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "bindsToNode", of: Type::Bool, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "capacity", shape: Shape::Map, of: Type::Message(&DeviceCapacity), tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "consumesCounters", shape: Shape::List, of: Type::Message(&DeviceCounterConsumption), tag: 4, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "nodeName", tag: 5, ..Field::TEXT },
-    Field { json: "nodeSelector", of: Type::Message(&super::core_v1::NodeSelector), tag: 6, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeName", pointer: true, tag: 5, ..Field::TEXT },
+    Field { json: "nodeSelector", of: Type::Message(&super::core_v1::NodeSelector), pointer: true, tag: 6, wire: Wire::Message, ..Field::TEXT },
     Field { json: "taints", shape: Shape::List, of: Type::Message(&DeviceTaint), tag: 8, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceAllocationConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceAllocationConfiguration", atomic: false, fields: &[
-    Field { json: "opaque", of: Type::Message(&OpaqueDeviceConfiguration), tag: 1, outer: &[3], wire: Wire::Message, ..Field::TEXT },
+pub static DeviceAllocationConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceAllocationConfiguration", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "opaque", of: Type::Message(&OpaqueDeviceConfiguration), pointer: true, tag: 1, outer: &[3], wire: Wire::Message, ..Field::TEXT },
     Field { json: "requests", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "source", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static DeviceAllocationResult: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceAllocationResult", atomic: false, fields: &[
+pub static DeviceAllocationResult: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceAllocationResult", atomic: false, wire: &[1, 0], fields: &[
     Field { json: "config", shape: Shape::List, of: Type::Message(&DeviceAllocationConfiguration), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "results", shape: Shape::List, of: Type::Message(&DeviceRequestAllocationResult), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceAttribute: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceAttribute", atomic: false, fields: &[
-    Field { json: "bool", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "int", of: Type::Int64, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "string", tag: 4, ..Field::TEXT },
-    Field { json: "version", tag: 5, ..Field::TEXT },
+pub static DeviceAttribute: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceAttribute", atomic: false, wire: &[1, 0, 2, 3], fields: &[
+    Field { json: "bool", of: Type::Bool, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "int", of: Type::Int64, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "string", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "version", pointer: true, tag: 5, ..Field::TEXT },
 ] };
 
-pub static DeviceCapacity: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceCapacity", atomic: false, fields: &[
-    Field { json: "requestPolicy", of: Type::Message(&CapacityRequestPolicy), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static DeviceCapacity: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceCapacity", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "requestPolicy", of: Type::Message(&CapacityRequestPolicy), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "value", of: Type::Quantity, required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceClaim: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClaim", atomic: false, fields: &[
+pub static DeviceClaim: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClaim", atomic: false, wire: &[2, 1, 0], fields: &[
     Field { json: "config", shape: Shape::List, of: Type::Message(&DeviceClaimConfiguration), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "constraints", shape: Shape::List, of: Type::Message(&DeviceConstraint), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "requests", shape: Shape::List, of: Type::Message(&DeviceRequest), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceClaimConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClaimConfiguration", atomic: false, fields: &[
-    Field { json: "opaque", of: Type::Message(&OpaqueDeviceConfiguration), tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
+pub static DeviceClaimConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClaimConfiguration", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "opaque", of: Type::Message(&OpaqueDeviceConfiguration), pointer: true, tag: 1, outer: &[2], wire: Wire::Message, ..Field::TEXT },
     Field { json: "requests", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceClass: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClass", atomic: false, fields: &[
+pub static DeviceClass: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClass", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&DeviceClassSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceClassConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClassConfiguration", atomic: false, fields: &[
-    Field { json: "opaque", of: Type::Message(&OpaqueDeviceConfiguration), tag: 1, outer: &[1], wire: Wire::Message, ..Field::TEXT },
+pub static DeviceClassConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClassConfiguration", atomic: false, wire: &[0], fields: &[
+    Field { json: "opaque", of: Type::Message(&OpaqueDeviceConfiguration), pointer: true, tag: 1, outer: &[1], wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceClassSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClassSpec", atomic: false, fields: &[
+pub static DeviceClassSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceClassSpec", atomic: false, wire: &[2, 0, 1], fields: &[
     Field { json: "config", shape: Shape::List, of: Type::Message(&DeviceClassConfiguration), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
-    Field { json: "extendedResourceName", tag: 4, ..Field::TEXT },
+    Field { json: "extendedResourceName", pointer: true, tag: 4, ..Field::TEXT },
     Field { json: "selectors", shape: Shape::List, of: Type::Message(&DeviceSelector), tag: 1, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceConstraint: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceConstraint", atomic: false, fields: &[
-    Field { json: "distinctAttribute", tag: 3, ..Field::TEXT },
-    Field { json: "matchAttribute", tag: 2, ..Field::TEXT },
+pub static DeviceConstraint: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceConstraint", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "distinctAttribute", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "matchAttribute", pointer: true, tag: 2, ..Field::TEXT },
     Field { json: "requests", shape: Shape::List, tag: 1, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceCounterConsumption: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceCounterConsumption", atomic: false, fields: &[
+pub static DeviceCounterConsumption: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceCounterConsumption", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "counterSet", required: true, tag: 1, ..Field::TEXT },
     Field { json: "counters", shape: Shape::Map, of: Type::Message(&Counter), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceRequest: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceRequest", atomic: false, fields: &[
-    Field { json: "exactly", of: Type::Message(&ExactDeviceRequest), tag: 2, wire: Wire::Message, ..Field::TEXT },
+pub static DeviceRequest: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceRequest", atomic: false, wire: &[2, 0, 1], fields: &[
+    Field { json: "exactly", of: Type::Message(&ExactDeviceRequest), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "firstAvailable", shape: Shape::List, of: Type::Message(&DeviceSubRequest), tag: 3, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static DeviceRequestAllocationResult: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceRequestAllocationResult", atomic: false, fields: &[
-    Field { json: "adminAccess", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+pub static DeviceRequestAllocationResult: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceRequestAllocationResult", atomic: false, wire: &[7, 5, 6, 4, 0, 9, 1, 2, 8, 3], fields: &[
+    Field { json: "adminAccess", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "bindingConditions", shape: Shape::List, tag: 7, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "bindingFailureConditions", shape: Shape::List, tag: 8, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "consumedCapacity", shape: Shape::Map, of: Type::Quantity, tag: 10, wire: Wire::Message, ..Field::TEXT },
@@ -141,17 +141,17 @@ pub static DeviceRequestAllocationResult: Message = Message { name: "io.k8s.api.
     Field { json: "driver", required: true, tag: 2, ..Field::TEXT },
     Field { json: "pool", required: true, tag: 3, ..Field::TEXT },
     Field { json: "request", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "shareID", tag: 9, ..Field::TEXT },
+    Field { json: "shareID", pointer: true, tag: 9, ..Field::TEXT },
     Field { json: "tolerations", shape: Shape::List, of: Type::Message(&DeviceToleration), tag: 6, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceSelector: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceSelector", atomic: false, fields: &[
-    Field { json: "cel", of: Type::Message(&CELDeviceSelector), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static DeviceSelector: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceSelector", atomic: false, wire: &[0], fields: &[
+    Field { json: "cel", of: Type::Message(&CELDeviceSelector), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static DeviceSubRequest: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceSubRequest", atomic: false, fields: &[
+pub static DeviceSubRequest: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceSubRequest", atomic: false, wire: &[4, 3, 5, 0, 2, 6, 1], fields: &[
     Field { json: "allocationMode", tag: 4, ..Field::TEXT },
-    Field { json: "capacity", of: Type::Message(&CapacityRequirements), tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "capacity", of: Type::Message(&CapacityRequirements), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "count", of: Type::Int64, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "deviceClassName", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
@@ -159,43 +159,43 @@ pub static DeviceSubRequest: Message = Message { name: "io.k8s.api.resource.v1be
     Field { json: "tolerations", shape: Shape::List, of: Type::Message(&DeviceToleration), tag: 6, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static DeviceTaint: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceTaint", atomic: false, fields: &[
+pub static DeviceTaint: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceTaint", atomic: false, wire: &[1, 3, 0, 2], fields: &[
     Field { json: "effect", required: true, tag: 3, ..Field::TEXT },
     Field { json: "key", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "timeAdded", of: Type::Time, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "timeAdded", of: Type::Time, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "value", tag: 2, ..Field::TEXT },
 ] };
 
-pub static DeviceToleration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceToleration", atomic: false, fields: &[
+pub static DeviceToleration: Message = Message { name: "io.k8s.api.resource.v1beta2.DeviceToleration", atomic: false, wire: &[1, 2, 4, 0, 3], fields: &[
     Field { json: "effect", tag: 4, ..Field::TEXT },
     Field { json: "key", tag: 1, ..Field::TEXT },
     Field { json: "operator", tag: 2, ..Field::TEXT },
-    Field { json: "tolerationSeconds", of: Type::Int64, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "tolerationSeconds", of: Type::Int64, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "value", tag: 3, ..Field::TEXT },
 ] };
 
-pub static ExactDeviceRequest: Message = Message { name: "io.k8s.api.resource.v1beta2.ExactDeviceRequest", atomic: false, fields: &[
-    Field { json: "adminAccess", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+pub static ExactDeviceRequest: Message = Message { name: "io.k8s.api.resource.v1beta2.ExactDeviceRequest", atomic: false, wire: &[4, 5, 1, 3, 0, 6, 2], fields: &[
+    Field { json: "adminAccess", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "allocationMode", tag: 3, ..Field::TEXT },
-    Field { json: "capacity", of: Type::Message(&CapacityRequirements), tag: 7, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "capacity", of: Type::Message(&CapacityRequirements), pointer: true, tag: 7, wire: Wire::Message, ..Field::TEXT },
     Field { json: "count", of: Type::Int64, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "deviceClassName", required: true, tag: 1, ..Field::TEXT },
     Field { json: "selectors", shape: Shape::List, of: Type::Message(&DeviceSelector), tag: 2, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "tolerations", shape: Shape::List, of: Type::Message(&DeviceToleration), tag: 6, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static NetworkDeviceData: Message = Message { name: "io.k8s.api.resource.v1beta2.NetworkDeviceData", atomic: false, fields: &[
+pub static NetworkDeviceData: Message = Message { name: "io.k8s.api.resource.v1beta2.NetworkDeviceData", atomic: false, wire: &[1, 2, 0], fields: &[
     Field { json: "hardwareAddress", tag: 3, ..Field::TEXT },
     Field { json: "interfaceName", tag: 1, ..Field::TEXT },
     Field { json: "ips", shape: Shape::List, tag: 2, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static OpaqueDeviceConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.OpaqueDeviceConfiguration", atomic: false, fields: &[
+pub static OpaqueDeviceConfiguration: Message = Message { name: "io.k8s.api.resource.v1beta2.OpaqueDeviceConfiguration", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
     Field { json: "parameters", of: Type::RawExtension, required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceClaim: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaim", atomic: false, fields: &[
+pub static ResourceClaim: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaim", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -203,55 +203,55 @@ pub static ResourceClaim: Message = Message { name: "io.k8s.api.resource.v1beta2
     Field { json: "status", of: Type::Message(&ResourceClaimStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceClaimConsumerReference: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimConsumerReference", atomic: false, fields: &[
+pub static ResourceClaimConsumerReference: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimConsumerReference", atomic: false, wire: &[0, 2, 1, 3], fields: &[
     Field { json: "apiGroup", tag: 1, ..Field::TEXT },
     Field { json: "name", required: true, tag: 4, ..Field::TEXT },
     Field { json: "resource", required: true, tag: 3, ..Field::TEXT },
     Field { json: "uid", required: true, tag: 5, ..Field::TEXT },
 ] };
 
-pub static ResourceClaimSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimSpec", atomic: false, fields: &[
+pub static ResourceClaimSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "devices", of: Type::Message(&DeviceClaim), tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceClaimStatus: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimStatus", atomic: false, fields: &[
-    Field { json: "allocation", of: Type::Message(&AllocationResult), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static ResourceClaimStatus: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimStatus", atomic: false, wire: &[0, 2, 1], fields: &[
+    Field { json: "allocation", of: Type::Message(&AllocationResult), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "devices", shape: Shape::List, of: Type::Message(&AllocatedDeviceStatus), tag: 4, wire: Wire::Message, list: ListType::Map, map_keys: &["driver", "device", "pool", "shareID"], ..Field::TEXT },
     Field { json: "reservedFor", shape: Shape::List, of: Type::Message(&ResourceClaimConsumerReference), tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["uid"], merge_key: "uid", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static ResourceClaimTemplate: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplate", atomic: false, fields: &[
+pub static ResourceClaimTemplate: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplate", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&ResourceClaimTemplateSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceClaimTemplateSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplateSpec", atomic: false, fields: &[
+pub static ResourceClaimTemplateSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceClaimTemplateSpec", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&ResourceClaimSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourcePool: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourcePool", atomic: false, fields: &[
+pub static ResourcePool: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourcePool", atomic: false, wire: &[1, 0, 2], fields: &[
     Field { json: "generation", of: Type::Int64, required: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "resourceSliceCount", of: Type::Int64, required: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static ResourceSlice: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceSlice", atomic: false, fields: &[
+pub static ResourceSlice: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceSlice", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&ResourceSliceSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static ResourceSliceSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceSliceSpec", atomic: false, fields: &[
-    Field { json: "allNodes", of: Type::Bool, tag: 5, wire: Wire::Varint, ..Field::TEXT },
+pub static ResourceSliceSpec: Message = Message { name: "io.k8s.api.resource.v1beta2.ResourceSliceSpec", atomic: false, wire: &[2, 6, 3, 4, 0, 1, 5, 7], fields: &[
+    Field { json: "allNodes", of: Type::Bool, pointer: true, tag: 5, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "devices", shape: Shape::List, of: Type::Message(&Device), tag: 6, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "driver", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "nodeName", tag: 3, ..Field::TEXT },
-    Field { json: "nodeSelector", of: Type::Message(&super::core_v1::NodeSelector), tag: 4, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "perDeviceNodeSelection", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "nodeName", pointer: true, tag: 3, ..Field::TEXT },
+    Field { json: "nodeSelector", of: Type::Message(&super::core_v1::NodeSelector), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "perDeviceNodeSelection", of: Type::Bool, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "pool", of: Type::Message(&ResourcePool), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "sharedCounters", shape: Shape::List, of: Type::Message(&CounterSet), tag: 8, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
 ] };

@@ -4,12 +4,12 @@
 
 use crate::{Field, Message, Type, Wire};
 
-pub static PriorityClass: Message = Message { name: "io.k8s.api.scheduling.v1.PriorityClass", atomic: false, fields: &[
+pub static PriorityClass: Message = Message { name: "io.k8s.api.scheduling.v1.PriorityClass", atomic: false, wire: &[4, 6, 2, 1, 5], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "description", tag: 4, ..Field::TEXT },
     Field { json: "globalDefault", of: Type::Bool, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "preemptionPolicy", tag: 5, ..Field::TEXT },
+    Field { json: "preemptionPolicy", pointer: true, tag: 5, ..Field::TEXT },
     Field { json: "value", of: Type::Int32, required: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };

@@ -4,37 +4,37 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static BasicSchedulingPolicy: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.BasicSchedulingPolicy", atomic: false, fields: &[
+pub static BasicSchedulingPolicy: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.BasicSchedulingPolicy", atomic: false, wire: &[], fields: &[
 ] };
 
-pub static GangSchedulingPolicy: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.GangSchedulingPolicy", atomic: false, fields: &[
+pub static GangSchedulingPolicy: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.GangSchedulingPolicy", atomic: false, wire: &[0], fields: &[
     Field { json: "minCount", of: Type::Int32, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static PodGroup: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.PodGroup", atomic: false, fields: &[
+pub static PodGroup: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.PodGroup", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "policy", of: Type::Message(&PodGroupPolicy), required: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static PodGroupPolicy: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.PodGroupPolicy", atomic: false, fields: &[
-    Field { json: "basic", of: Type::Message(&BasicSchedulingPolicy), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "gang", of: Type::Message(&GangSchedulingPolicy), tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static PodGroupPolicy: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.PodGroupPolicy", atomic: false, wire: &[0, 1], fields: &[
+    Field { json: "basic", of: Type::Message(&BasicSchedulingPolicy), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "gang", of: Type::Message(&GangSchedulingPolicy), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static TypedLocalObjectReference: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.TypedLocalObjectReference", atomic: false, fields: &[
+pub static TypedLocalObjectReference: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.TypedLocalObjectReference", atomic: false, wire: &[0, 1, 2], fields: &[
     Field { json: "apiGroup", tag: 1, ..Field::TEXT },
     Field { json: "kind", required: true, tag: 2, ..Field::TEXT },
     Field { json: "name", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static Workload: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.Workload", atomic: false, fields: &[
+pub static Workload: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.Workload", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&WorkloadSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static WorkloadSpec: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.WorkloadSpec", atomic: false, fields: &[
-    Field { json: "controllerRef", of: Type::Message(&TypedLocalObjectReference), tag: 1, wire: Wire::Message, ..Field::TEXT },
+pub static WorkloadSpec: Message = Message { name: "io.k8s.api.scheduling.v1alpha1.WorkloadSpec", atomic: false, wire: &[0, 1], fields: &[
+    Field { json: "controllerRef", of: Type::Message(&TypedLocalObjectReference), pointer: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "podGroups", shape: Shape::List, of: Type::Message(&PodGroup), required: true, tag: 2, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], ..Field::TEXT },
 ] };

@@ -4,56 +4,56 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static CSIDriver: Message = Message { name: "io.k8s.api.storage.v1.CSIDriver", atomic: false, fields: &[
+pub static CSIDriver: Message = Message { name: "io.k8s.api.storage.v1.CSIDriver", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&CSIDriverSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CSIDriverSpec: Message = Message { name: "io.k8s.api.storage.v1.CSIDriverSpec", atomic: false, fields: &[
-    Field { json: "attachRequired", of: Type::Bool, tag: 1, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "fsGroupPolicy", tag: 5, ..Field::TEXT },
-    Field { json: "nodeAllocatableUpdatePeriodSeconds", of: Type::Int64, tag: 9, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "podInfoOnMount", of: Type::Bool, tag: 2, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "requiresRepublish", of: Type::Bool, tag: 7, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "seLinuxMount", of: Type::Bool, tag: 8, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "serviceAccountTokenInSecrets", of: Type::Bool, tag: 10, wire: Wire::Varint, ..Field::TEXT },
-    Field { json: "storageCapacity", of: Type::Bool, tag: 4, wire: Wire::Varint, ..Field::TEXT },
+pub static CSIDriverSpec: Message = Message { name: "io.k8s.api.storage.v1.CSIDriverSpec", atomic: false, wire: &[0, 3, 9, 7, 1, 8, 4, 5, 2, 6], fields: &[
+    Field { json: "attachRequired", of: Type::Bool, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "fsGroupPolicy", pointer: true, tag: 5, ..Field::TEXT },
+    Field { json: "nodeAllocatableUpdatePeriodSeconds", of: Type::Int64, pointer: true, tag: 9, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "podInfoOnMount", of: Type::Bool, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "requiresRepublish", of: Type::Bool, pointer: true, tag: 7, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "seLinuxMount", of: Type::Bool, pointer: true, tag: 8, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "serviceAccountTokenInSecrets", of: Type::Bool, pointer: true, tag: 10, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "storageCapacity", of: Type::Bool, pointer: true, tag: 4, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "tokenRequests", shape: Shape::List, of: Type::Message(&TokenRequest), tag: 6, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "volumeLifecycleModes", shape: Shape::List, tag: 3, list: ListType::Set, ..Field::TEXT },
 ] };
 
-pub static CSINode: Message = Message { name: "io.k8s.api.storage.v1.CSINode", atomic: false, fields: &[
+pub static CSINode: Message = Message { name: "io.k8s.api.storage.v1.CSINode", atomic: false, wire: &[2, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
     Field { json: "spec", of: Type::Message(&CSINodeSpec), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static CSINodeDriver: Message = Message { name: "io.k8s.api.storage.v1.CSINodeDriver", atomic: false, fields: &[
-    Field { json: "allocatable", of: Type::Message(&VolumeNodeResources), tag: 4, wire: Wire::Message, ..Field::TEXT },
+pub static CSINodeDriver: Message = Message { name: "io.k8s.api.storage.v1.CSINodeDriver", atomic: false, wire: &[1, 2, 3, 0], fields: &[
+    Field { json: "allocatable", of: Type::Message(&VolumeNodeResources), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "name", required: true, tag: 1, ..Field::TEXT },
     Field { json: "nodeID", required: true, tag: 2, ..Field::TEXT },
     Field { json: "topologyKeys", shape: Shape::List, tag: 3, list: ListType::Atomic, ..Field::TEXT },
 ] };
 
-pub static CSINodeSpec: Message = Message { name: "io.k8s.api.storage.v1.CSINodeSpec", atomic: false, fields: &[
+pub static CSINodeSpec: Message = Message { name: "io.k8s.api.storage.v1.CSINodeSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "drivers", shape: Shape::List, of: Type::Message(&CSINodeDriver), required: true, tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["name"], merge_key: "name", strategy: "merge", ..Field::TEXT },
 ] };
 
-pub static CSIStorageCapacity: Message = Message { name: "io.k8s.api.storage.v1.CSIStorageCapacity", atomic: false, fields: &[
+pub static CSIStorageCapacity: Message = Message { name: "io.k8s.api.storage.v1.CSIStorageCapacity", atomic: false, wire: &[4, 5, 6, 1, 3], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
-    Field { json: "capacity", of: Type::Quantity, tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "capacity", of: Type::Quantity, pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
-    Field { json: "maximumVolumeSize", of: Type::Quantity, tag: 5, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "maximumVolumeSize", of: Type::Quantity, pointer: true, tag: 5, wire: Wire::Message, ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "nodeTopology", of: Type::Message(&super::meta_v1::LabelSelector), tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "nodeTopology", of: Type::Message(&super::meta_v1::LabelSelector), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
     Field { json: "storageClassName", required: true, tag: 3, ..Field::TEXT },
 ] };
 
-pub static StorageClass: Message = Message { name: "io.k8s.api.storage.v1.StorageClass", atomic: false, fields: &[
-    Field { json: "allowVolumeExpansion", of: Type::Bool, tag: 6, wire: Wire::Varint, ..Field::TEXT },
+pub static StorageClass: Message = Message { name: "io.k8s.api.storage.v1.StorageClass", atomic: false, wire: &[4, 7, 6, 8, 5, 0, 9, 1], fields: &[
+    Field { json: "allowVolumeExpansion", of: Type::Bool, pointer: true, tag: 6, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "allowedTopologies", shape: Shape::List, of: Type::Message(&super::core_v1::TopologySelectorTerm), tag: 8, wire: Wire::Message, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
@@ -61,16 +61,16 @@ pub static StorageClass: Message = Message { name: "io.k8s.api.storage.v1.Storag
     Field { json: "mountOptions", shape: Shape::List, tag: 5, list: ListType::Atomic, ..Field::TEXT },
     Field { json: "parameters", shape: Shape::Map, tag: 3, ..Field::TEXT },
     Field { json: "provisioner", required: true, tag: 2, ..Field::TEXT },
-    Field { json: "reclaimPolicy", tag: 4, ..Field::TEXT },
-    Field { json: "volumeBindingMode", tag: 7, ..Field::TEXT },
+    Field { json: "reclaimPolicy", pointer: true, tag: 4, ..Field::TEXT },
+    Field { json: "volumeBindingMode", pointer: true, tag: 7, ..Field::TEXT },
 ] };
 
-pub static TokenRequest: Message = Message { name: "io.k8s.api.storage.v1.TokenRequest", atomic: false, fields: &[
+pub static TokenRequest: Message = Message { name: "io.k8s.api.storage.v1.TokenRequest", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "audience", required: true, tag: 1, ..Field::TEXT },
-    Field { json: "expirationSeconds", of: Type::Int64, tag: 2, wire: Wire::Varint, ..Field::TEXT },
+    Field { json: "expirationSeconds", of: Type::Int64, pointer: true, tag: 2, wire: Wire::Varint, ..Field::TEXT },
 ] };
 
-pub static VolumeAttachment: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachment", atomic: false, fields: &[
+pub static VolumeAttachment: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachment", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -78,25 +78,25 @@ pub static VolumeAttachment: Message = Message { name: "io.k8s.api.storage.v1.Vo
     Field { json: "status", of: Type::Message(&VolumeAttachmentStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeAttachmentSource: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachmentSource", atomic: false, fields: &[
-    Field { json: "inlineVolumeSpec", of: Type::Message(&super::core_v1::PersistentVolumeSpec), tag: 2, wire: Wire::Message, ..Field::TEXT },
-    Field { json: "persistentVolumeName", tag: 1, ..Field::TEXT },
+pub static VolumeAttachmentSource: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachmentSource", atomic: false, wire: &[1, 0], fields: &[
+    Field { json: "inlineVolumeSpec", of: Type::Message(&super::core_v1::PersistentVolumeSpec), pointer: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "persistentVolumeName", pointer: true, tag: 1, ..Field::TEXT },
 ] };
 
-pub static VolumeAttachmentSpec: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachmentSpec", atomic: false, fields: &[
+pub static VolumeAttachmentSpec: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachmentSpec", atomic: false, wire: &[0, 2, 1], fields: &[
     Field { json: "attacher", required: true, tag: 1, ..Field::TEXT },
     Field { json: "nodeName", required: true, tag: 3, ..Field::TEXT },
     Field { json: "source", of: Type::Message(&VolumeAttachmentSource), required: true, tag: 2, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeAttachmentStatus: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachmentStatus", atomic: false, fields: &[
-    Field { json: "attachError", of: Type::Message(&VolumeError), tag: 3, wire: Wire::Message, ..Field::TEXT },
+pub static VolumeAttachmentStatus: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttachmentStatus", atomic: false, wire: &[1, 2, 0, 3], fields: &[
+    Field { json: "attachError", of: Type::Message(&VolumeError), pointer: true, tag: 3, wire: Wire::Message, ..Field::TEXT },
     Field { json: "attached", of: Type::Bool, required: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "attachmentMetadata", shape: Shape::Map, tag: 2, ..Field::TEXT },
-    Field { json: "detachError", of: Type::Message(&VolumeError), tag: 4, wire: Wire::Message, ..Field::TEXT },
+    Field { json: "detachError", of: Type::Message(&VolumeError), pointer: true, tag: 4, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeAttributesClass: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttributesClass", atomic: false, fields: &[
+pub static VolumeAttributesClass: Message = Message { name: "io.k8s.api.storage.v1.VolumeAttributesClass", atomic: false, wire: &[3, 1, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "driverName", required: true, tag: 2, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
@@ -104,12 +104,12 @@ pub static VolumeAttributesClass: Message = Message { name: "io.k8s.api.storage.
     Field { json: "parameters", shape: Shape::Map, tag: 3, ..Field::TEXT },
 ] };
 
-pub static VolumeError: Message = Message { name: "io.k8s.api.storage.v1.VolumeError", atomic: false, fields: &[
-    Field { json: "errorCode", of: Type::Int32, tag: 3, wire: Wire::Varint, ..Field::TEXT },
+pub static VolumeError: Message = Message { name: "io.k8s.api.storage.v1.VolumeError", atomic: false, wire: &[2, 1, 0], fields: &[
+    Field { json: "errorCode", of: Type::Int32, pointer: true, tag: 3, wire: Wire::Varint, ..Field::TEXT },
     Field { json: "message", tag: 2, ..Field::TEXT },
     Field { json: "time", of: Type::Time, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static VolumeNodeResources: Message = Message { name: "io.k8s.api.storage.v1.VolumeNodeResources", atomic: false, fields: &[
-    Field { json: "count", of: Type::Int32, tag: 1, wire: Wire::Varint, ..Field::TEXT },
+pub static VolumeNodeResources: Message = Message { name: "io.k8s.api.storage.v1.VolumeNodeResources", atomic: false, wire: &[0], fields: &[
+    Field { json: "count", of: Type::Int32, pointer: true, tag: 1, wire: Wire::Varint, ..Field::TEXT },
 ] };

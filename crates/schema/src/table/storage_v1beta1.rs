@@ -4,7 +4,7 @@
 
 use crate::{Field, Message, Shape, Type, Wire};
 
-pub static VolumeAttributesClass: Message = Message { name: "io.k8s.api.storage.v1beta1.VolumeAttributesClass", atomic: false, fields: &[
+pub static VolumeAttributesClass: Message = Message { name: "io.k8s.api.storage.v1beta1.VolumeAttributesClass", atomic: false, wire: &[3, 1, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "driverName", required: true, tag: 2, ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },

@@ -4,7 +4,7 @@
 
 use crate::{Field, ListType, Message, Shape, Type, Wire};
 
-pub static StorageVersionMigration: Message = Message { name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigration", atomic: false, fields: &[
+pub static StorageVersionMigration: Message = Message { name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigration", atomic: false, wire: &[2, 3, 4], fields: &[
     Field { json: "apiVersion", ..Field::TEXT },
     Field { json: "kind", ..Field::TEXT },
     Field { json: "metadata", of: Type::Message(&super::meta_v1::ObjectMeta), tag: 1, wire: Wire::Message, ..Field::TEXT },
@@ -12,11 +12,11 @@ pub static StorageVersionMigration: Message = Message { name: "io.k8s.api.storag
     Field { json: "status", of: Type::Message(&StorageVersionMigrationStatus), tag: 3, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static StorageVersionMigrationSpec: Message = Message { name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationSpec", atomic: false, fields: &[
+pub static StorageVersionMigrationSpec: Message = Message { name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationSpec", atomic: false, wire: &[0], fields: &[
     Field { json: "resource", of: Type::Message(&super::meta_v1::GroupResource), required: true, tag: 1, wire: Wire::Message, ..Field::TEXT },
 ] };
 
-pub static StorageVersionMigrationStatus: Message = Message { name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationStatus", atomic: false, fields: &[
+pub static StorageVersionMigrationStatus: Message = Message { name: "io.k8s.api.storagemigration.v1beta1.StorageVersionMigrationStatus", atomic: false, wire: &[0, 1], fields: &[
     Field { json: "conditions", shape: Shape::List, of: Type::Message(&super::meta_v1::Condition), tag: 1, wire: Wire::Message, list: ListType::Map, map_keys: &["type"], merge_key: "type", strategy: "merge", ..Field::TEXT },
     Field { json: "resourceVersion", tag: 2, ..Field::TEXT },
 ] };

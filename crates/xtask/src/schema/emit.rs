@@ -79,13 +79,24 @@ fn names_used(field: &Field) -> Vec<&'static str> {
 fn message_text(package: &str, message: &Message) -> String {
     let (_, ident) = place(&message.name);
     let Message { name, atomic, .. } = message;
-    let mut text = format!("pub static {ident}: Message = Message {{ name: {name:?}, atomic: {atomic}, fields: &[\n");
+    let wire = wire_order(&message.fields);
+    let mut text = format!(
+        "pub static {ident}: Message = Message {{ name: {name:?}, atomic: {atomic}, wire: &{wire:?}, fields: &[\n"
+    );
     for field in &message.fields {
         writeln!(text, "    Field {{ {}, ..Field::TEXT }},", field_text(package, field).join(", "))
             .expect("a String takes every write");
     }
     text.push_str("] };\n");
     text
+}
+
+/// Positions of the fields that protobuf has, by their tags and those of the messages around them.
+fn wire_order(fields: &[Field]) -> Vec<usize> {
+    let place = |at: &usize| fields[*at].pb.as_ref().map(|pb| [pb.outer.as_slice(), &[pb.tag]].concat());
+    let mut order: Vec<usize> = (0..fields.len()).filter(|at| fields[*at].pb.is_some()).collect();
+    order.sort_by_key(place);
+    order
 }
 
 /// What differs from an optional text.
@@ -101,6 +112,12 @@ fn field_text(package: &str, field: &Field) -> Vec<String> {
     }
     if field.required {
         parts.push("required: true".to_owned());
+    }
+    if field.pointer {
+        parts.push("pointer: true".to_owned());
+    }
+    if field.always {
+        parts.push("always: true".to_owned());
     }
     parts.extend(field.pb.iter().flat_map(protobuf_text));
     parts

@@ -21,6 +21,10 @@ pub struct Field {
     pub shape: &'static str,
     pub of: JsonType,
     pub required: bool,
+    /// Go holds a pointer.
+    pub pointer: bool,
+    /// Go prints it even when it is zero, though it is not required.
+    pub always: bool,
     pub pb: Option<Pb>,
 }
 
@@ -48,6 +52,10 @@ const HEADER: &[&str] = &["apiVersion", "kind"];
 /// Fields that upstream requires though k8s-openapi lets them be absent.
 const REQUIRED: &[(&str, &str)] =
     &[("io.k8s.api.core.v1.Event", "metadata"), ("io.k8s.api.events.v1.Event", "eventTime")];
+
+/// What neither crate says: which fields are pointers in Go's types, by message; after `=` those that are
+/// neither pointers nor required and have no `omitempty`. Read from Kubernetes 1.35.0.
+const POINTERS: &str = include_str!("pointers.txt");
 
 pub fn join(definitions: Vec<Definition>, messages: &BTreeMap<String, PbMessage>) -> Result<Vec<Message>> {
     let mut table = Vec::new();
@@ -83,10 +91,21 @@ fn message(definition: Definition, known: Option<&PbMessage>, messages: &BTreeMa
     let always = |field: &Field| REQUIRED.contains(&(definition.name.as_str(), field.json.as_str()));
     let mut fields: Vec<Field> =
         definition.properties.iter().map(|property| field(property, required(property), &found)).collect();
+    mark_pointers(&definition.name, &mut fields);
     fields.sort_by(|a, b| a.json.cmp(&b.json));
     fields.iter_mut().filter(|field| always(field)).for_each(|field| field.required = true);
     let atomic = known.is_some_and(|known| known.markers.get("structType") == Some("atomic"));
     Message { name: definition.name, atomic, fields }
+}
+
+fn mark_pointers(message: &str, fields: &mut [Field]) {
+    let listed = POINTERS.lines().filter_map(|line| line.split_once(' '));
+    let mut listed = listed.filter(|(name, _)| message.strip_prefix("io.k8s.") == Some(name));
+    let names: Vec<&str> = listed.next().map_or_else(Vec::new, |(_, names)| names.split(' ').collect());
+    for field in fields {
+        field.pointer = names.contains(&field.json.as_str());
+        field.always = names.iter().any(|name| name.strip_prefix('=') == Some(&field.json));
+    }
 }
 
 type Found<'a> = BTreeMap<String, (Vec<u32>, &'a PbField)>;
@@ -119,6 +138,8 @@ fn field(property: &Property, marked_required: bool, found: &Found<'_>) -> Field
         shape: property.shape,
         of: property.of.clone(),
         required: marked_required && !optional,
+        pointer: false,
+        always: false,
         pb: known.map(|(outer, pb)| protobuf(outer, pb)),
     }
 }
