@@ -17,6 +17,7 @@ use crate::field;
 use crate::names::{GroupVersion, GroupVersionKind};
 use crate::object::Object;
 use report::Report;
+pub(crate) use walk::is_zero;
 
 /// What becomes of unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub fn decode_json(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(
     let parsed = walk(&mut deserializer, message, &mut report).and_then(|value| deserializer.end().map(|()| value));
     match parsed {
         Ok(value) => finish(value, message, policy, report),
-        Err(error) => Err(unreadable(bytes, message, &format!("json parse error: {error}"))),
+        Err(error) => Err(untyped(bytes, message, &format!("json parse error: {error}"))),
     }
 }
 
@@ -55,7 +56,7 @@ pub fn decode_yaml(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(
     });
     match parsed {
         Ok(value) => finish(value, message, policy, report),
-        Err(error) => Err(unreadable(bytes, message, &format!("yaml parse error: {error}"))),
+        Err(error) => Err(untyped(bytes, message, &format!("yaml parse error: {error}"))),
     }
 }
 
@@ -123,16 +124,22 @@ fn judge(policy: FieldPolicy, report: &Report) -> Option<String> {
     report.mismatch.clone().or(strict)
 }
 
-fn mishandled(object: &Object, kind: &str, reason: &str) -> ApiError {
+/// The answer to a body whose type is known and whose rest makes no sense.
+pub(crate) fn mishandled(object: &Object, kind: &str, reason: &str) -> ApiError {
     let said = if object.kind().is_empty() { kind } else { object.kind() };
     let version = GroupVersion::parse(object.api_version()).version;
     ApiError::bad_request(format!("{said} in version {version:?} cannot be handled as a {kind}: {reason}"))
 }
 
-fn unreadable(bytes: &[u8], message: &str, reason: &str) -> ApiError {
+fn untyped(bytes: &[u8], message: &str, reason: &str) -> ApiError {
+    unreadable(bytes, message, &format!("couldn't get version/kind; {reason}"))
+}
+
+/// The answer to a body of which not even the type can be read.
+pub(crate) fn unreadable(bytes: &[u8], message: &str, reason: &str) -> ApiError {
     let kind = message.rsplit('.').next().unwrap_or_default();
     ApiError::bad_request(format!(
-        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {reason} ({})",
+        "the object provided is unrecognized (must be of type {kind}): {reason} ({})",
         summary(bytes)
     ))
 }

@@ -119,12 +119,22 @@ fn keep(map: &mut Map<String, Value>, field: &Field, value: Value) {
         Value::Null => true,
         Value::Array(items) => items.is_empty() && !field.required && field.shape == Shape::List,
         Value::Object(entries) => entries.is_empty() && !field.required && field.shape == Shape::Map,
-        _ => false,
+        scalar => !field.shows_zero() && is_zero(scalar),
     };
     if is_nothing {
         map.remove(field.json);
     } else {
         map.insert(field.json.to_owned(), value);
+    }
+}
+
+/// Whether it is the value that Go gives to what is not said.
+pub(crate) fn is_zero(scalar: &Value) -> bool {
+    match scalar {
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
-//! Objects in protobuf, as client-go and kubectl send them, read along the schema table.
+//! Objects in protobuf, as client-go and kubectl send and read them, along the schema table.
 
-mod absent;
+mod encode;
 mod wire;
 
 use base64::Engine as _;
@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use schema::{Field, Message, Shape, Type};
 use serde_json::{Map, Value, json};
 
+use crate::decode::{is_zero, mishandled, unreadable};
 use crate::error::ApiError;
 use crate::object::Object;
+pub use encode::{ENVELOPE_TAIL, encode_message, encode_metadata, encode_protobuf, envelope_head, put_length};
 use wire::{Fields, Raw};
 
 /// What stands before every object that is stored or sent as protobuf.
@@ -21,15 +23,12 @@ const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions
 /// Messages within messages that are followed; JSON schemas of custom resources are what comes near.
 const DEPTH_MAX: usize = 100;
 
-/// Why bytes are no object.
+/// Why bytes are no object, in the words of Go's generated code where it has some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(&'static str);
 
-impl From<Malformed> for ApiError {
-    fn from(malformed: Malformed) -> Self {
-        Self::bad_request(format!("error decoding protobuf: {}", malformed.0))
-    }
-}
+const NO_PREFIX: Malformed =
+    Malformed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
 
 /// Reads an object of the message of this name (see [`schema::message`]).
 ///
@@ -37,13 +36,25 @@ impl From<Malformed> for ApiError {
 /// are left out too, as Go's JSON does.
 pub fn decode_protobuf(bytes: &[u8], message: &str) -> Result<Object, ApiError> {
     let message = schema::message(message).expect("every kind's schema is in the table");
-    let envelope =
-        bytes.strip_prefix(MAGIC).ok_or(Malformed("provided data does not appear to be a protobuf message"))?;
-    Ok(unwrap(envelope, message)?)
+    let (mut object, raw) = unwrap(bytes).map_err(|why| unreadable(bytes, message.name, why.0))?;
+    let filled = fill(&mut object.0, message, &[], raw, 0);
+    let kind = message.name.rsplit('.').next().unwrap_or_default();
+    filled.map_err(|why| mishandled(&object, kind, why.0)).map(|()| object)
 }
 
-/// `runtime.Unknown`: the type's names, and the object itself.
-fn unwrap(envelope: &[u8], message: &'static Message) -> Result<Object, Malformed> {
+/// How many bytes the first field of a message takes; none when there is no whole field.
+pub fn first_field(bytes: &[u8]) -> usize {
+    let mut fields = Fields(bytes);
+    fields.next().map_or(0, |_| bytes.len() - fields.0.len())
+}
+
+/// An object with nothing but its type, and the message in its envelope (`runtime.Unknown`).
+fn unwrap(bytes: &[u8]) -> Result<(Object, &[u8]), Malformed> {
+    let envelope =
+        bytes.strip_prefix(MAGIC).ok_or(if bytes.is_empty() { Malformed("empty data") } else { NO_PREFIX })?;
+    if envelope.is_empty() {
+        return Err(Malformed("empty body"));
+    }
     let (mut names, mut raw): (&[u8], &[u8]) = (&[], &[]);
     for field in Fields(envelope) {
         match field? {
@@ -52,17 +63,16 @@ fn unwrap(envelope: &[u8], message: &'static Message) -> Result<Object, Malforme
             _ => {}
         }
     }
-    let mut object = Map::new();
+    let mut object = Object::default();
     for field in Fields(names) {
         match field? {
-            (1, name) => object.insert("apiVersion".to_owned(), json!(name.text()?)),
-            (2, name) => object.insert("kind".to_owned(), json!(name.text()?)),
-            _ => None,
-        };
+            (1, name) => object.set(&["apiVersion"], name.text()?),
+            (2, name) => object.set(&["kind"], name.text()?),
+            _ => {}
+        }
     }
-    object.retain(|_, name| name != "");
-    fill(&mut object, message, &[], raw, 0)?;
-    Ok(Object(object))
+    object.0.retain(|_, name| name != "");
+    Ok((object, raw))
 }
 
 /// Puts the fields in `bytes` into `map`. `within` are the tags of messages that JSON does not show.
@@ -79,7 +89,7 @@ fn fill(
     for field in Fields(bytes) {
         let (number, raw) = field?;
         if let Some(field) = message.fields.iter().find(|field| field.tag == number && field.outer == within) {
-            put(map, message, field, raw, depth)?;
+            put(map, field, raw, depth)?;
             continue;
         }
         let inner = [within, &[number]].concat();
@@ -90,17 +100,11 @@ fn fill(
     Ok(())
 }
 
-fn put(
-    map: &mut Map<String, Value>,
-    message: &'static Message,
-    field: &'static Field,
-    raw: Raw<'_>,
-    depth: usize,
-) -> Result<(), Malformed> {
+fn put(map: &mut Map<String, Value>, field: &'static Field, raw: Raw<'_>, depth: usize) -> Result<(), Malformed> {
     match field.shape {
         Shape::One => {
             let value = value(field, raw, depth)?;
-            if !absent::is_absent(message, field, &value) {
+            if !is_absent(field, &value) {
                 map.insert(field.json.to_owned(), value);
             }
         }
@@ -126,6 +130,16 @@ fn put(
         }
     }
     Ok(())
+}
+
+/// Whether Go's JSON would not show this value. Protobuf carries what is no pointer even when it is zero.
+fn is_absent(field: &Field, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        _ if field.shows_zero() => false,
+        Value::Object(map) => map.is_empty() && field.message().is_some(),
+        other => is_zero(other),
+    }
 }
 
 fn pair(field: &'static Field, bytes: &[u8], depth: usize) -> Result<(String, Value), Malformed> {

@@ -89,11 +89,54 @@ fn numbers_texts_and_times_have_their_form() {
 fn what_is_no_object_is_refused() {
     let message = "io.k8s.api.core.v1.ConfigMap";
     let refused = |bytes: &[u8]| decode_protobuf(bytes, message).unwrap_err().message;
-    assert_eq!(refused(b"{}"), "error decoding protobuf: provided data does not appear to be a protobuf message");
+    assert_eq!(
+        refused(b"{}"),
+        "the object provided is unrecognized (must be of type ConfigMap): provided data does not appear to be a \
+         protobuf message, expected prefix [107 56 115 0] ({})"
+    );
     let whole = wrapped("v1", "ConfigMap", &held(1, &held(1, b"web")));
     for end in MAGIC.len() + 1..whole.len() {
         // Cut off anywhere: an error or fewer fields, never a panic.
         drop(decode_protobuf(&whole[..end], message));
     }
-    assert_eq!(refused(&whole[..whole.len() - 6]), "error decoding protobuf: the message ends within a field");
+    let cut = refused(&whole[..whole.len() - 6]);
+    assert!(cut.starts_with("the object provided is unrecognized (must be of type ConfigMap): unexpected EOF (6b38"));
+}
+
+#[test]
+fn hostile_messages_are_refused() {
+    let refused = |object: &[u8]| {
+        let body = wrapped("v1", "ConfigMap", object);
+        let error = decode_protobuf(&body, "io.k8s.api.core.v1.ConfigMap").unwrap_err();
+        assert_eq!(error.code(), 400);
+        error.message.strip_prefix("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: ").unwrap().to_owned()
+    };
+    // A length of two gigabytes, and one of all 64 bits.
+    assert_eq!(refused(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x07]), "unexpected EOF");
+    assert_eq!(refused(&[&[0x0a][..], &[0xff; 9], &[1]].concat()), "unexpected EOF");
+    assert_eq!(refused(&[0xff; 11]), "proto: integer overflow");
+    assert_eq!(refused(&[0x0a]), "unexpected EOF");
+    assert_eq!(refused(&[0x02, 0]), "proto: illegal tag");
+    // A group begins, a group ends, and two types that do not exist.
+    for wire in [3, 4, 6, 7] {
+        assert_eq!(refused(&[1 << 3 | wire]), "proto: illegal wireType");
+    }
+    assert_eq!(refused(&held(1, &held(1, &[0xff]))), "a text is not UTF-8");
+    assert_eq!(refused(&number(1, 1)), "a field has another wire type than its message says");
+}
+
+#[test]
+fn a_schema_is_not_followed_without_end() {
+    // Each the `not` of the one around it.
+    let mut schema = Vec::new();
+    for _ in 0..1000 {
+        let mut outer = Vec::new();
+        put_length(&mut outer, 28, schema.len());
+        schema.splice(0..0, outer);
+    }
+    let mut body = MAGIC.to_vec();
+    put_length(&mut body, 2, schema.len());
+    body.extend(schema);
+    let error = decode_protobuf(&body, JSON_SCHEMA).unwrap_err();
+    assert!(error.message.ends_with("messages are nested too deep"), "{}", error.message);
 }

@@ -43,18 +43,18 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(Malformed("the message ends within a field"))?;
+            let (byte, rest) = self.0.split_first().ok_or(Malformed("unexpected EOF"))?;
             self.0 = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
         }
-        Err(Malformed("a number is longer than 64 bits"))
+        Err(Malformed("proto: integer overflow"))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed("the message ends within a field"))?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed("unexpected EOF"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -65,16 +65,17 @@ impl<'a> Fields<'a> {
 
     fn field(&mut self) -> Result<(u32, Raw<'a>), Malformed> {
         let key = self.varint()?;
-        let number = u32::try_from(key >> 3).map_err(|_| Malformed("a field has an impossible number"))?;
+        let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0);
+        let number = number.ok_or(Malformed("proto: illegal tag"))?;
         let raw = match key & 7 {
             0 => Raw::Varint(self.varint()?),
             1 => Raw::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| Malformed("a field is too long"))?;
+                let length = usize::try_from(self.varint()?).map_err(|_| Malformed("proto: integer overflow"))?;
                 Raw::Bytes(self.take(length)?)
             }
             5 => Raw::Fixed32(u32::from_le_bytes(self.array()?)),
-            _ => return Err(Malformed("a field has an unknown wire type")),
+            _ => return Err(Malformed("proto: illegal wireType")),
         };
         Ok((number, raw))
     }
