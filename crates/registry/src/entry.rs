@@ -1,4 +1,4 @@
-//! One object as the cache keeps it: encoded once, read by everyone.
+//! One object as the cache keeps it: encoded once in each format, read by everyone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use kinds::KindDef;
 use machinery::Object;
+use machinery::protobuf::{self, ENVELOPE_TAIL};
 use store::Revision;
 
 /// An object at one revision, or at revision zero when a dry run did not write it. Its JSON carries the resource version; what selectors look at is
@@ -17,7 +18,10 @@ pub struct Entry {
     prefix: u16,
     kind: &'static KindDef,
     revision: Revision,
+    /// The JSON, and [`EVENT_TAIL`] behind it.
     json: Bytes,
+    /// The protobuf message, and [`ENVELOPE_TAIL`] behind it.
+    protobuf: OnceLock<Bytes>,
     /// Where the digits of the resource version start in `json`; zero when the object has no metadata.
     splice: u32,
     selectable: OnceLock<Box<Selectable>>,
@@ -32,6 +36,9 @@ pub struct Selectable {
 }
 
 const FIELD: &[u8] = b"\"resourceVersion\":\"";
+
+/// What closes a watch event around the object: kept with it, so that events share the bytes.
+const EVENT_TAIL: &[u8] = b"}\n";
 
 impl Entry {
     /// An entry of the stored version, from JSON that holds no resource version.
@@ -55,13 +62,23 @@ impl Entry {
         Self::raw(kind, key, prefix, revision, parts.concat(), at + FIELD.len())
     }
 
-    fn raw(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, json: Vec<u8>, splice: usize) -> Self {
+    fn raw(
+        kind: &'static KindDef,
+        key: &str,
+        prefix: usize,
+        revision: Revision,
+        mut json: Vec<u8>,
+        splice: usize,
+    ) -> Self {
+        json.reserve_exact(EVENT_TAIL.len());
+        json.extend_from_slice(EVENT_TAIL);
         Self {
             key: key.into(),
             prefix: prefix as u16,
             kind,
             revision,
             json: Bytes::from(json),
+            protobuf: OnceLock::new(),
             splice: splice as u32,
             selectable: OnceLock::new(),
         }
@@ -71,9 +88,10 @@ impl Entry {
     pub fn at_revision(&self, revision: Revision) -> Self {
         let start = self.splice as usize;
         let old = self.revision.to_string().len();
+        let held = self.json_bytes();
         let json = match start {
-            0 => self.json.to_vec(),
-            _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
+            0 => held.to_vec(),
+            _ => [&held[..start], revision.to_string().as_bytes(), &held[start + old..]].concat(),
         };
         Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start)
     }
@@ -94,12 +112,55 @@ impl Entry {
 
     /// The object with its resource version; shared, not copied.
     pub fn json(&self) -> Bytes {
+        self.json.slice(..self.json.len() - EVENT_TAIL.len())
+    }
+
+    /// The same with what ends a watch event: a brace and a line break.
+    pub fn json_to_event_end(&self) -> Bytes {
         self.json.clone()
+    }
+
+    fn json_bytes(&self) -> &[u8] {
+        &self.json[..self.json.len() - EVENT_TAIL.len()]
+    }
+
+    /// The object's metadata as JSON.
+    pub fn metadata_json(&self) -> &[u8] {
+        let json = self.json_bytes();
+        metadata_start(json).map_or(b"{}", |start| &json[start - 1..object_end(json, start)])
+    }
+
+    /// The object's protobuf message, without envelope: made on first use, then shared. Of a kind without a
+    /// message of its own it holds the metadata alone.
+    pub fn protobuf(&self) -> Bytes {
+        let whole = self.protobuf_to_envelope_end();
+        whole.slice(..whole.len() - ENVELOPE_TAIL.len())
+    }
+
+    /// The same with what ends its envelope.
+    pub fn protobuf_to_envelope_end(&self) -> Bytes {
+        let made = self.protobuf.get_or_init(|| {
+            let object = self.object();
+            let mut bytes = match schema::message(self.kind.schema) {
+                Some(message) => protobuf::encode_message(&object.0, message),
+                None => protobuf::encode_metadata(&object.0),
+            };
+            bytes.extend_from_slice(ENVELOPE_TAIL);
+            Bytes::from(bytes)
+        });
+        made.clone()
+    }
+
+    /// The protobuf message of a PartialObjectMetadata: the first field of every object.
+    pub fn metadata_protobuf(&self) -> Bytes {
+        let whole = self.protobuf();
+        let length = protobuf::first_field(&whole);
+        whole.slice(..length)
     }
 
     /// The object as a tree. Parses: keep it out of hot paths.
     pub fn object(&self) -> Object {
-        serde_json::from_slice(&self.json).expect("entries hold JSON that this process wrote or checked")
+        serde_json::from_slice(self.json_bytes()).expect("entries hold JSON that this process wrote or checked")
     }
 
     pub fn name(&self) -> &str {
@@ -142,7 +203,7 @@ impl Entry {
 impl fmt::Debug for Entry {
     /// Objects may be secret: only their length is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} ({} bytes)", self.key, self.revision, self.json.len())
+        write!(f, "{}@{} ({} bytes)", self.key, self.revision, self.json_bytes().len())
     }
 }
 
@@ -161,6 +222,21 @@ fn metadata_start(json: &[u8]) -> Option<usize> {
         at += 1;
     }
     None
+}
+
+/// Just behind the closing brace of the object whose fields start at `start`.
+fn object_end(json: &[u8], start: usize) -> usize {
+    let (mut depth, mut at) = (1usize, start);
+    while depth > 0 && at < json.len() {
+        match json[at] {
+            b'"' => at = string_end(json, at),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
 }
 
 /// The closing quote of the string that opens at `open`.
@@ -197,6 +273,21 @@ mod tests {
     fn empty_metadata_takes_no_comma() {
         assert_eq!(entry(r#"{"metadata":{}}"#).json(), r#"{"metadata":{"resourceVersion":"7"}}"#);
         assert_eq!(entry(r#"{"spec":{"metadata":{}}}"#).json(), r#"{"spec":{"metadata":{}}}"#);
+    }
+
+    #[test]
+    fn metadata_is_cut_out_of_what_is_there() {
+        let stored = r#"{"data":{"x":"}"},"metadata":{"annotations":{"a":"}\"{"},"name":"a"},"z":[]}"#;
+        let wanted = r#"{"resourceVersion":"7","annotations":{"a":"}\"{"},"name":"a"}"#;
+        assert_eq!(std::str::from_utf8(entry(stored).metadata_json()).unwrap(), wanted);
+        assert_eq!(entry("{}").metadata_json(), b"{}");
+    }
+
+    #[test]
+    fn a_protobuf_encoding_is_made_once() {
+        let entry = entry(r#"{"metadata":{"name":"a"}}"#);
+        assert_eq!(entry.protobuf().as_ptr(), entry.protobuf().as_ptr());
+        assert_eq!(entry.protobuf(), entry.metadata_protobuf());
     }
 
     #[test]

@@ -244,10 +244,10 @@ pub(crate) enum Bookmarks {
 /// A change as it looks through a selection: objects that begin to match are added, those that cease to
 /// are deleted.
 fn seen_by(selection: &Selection, change: &Change) -> Option<WatchEvent> {
-    let before = change.previous.as_ref().and_then(|previous| selection.pick(previous));
     if change.deleted {
-        return before.map(|before| WatchEvent::Deleted(Arc::new(before.at_revision(change.entry.revision()))));
+        return selection.pick(&change.entry).map(WatchEvent::Deleted);
     }
+    let before = change.previous.as_ref().and_then(|previous| selection.pick(previous));
     match (before, selection.pick(&change.entry)) {
         (None, None) => None,
         (None, Some(now)) => Some(WatchEvent::Added(now)),
