@@ -12,7 +12,7 @@ use registry::{Context, FieldValidation, Warnings};
 
 use crate::body::{self, Body};
 use crate::info::RequestInfo;
-use crate::negotiate::{self, Accept, Shape};
+use crate::negotiate::{self, Accept, Offer};
 use crate::query::Query;
 
 pub struct Call {
@@ -51,8 +51,8 @@ impl Call {
         body::read(&self.parts.headers, body).await
     }
 
-    pub fn accept(&self, shapes: &[Shape]) -> Result<Accept, ApiError> {
-        negotiate::accept(&self.parts.headers, &self.query, shapes)
+    pub fn accept(&self, offer: Offer) -> Result<Accept, ApiError> {
+        negotiate::accept(&self.parts.headers, &self.query, offer)
     }
 
     /// The namespace for the registry: empty for kinds of cluster scope, namespaces among them.

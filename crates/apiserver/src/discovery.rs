@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::body;
 use crate::call::Call;
-use crate::negotiate::{DISCOVERY_SHAPES, Shape};
+use crate::negotiate::{Accept, Offer, Shape};
 use crate::respond::{self, Answer};
 use crate::server::{Server, ServerConfig};
 
@@ -28,6 +28,9 @@ struct Aggregated {
 }
 
 const AGGREGATED_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Where the messages of the plain documents are; the aggregated one has none.
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl Discovery {
     pub(crate) fn new(config: &ServerConfig) -> Self {
@@ -95,24 +98,26 @@ impl Server {
             "/apis" => Some(&self.discovery().named),
             _ => None,
         };
-        let shapes = if aggregated.is_some() { DISCOVERY_SHAPES } else { &[] };
-        let accept = call.accept(shapes)?;
+        let accept = call.accept(if aggregated.is_some() { Offer::DISCOVERY } else { Offer::PLAIN })?;
         if let (Some(aggregated), Shape::Discovery) = (aggregated, accept.shape) {
             return Ok(answer_aggregated(call, accept, aggregated));
         }
         let document = self.discovery().document(path).ok_or_else(ApiError::no_such_path)?;
-        Ok(respond::value(call, accept, StatusCode::OK, &document))
+        match document["kind"].as_str() {
+            Some(kind) => Ok(respond::value(call, accept, StatusCode::OK, &format!("{META}.{kind}"), &document)),
+            None => Ok(respond::json(call, &document)),
+        }
     }
 }
 
-fn answer_aggregated(call: &Call, accept: crate::negotiate::Accept, aggregated: &Aggregated) -> Answer {
+fn answer_aggregated(call: &Call, accept: Accept, aggregated: &Aggregated) -> Answer {
     let known = call.headers().get(IF_NONE_MATCH).is_some_and(|tag| *tag == aggregated.etag);
     let mut answer = if known {
         let mut answer = Answer::new(body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        let mut answer = respond::value(call, accept, StatusCode::OK, &aggregated.document);
+        let mut answer = respond::value(call, accept, StatusCode::OK, META, &aggregated.document);
         answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED_TYPE));
         answer
     };

@@ -12,6 +12,7 @@ mod connect;
 mod decode;
 mod digest;
 mod discovery;
+mod encoded;
 mod health;
 mod info;
 mod limits;

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use kinds::KindDef;
 use machinery::{ApiError, Reason};
 
 use crate::query::Query;
@@ -12,6 +13,7 @@ pub enum Format {
     #[default]
     Json,
     Yaml,
+    Protobuf,
 }
 
 impl Format {
@@ -19,6 +21,7 @@ impl Format {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf",
         }
     }
 }
@@ -43,14 +46,39 @@ pub struct Accept {
     pub pretty: bool,
 }
 
-/// The shapes an endpoint can give besides whole objects.
-pub const OBJECT_SHAPES: &[Shape] = &[Shape::Table, Shape::Metadata];
-pub const DISCOVERY_SHAPES: &[Shape] = &[Shape::Discovery];
+/// What an endpoint can answer with besides JSON and YAML.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// Besides [`Shape::Whole`].
+    shapes: &'static [Shape],
+    /// Whole objects in protobuf.
+    protobuf: bool,
+}
 
-const ACCEPTED: &str = "application/json, application/yaml";
+impl Offer {
+    pub const PLAIN: Self = Self { shapes: &[], protobuf: true };
+    pub const DISCOVERY: Self = Self { shapes: &[Shape::Discovery], protobuf: true };
+
+    /// Objects of a kind; one that is not in the schema table has no message of its own.
+    pub fn of(kind: &KindDef) -> Self {
+        Self { shapes: &[Shape::Table, Shape::Metadata], protobuf: schema::message(kind.schema).is_some() }
+    }
+
+    fn has(self, format: Format, shape: Shape) -> bool {
+        match shape {
+            Shape::Whole => format != Format::Protobuf || self.protobuf,
+            Shape::Metadata => self.shapes.contains(&shape),
+            Shape::Table | Shape::Discovery => format != Format::Protobuf && self.shapes.contains(&shape),
+        }
+    }
+
+    fn media_types(self) -> &'static str {
+        if self.protobuf { READ } else { "application/json, application/yaml" }
+    }
+}
 
 /// Picks the first clause of the `Accept` header, by its weight, that can be served.
-pub fn accept(headers: &HeaderMap, query: &Query, shapes: &[Shape]) -> Result<Accept, ApiError> {
+pub fn accept(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Accept, ApiError> {
     let pretty = wants_pretty(headers, query);
     let header: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let header = header.join(",");
@@ -58,14 +86,14 @@ pub fn accept(headers: &HeaderMap, query: &Query, shapes: &[Shape]) -> Result<Ac
         return Ok(Accept { pretty, ..Accept::default() });
     }
     let mut clauses: Vec<Clause<'_>> = header.split(',').map(Clause::parse).collect();
-    clauses.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-    let served = clauses.iter().find_map(|clause| clause.served(shapes));
-    let (format, shape) = served.ok_or_else(not_acceptable)?;
-    Ok(Accept { format, shape, pretty })
+    clauses.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.wildcards().cmp(&b.wildcards())));
+    let served = clauses.iter().find_map(|clause| Some((clause.served(offer)?, clause)));
+    let ((format, shape), clause) = served.ok_or_else(|| not_acceptable(offer.media_types()))?;
+    Ok(Accept { format, shape, pretty: pretty || clause.param("pretty") == "1" })
 }
 
-fn not_acceptable() -> ApiError {
-    let message = format!("only the following media types are accepted: {ACCEPTED}");
+pub fn not_acceptable(accepted: &str) -> ApiError {
+    let message = format!("only the following media types are accepted: {accepted}");
     ApiError::new(Reason::NotAcceptable, message)
 }
 
@@ -97,12 +125,21 @@ impl<'a> Clause<'a> {
         self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| *value).unwrap_or_default()
     }
 
-    fn served(&self, shapes: &[Shape]) -> Option<(Format, Shape)> {
+    /// Clauses that say less stand behind those of the same weight that say more.
+    fn wildcards(&self) -> usize {
+        self.media.matches('*').count()
+    }
+
+    fn served(&self, offer: Offer) -> Option<(Format, Shape)> {
         let format = match self.media {
             "application/json" | "*/*" | "application/*" => Format::Json,
             "application/yaml" => Format::Yaml,
+            "application/vnd.kubernetes.protobuf" => Format::Protobuf,
             _ => return None,
         };
+        if !["", "watch"].contains(&self.param("stream")) {
+            return None;
+        }
         let shape = match (self.param("g"), self.param("v"), self.param("as")) {
             (_, _, "") => Shape::Whole,
             ("meta.k8s.io", "v1", "Table") => Shape::Table,
@@ -110,7 +147,7 @@ impl<'a> Clause<'a> {
             ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") => Shape::Discovery,
             _ => return None,
         };
-        (shape == Shape::Whole || shapes.contains(&shape)).then_some((format, shape))
+        offer.has(format, shape).then_some((format, shape))
     }
 }
 
@@ -136,7 +173,7 @@ const READ: &str = "application/json, application/yaml, application/vnd.kubernet
 pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
     match content_type(headers) {
         "application/json" => Ok(BodyFormat::Json),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(BodyFormat::Yaml),
+        "application/yaml" => Ok(BodyFormat::Yaml),
         "application/vnd.kubernetes.protobuf" => Ok(BodyFormat::Protobuf),
         _ => Err(unsupported_media_type(READ)),
     }
@@ -152,34 +189,59 @@ pub fn unsupported_media_type(accepted: &str) -> ApiError {
 mod tests {
     use super::*;
 
-    fn negotiated(header: &str, shapes: &[Shape]) -> Result<(Format, Shape), u16> {
+    const OBJECTS: Offer = Offer { shapes: &[Shape::Table, Shape::Metadata], protobuf: true };
+    const CUSTOM: Offer = Offer { protobuf: false, ..OBJECTS };
+
+    fn negotiated(header: &str, offer: Offer) -> Result<(Format, Shape), String> {
         let mut headers = HeaderMap::new();
         if !header.is_empty() {
             headers.insert(ACCEPT, header.parse().unwrap());
         }
-        let accept = accept(&headers, &Query::default(), shapes).map_err(|error| error.code())?;
+        let accept = accept(&headers, &Query::default(), offer).map_err(|error| error.message)?;
         Ok((accept.format, accept.shape))
     }
 
     #[test]
     fn the_first_form_that_can_be_served_wins() {
-        let json = Ok((Format::Json, Shape::Whole));
-        assert_eq!(negotiated("", &[]), json);
-        assert_eq!(negotiated("*/*", &[]), json);
-        assert_eq!(negotiated("application/vnd.kubernetes.protobuf,application/json", &[]), json);
-        assert_eq!(negotiated("text/html,application/xhtml+xml,*/*;q=0.8", &[]), json);
-        assert_eq!(negotiated("application/json;q=0.5,application/yaml", &[]), Ok((Format::Yaml, Shape::Whole)));
-        assert_eq!(negotiated("application/vnd.kubernetes.protobuf", &[]), Err(406));
+        let (json, protobuf) = (Ok((Format::Json, Shape::Whole)), Ok((Format::Protobuf, Shape::Whole)));
+        assert_eq!(negotiated("", OBJECTS), json);
+        assert_eq!(negotiated("*/*", OBJECTS), json);
+        assert_eq!(negotiated("application/*", OBJECTS), json);
+        assert_eq!(negotiated("application/vnd.kubernetes.protobuf,application/json", OBJECTS), protobuf);
+        assert_eq!(negotiated("application/vnd.kubernetes.protobuf,application/json", CUSTOM), json);
+        assert_eq!(negotiated("application/vnd.kubernetes.protobuf;stream=watch", OBJECTS), protobuf);
+        assert_eq!(negotiated("*/*,application/vnd.kubernetes.protobuf", OBJECTS), protobuf);
+        assert_eq!(negotiated("text/html,application/xhtml+xml,*/*;q=0.8", OBJECTS), json);
+        assert_eq!(negotiated("application/json;q=0.5,application/yaml", OBJECTS), Ok((Format::Yaml, Shape::Whole)));
+    }
+
+    #[test]
+    fn what_can_not_be_served_is_answered_with_what_can() {
+        let refused = |list| Err(format!("only the following media types are accepted: {list}"));
+        assert_eq!(negotiated("text/html", OBJECTS), refused(READ));
+        assert_eq!(
+            negotiated("application/vnd.kubernetes.protobuf", CUSTOM),
+            refused("application/json, application/yaml")
+        );
     }
 
     #[test]
     fn a_shape_is_given_where_the_endpoint_has_it() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
-        assert_eq!(negotiated(table, OBJECT_SHAPES), Ok((Format::Json, Shape::Table)));
-        assert_eq!(negotiated(table, DISCOVERY_SHAPES), Err(406));
+        assert_eq!(negotiated(table, OBJECTS), Ok((Format::Json, Shape::Table)));
+        assert!(negotiated(table, Offer::DISCOVERY).is_err());
         let kubectl = format!("{table},application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json");
-        assert_eq!(negotiated(&kubectl, &[]), Ok((Format::Json, Shape::Whole)));
+        assert_eq!(negotiated(&kubectl, Offer::PLAIN), Ok((Format::Json, Shape::Whole)));
         let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
-        assert_eq!(negotiated(aggregated, DISCOVERY_SHAPES), Ok((Format::Json, Shape::Discovery)));
+        assert_eq!(negotiated(aggregated, Offer::DISCOVERY), Ok((Format::Json, Shape::Discovery)));
+    }
+
+    #[test]
+    fn protobuf_has_metadata_but_no_tables() {
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json";
+        assert_eq!(negotiated(table, OBJECTS), Ok((Format::Json, Shape::Whole)));
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        assert_eq!(negotiated(metadata, OBJECTS), Ok((Format::Protobuf, Shape::Metadata)));
+        assert_eq!(negotiated(metadata, CUSTOM), Ok((Format::Protobuf, Shape::Metadata)));
     }
 }

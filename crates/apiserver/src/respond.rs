@@ -1,14 +1,14 @@
 //! Answers: objects, lists, tables and errors, in the form the client accepts.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use kinds::KindDef;
+use machinery::protobuf::{self, ENVELOPE_TAIL};
 use machinery::{ApiError, Object};
 use registry::table::{self, IncludeObject};
 use registry::{Entry, List};
@@ -16,15 +16,16 @@ use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::call::Call;
-use crate::negotiate::{Accept, Format, Shape};
+use crate::encoded::{self, CHUNK_BYTES, Encoding};
+use crate::negotiate::{Accept, Format, Offer, Shape};
 
 pub type Answer = Response<Body>;
 
-/// Answers from this size on are compressed for clients that accept it (upstream: `defaultGzipThresholdBytes`).
-const GZIP_BYTES_MIN: usize = 128 << 10;
+/// Longer answers are compressed for clients that accept it (upstream: `defaultGzipThresholdBytes`).
+const GZIP_BYTES: usize = 128 << 10;
 
-/// Lists longer than this are sent in pieces of about this size.
-const CHUNK_BYTES: usize = 64 << 10;
+/// The message of every error.
+pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
 /// An answer with this body.
 pub fn with(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
@@ -38,10 +39,11 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     with(status, "text/plain; charset=utf-8", body::full(text))
 }
 
-/// An error as a Status.
-pub fn error(error: &ApiError) -> Answer {
+/// An error as a Status, in the form that the client accepts if there is one.
+pub fn error(call: &Call, error: &ApiError) -> Answer {
     let status = StatusCode::from_u16(error.code()).expect("reasons have valid codes");
-    let mut answer = with(status, "application/json", body::full(print_line(&error.status())));
+    let accept = call.accept(Offer::PLAIN).unwrap_or_default();
+    let mut answer = value(call, accept, status, STATUS, &error.status());
     let retry = error.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if retry > 0 {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry));
@@ -58,21 +60,37 @@ pub fn success(details: Value) -> Value {
     status
 }
 
-/// A document that is the same in every shape.
-pub fn value(call: &Call, accept: Accept, status: StatusCode, value: &Value) -> Answer {
+/// A document; `schema` names its message for clients that ask for protobuf.
+pub fn value(call: &Call, accept: Accept, status: StatusCode, schema: &str, value: &Value) -> Answer {
     let bytes = match (accept.format, accept.pretty) {
-        (Format::Yaml, _) => return yaml(status, value),
+        (Format::Yaml, _) => yaml(value),
+        (Format::Protobuf, _) => envelope(schema, value),
         (Format::Json, true) => pretty(value),
         (Format::Json, false) => print_line(value),
     };
-    sized(call, status, bytes)
+    sized(call, accept.format, status, bytes)
 }
 
-fn yaml(status: StatusCode, value: &Value) -> Answer {
-    match serde_saphyr::to_string(value) {
-        Ok(text) => with(status, Format::Yaml.content_type(), body::full(text)),
-        Err(problem) => error(&ApiError::internal(problem)),
-    }
+/// A document that is JSON whatever the client asks for, and indented.
+pub fn json(call: &Call, value: &Value) -> Answer {
+    sized(call, Format::Json, StatusCode::OK, pretty(value))
+}
+
+fn yaml(value: &Value) -> Bytes {
+    Bytes::from(serde_saphyr::to_string(value).expect("a JSON tree always prints"))
+}
+
+/// The message of a tree, without envelope.
+pub fn message(schema: &str, value: &Value) -> Vec<u8> {
+    let message = schema::message(schema).expect("what is answered in protobuf is in the table");
+    value.as_object().map_or_else(Vec::new, |object| protobuf::encode_message(object, message))
+}
+
+fn envelope(schema: &str, value: &Value) -> Bytes {
+    let text = |field: &str| value[field].as_str().unwrap_or_default();
+    let message = message(schema, value);
+    let head = protobuf::envelope_head(text("apiVersion"), text("kind"), message.len());
+    Bytes::from([head.as_slice(), &message, ENVELOPE_TAIL].concat())
 }
 
 fn print_line(value: &Value) -> Bytes {
@@ -87,12 +105,12 @@ fn pretty(value: &Value) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// JSON that is there already.
-fn sized(call: &Call, status: StatusCode, bytes: Bytes) -> Answer {
-    if bytes.len() < GZIP_BYTES_MIN || !accepts_gzip(call) {
-        return with(status, Format::Json.content_type(), body::full(bytes));
+/// Bytes that are there already.
+fn sized(call: &Call, format: Format, status: StatusCode, bytes: Bytes) -> Answer {
+    if bytes.len() <= GZIP_BYTES || !accepts_gzip(call) {
+        return with(status, format.content_type(), body::full(bytes));
     }
-    compressed(with(status, Format::Json.content_type(), body::stream(Gzip::new(std::iter::once(bytes)).stream())))
+    compressed(with(status, format.content_type(), body::stream(Gzip::new(std::iter::once(bytes)).stream())))
 }
 
 fn compressed(mut answer: Answer) -> Answer {
@@ -103,21 +121,19 @@ fn compressed(mut answer: Answer) -> Answer {
 
 pub fn accepts_gzip(call: &Call) -> bool {
     let encodings = call.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    encodings
-        .flat_map(|value| value.split(','))
-        .any(|part| part.split(';').next().is_some_and(|of| of.trim() == "gzip"))
+    encodings.flat_map(|value| value.split(',')).any(|clause| {
+        let mut pieces = clause.split(';').map(str::trim);
+        let is_gzip = pieces.next() == Some("gzip");
+        is_gzip && !pieces.filter_map(|piece| piece.strip_prefix("q=")).any(|weight| weight.parse() == Ok(0.0))
+    })
 }
 
 /// One stored object in the shape asked for.
 pub fn entry(call: &Call, accept: Accept, kind: &'static KindDef, status: StatusCode, entry: &Entry) -> Answer {
-    if accept.shape == Shape::Whole && accept.format == Format::Json && !accept.pretty {
-        return sized(call, status, entry.json());
+    if let Some(encoding) = Encoding::of(accept) {
+        return sized(call, encoding.format(), status, encoding.document(entry));
     }
-    object(call, accept, kind, status, entry.object())
-}
-
-/// One object that is not an entry, in the shape asked for.
-pub fn object(call: &Call, accept: Accept, kind: &KindDef, status: StatusCode, object: Object) -> Answer {
+    let object = entry.object();
     let shown = match accept.shape {
         Shape::Table => {
             let metadata = json!({"resourceVersion": object.resource_version()});
@@ -126,7 +142,7 @@ pub fn object(call: &Call, accept: Accept, kind: &KindDef, status: StatusCode, o
         Shape::Metadata => table::partial_metadata(&object),
         Shape::Whole | Shape::Discovery => object.into_value(),
     };
-    value(call, accept, status, &shown)
+    value(call, accept, status, kind.schema, &shown)
 }
 
 /// `includeObject` of a table.
@@ -138,12 +154,12 @@ pub fn include_object(call: &Call) -> IncludeObject {
     }
 }
 
-/// A list in the shape asked for; whole objects are joined without being looked at.
+/// A list in the shape asked for.
 pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> Answer {
-    let metadata = list_metadata(&list);
-    if accept.shape == Shape::Whole && accept.format == Format::Json && !accept.pretty {
-        return joined(call, kind, &metadata, list.items);
+    if let Some(encoding) = Encoding::of(accept) {
+        return joined(call, encoding, kind, list);
     }
+    let metadata = encoded::list_metadata(&list);
     let objects: Vec<Object> = list.items.iter().map(|entry| entry.object()).collect();
     let shown = match accept.shape {
         Shape::Table => table::render(kind, objects.iter(), metadata, include_object(call), true),
@@ -162,69 +178,19 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
             })
         }
     };
-    value(call, accept, StatusCode::OK, &shown)
+    value(call, accept, StatusCode::OK, kind.schema, &shown)
 }
 
-fn list_metadata(list: &List) -> Value {
-    let mut metadata = json!({"resourceVersion": list.revision.to_string()});
-    if !list.continue_token.is_empty() {
-        metadata["continue"] = json!(list.continue_token);
-        if let Some(remaining) = list.remaining {
-            metadata["remainingItemCount"] = json!(remaining);
-        }
+fn joined(call: &Call, encoding: Encoding, kind: &KindDef, list: List) -> Answer {
+    let (mut pieces, size) = encoding.list(kind, list);
+    let content_type = encoding.format().content_type();
+    if size > GZIP_BYTES && accepts_gzip(call) {
+        return compressed(with(StatusCode::OK, content_type, body::stream(Gzip::new(pieces).stream())));
     }
-    metadata
-}
-
-fn joined(call: &Call, kind: &KindDef, metadata: &Value, items: Vec<Arc<Entry>>) -> Answer {
-    let head = json!({"kind": kind.list_kind(), "apiVersion": kind.group_version().to_string(), "metadata": metadata});
-    let mut head = serde_json::to_vec(&head).expect("a JSON tree always prints");
-    head.pop();
-    head.extend_from_slice(b",\"items\":[");
-    let size: usize = items.iter().map(|entry| entry.json().len() + 1).sum::<usize>() + head.len();
-    let mut chunks = Joined { head: Some(head), items: items.into_iter(), first: true, ended: false };
-    let content_type = Format::Json.content_type();
-    if size >= GZIP_BYTES_MIN && accepts_gzip(call) {
-        return compressed(with(StatusCode::OK, content_type, body::stream(Gzip::new(chunks).stream())));
+    if size < CHUNK_BYTES {
+        return with(StatusCode::OK, content_type, body::full(pieces.next().unwrap_or_default()));
     }
-    match size {
-        0..CHUNK_BYTES => {
-            let bytes = chunks.next().unwrap_or_default();
-            with(StatusCode::OK, content_type, body::full(bytes))
-        }
-        _ => with(StatusCode::OK, content_type, body::stream(futures::stream::iter(chunks))),
-    }
-}
-
-/// The text of a list, piece by piece, so that a long list is never in memory twice.
-struct Joined {
-    head: Option<Vec<u8>>,
-    items: std::vec::IntoIter<Arc<Entry>>,
-    first: bool,
-    ended: bool,
-}
-
-impl Iterator for Joined {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        let mut chunk = BytesMut::from(self.head.take().unwrap_or_default().as_slice());
-        while chunk.len() < CHUNK_BYTES {
-            let Some(entry) = self.items.next() else {
-                chunk.put_slice(b"]}\n");
-                self.ended = true;
-                break;
-            };
-            if !std::mem::take(&mut self.first) {
-                chunk.put_u8(b',');
-            }
-            chunk.put_slice(&entry.json());
-        }
-        Some(chunk.freeze())
-    }
+    with(StatusCode::OK, content_type, body::stream(futures::stream::iter(pieces)))
 }
 
 /// Compresses pieces as they come.
@@ -273,6 +239,7 @@ pub fn add_warnings(answer: &mut Answer, warnings: Vec<String>) {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::sync::Arc;
 
     use http::Request;
     use http_body_util::BodyExt as _;

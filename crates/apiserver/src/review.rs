@@ -28,7 +28,7 @@ impl Server {
         let context = call.context()?;
         let review = decode::object(call, kind.into(), context.field_validation).await?;
         let reviewed = self.review(call, kind, review).await?;
-        Ok(respond::value(call, accept, StatusCode::CREATED, &reviewed.into_value()))
+        Ok(respond::value(call, accept, StatusCode::CREATED, kind.schema, &reviewed.into_value()))
     }
 
     async fn review(&self, call: &Call, kind: &KindDef, review: Object) -> Result<Object, ApiError> {

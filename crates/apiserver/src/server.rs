@@ -126,11 +126,11 @@ impl Server {
         let answering = AssertUnwindSafe(self.answer(&mut call, kind)).catch_unwind();
         let mut answer = match answering.instrument(span).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => respond::error(&error),
+            Ok(Err(error)) => respond::error(&call, &error),
             Err(_) => {
                 tracing::error!(path = %call.info.path, "a request caused a panic");
                 let message = "This request caused apiserver to panic. Look in the logs for details.";
-                respond::error(&ApiError::new(Reason::InternalError, message))
+                respond::error(&call, &ApiError::new(Reason::InternalError, message))
             }
         };
         respond::add_warnings(&mut answer, call.warnings.take());

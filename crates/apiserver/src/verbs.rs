@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::decode;
-use crate::negotiate::{self, Accept, Format, OBJECT_SHAPES};
+use crate::negotiate::{self, Accept, Format, Offer};
 use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::{options, watch};
@@ -50,20 +50,20 @@ impl Server {
     }
 
     pub(crate) async fn get(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let version = call.query.get("resourceVersion");
         let entry = self.registry().get(kind, call.namespace(kind), &call.info.name, version).await?;
         Ok(respond::entry(call, accept, kind, StatusCode::OK, &entry))
     }
 
     async fn list(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let list = self.registry().list(kind, call.namespace(kind), &options::list(&call.query)?).await?;
         Ok(respond::list(call, accept, kind, list))
     }
 
     async fn watch(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let mut wanted = options::watch(&call.query)?;
         // The old form of a watch names one object in its path.
         if !call.info.name.is_empty() && !wanted.field_selector.contains("metadata.name") {
@@ -71,7 +71,7 @@ impl Server {
             wanted.field_selector.push_str(&format!("{comma}metadata.name={}", call.info.name));
         }
         let events = match self.registry().watch(kind, call.namespace(kind), &wanted).await {
-            Err(error) if error.reason == Reason::Expired => return Ok(watch::expired(&error)),
+            Err(error) if error.reason == Reason::Expired => return Ok(watch::expired(accept, &error)),
             events => events?,
         };
         let guard = self.metrics().long_running(&call.info, kind);
@@ -79,7 +79,7 @@ impl Server {
     }
 
     async fn create(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let context = call.context()?;
         let body = decode::object(call, kind.into(), context.field_validation).await?;
         let entry = self.registry().create(&context, kind, call.namespace(kind), body).await?;
@@ -92,7 +92,7 @@ impl Server {
         kind: &'static KindDef,
         target: Target,
     ) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let context = call.context()?;
         let body = decode::object(call, kind.into(), context.field_validation).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
@@ -106,7 +106,7 @@ impl Server {
         kind: &'static KindDef,
         target: Target,
     ) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let context = call.context()?;
         let patch = read_patch(call).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
@@ -115,7 +115,7 @@ impl Server {
     }
 
     async fn delete(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let mut context = call.context()?;
         let body = decode::delete_options(call).await?;
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
@@ -123,15 +123,19 @@ impl Server {
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         let deleted = self.registry().delete(&context, kind, namespace, name, &wanted).await?;
         Ok(match &deleted {
-            Deleted::Gone(entry) if !RETURN_DELETED.contains(&kind.resource) => {
-                respond::value(call, accept, StatusCode::OK, &respond::success(deleted_details(kind, entry)))
-            }
+            Deleted::Gone(entry) if !RETURN_DELETED.contains(&kind.resource) => respond::value(
+                call,
+                accept,
+                StatusCode::OK,
+                respond::STATUS,
+                &respond::success(deleted_details(kind, entry)),
+            ),
             Deleted::Gone(entry) | Deleted::Pending(entry) => respond::entry(call, accept, kind, StatusCode::OK, entry),
         })
     }
 
     async fn delete_collection(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = call.accept(OBJECT_SHAPES)?;
+        let accept = call.accept(Offer::of(kind))?;
         let mut context = call.context()?;
         let body = decode::delete_options(call).await?;
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
@@ -200,6 +204,6 @@ pub(crate) async fn read_patch(call: &mut Call) -> Result<Patch, ApiError> {
 
 /// The format of an answer that has but one shape.
 pub(crate) fn plain_accept(call: &Call) -> Result<Accept, ApiError> {
-    let accept = call.accept(OBJECT_SHAPES)?;
+    let accept = call.accept(Offer::PLAIN)?;
     Ok(Accept { format: accept.format, pretty: accept.pretty && accept.format == Format::Json, ..Accept::default() })
 }

@@ -1,6 +1,5 @@
 //! `/version`
 
-use http::StatusCode;
 use machinery::ApiError;
 use serde_json::json;
 
@@ -35,8 +34,7 @@ impl Server {
             "buildDate": version.build_date, "goVersion": "none", "compiler": "rustc",
             "platform": format!("linux/{}", architecture()),
         });
-        let accept = call.accept(&[])?;
-        Ok(respond::value(call, accept, StatusCode::OK, &document))
+        Ok(respond::json(call, &document))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::Stream;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::{ApiError, Object};
@@ -16,12 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body;
 use crate::call::Call;
-use crate::negotiate::{Accept, Format, Shape};
+use crate::encoded::{self, Encoding};
+use crate::negotiate::{self, Accept, Format};
 use crate::query::Query;
 use crate::respond::{self, Answer};
 
 /// How long a watch runs at least when the client does not say (upstream: `MinRequestTimeout`).
 const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
+
+/// What a watch can be answered in.
+const STREAMED: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
 /// How long a watch runs: as asked for, else between 30 and 60 minutes.
 pub fn timeout(query: &Query) -> Result<Duration, ApiError> {
@@ -41,19 +45,28 @@ pub fn answer(
     guard: impl Send + 'static,
 ) -> Result<Answer, ApiError> {
     if accept.format == Format::Yaml {
-        let message = "only the following media types are accepted: application/json, application/json;stream=watch";
-        return Err(ApiError::new(machinery::Reason::NotAcceptable, message));
+        return Err(negotiate::not_acceptable(STREAMED));
     }
-    let framer = Framer { kind, shape: accept.shape, include: respond::include_object(call), header: true };
+    let framer = Framer { kind, encoding: Encoding::of(accept), include: respond::include_object(call), header: true };
     let deadline = Box::pin(tokio::time::sleep(timeout(&call.query)?));
     let frames = frames(Running { watch, framer, deadline, closing, ended: false, _guard: guard });
-    Ok(respond::with(StatusCode::OK, "application/json", body::stream(frames)))
+    let pieces = frames.flat_map(futures::stream::iter);
+    Ok(respond::with(StatusCode::OK, content_type(accept), body::stream(pieces)))
+}
+
+fn content_type(accept: Accept) -> &'static str {
+    match accept.format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Format::Json | Format::Yaml => Format::Json.content_type(),
+    }
 }
 
 /// A watch that ends at once because its start is compacted. Clients expect this as an event: some try the
 /// same revision for ever when the request itself fails.
-pub fn expired(error: &ApiError) -> Answer {
-    respond::with(StatusCode::OK, "application/json", body::full(join("ERROR", &print(&error.status()))))
+pub fn expired(accept: Accept, error: &ApiError) -> Answer {
+    let encoding = Encoding::of(accept).unwrap_or_default();
+    let body = body::full(encoding.error_event(error).concat());
+    respond::with(StatusCode::OK, content_type(accept), body)
 }
 
 struct Running<G> {
@@ -65,7 +78,7 @@ struct Running<G> {
     _guard: G,
 }
 
-fn frames<G: Send + 'static>(running: Running<G>) -> impl Stream<Item = Bytes> + Send {
+fn frames<G: Send + 'static>(running: Running<G>) -> impl Stream<Item = [Bytes; 2]> + Send {
     futures::stream::unfold(running, |mut running| async move {
         if running.ended {
             return None;
@@ -83,63 +96,50 @@ fn frames<G: Send + 'static>(running: Running<G>) -> impl Stream<Item = Bytes> +
 /// Prints events in the shape that the client asked for.
 struct Framer {
     kind: &'static KindDef,
-    shape: Shape,
+    /// None for tables, which are made for each watcher.
+    encoding: Option<Encoding>,
     include: IncludeObject,
     /// Columns are described in the first table only.
     header: bool,
 }
 
 impl Framer {
-    fn frame(&mut self, event: &WatchEvent) -> Bytes {
+    fn frame(&mut self, event: &WatchEvent) -> [Bytes; 2] {
         match event {
             WatchEvent::Added(entry) => self.change("ADDED", entry),
             WatchEvent::Modified(entry) => self.change("MODIFIED", entry),
             WatchEvent::Deleted(entry) => self.change("DELETED", entry),
-            WatchEvent::Bookmark { revision, initial_events_end } => self.bookmark(*revision, *initial_events_end),
-            WatchEvent::Error(error) => join("ERROR", &print(&error.status())),
+            WatchEvent::Bookmark { revision, initial_events_end } => {
+                let bookmark = bookmark(self.kind, *revision, *initial_events_end);
+                self.change("BOOKMARK", &bookmark)
+            }
+            WatchEvent::Error(error) => self.encoding.unwrap_or_default().error_event(error),
         }
     }
 
-    fn change(&mut self, event: &str, entry: &Entry) -> Bytes {
-        match self.shape {
-            Shape::Whole | Shape::Discovery => join(event, &entry.json()),
-            Shape::Metadata => join(event, &print(&table::partial_metadata(&entry.object()))),
-            Shape::Table => join(event, &self.table(&entry.object())),
+    fn change(&mut self, event: &'static str, entry: &Entry) -> [Bytes; 2] {
+        match self.encoding {
+            Some(encoding) => encoding.event(event, entry),
+            None => encoded::json_event(event, self.table(&entry.object()).to_string().as_bytes()),
         }
     }
 
-    fn table(&mut self, object: &Object) -> Vec<u8> {
+    fn table(&mut self, object: &Object) -> Value {
         let header = std::mem::take(&mut self.header);
         let metadata = json!({"resourceVersion": object.resource_version()});
-        print(&table::render(self.kind, std::iter::once(object), metadata, self.include, header))
-    }
-
-    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
-        if initial_events_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
-        let api_version = self.kind.group_version().to_string();
-        let whole = json!({"kind": self.kind.kind, "apiVersion": api_version, "metadata": metadata});
-        let object = Object::from_value(whole).expect("made an object just above");
-        match self.shape {
-            Shape::Whole | Shape::Discovery => join("BOOKMARK", &object.to_bytes()),
-            Shape::Metadata => join("BOOKMARK", &print(&table::partial_metadata(&object))),
-            Shape::Table => join("BOOKMARK", &self.table(&object)),
-        }
+        table::render(self.kind, std::iter::once(object), metadata, self.include, header)
     }
 }
 
-fn print(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).expect("a JSON tree always prints")
-}
-
-fn join(event: &str, object: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(object.len() + event.len() + 24);
-    for part in [b"{\"type\":\"", event.as_bytes(), b"\",\"object\":", object, b"}\n"] {
-        frame.put_slice(part);
+/// An object that says only how far the watch has come.
+fn bookmark(kind: &'static KindDef, revision: u64, initial_events_end: bool) -> Entry {
+    let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    if initial_events_end {
+        metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    frame.freeze()
+    let api_version = kind.group_version().to_string();
+    let object = json!({"kind": kind.kind, "apiVersion": api_version, "metadata": metadata});
+    Entry::new(kind, "", 0, object.to_string().as_bytes())
 }
 
 #[cfg(test)]
@@ -147,11 +147,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::negotiate::Shape;
 
     static PLAIN: KindDef = KindDef { kind: "ConfigMap", resource: "configmaps", ..KindDef::PLAIN };
 
     fn framer(shape: Shape) -> Framer {
-        Framer { kind: &PLAIN, shape, include: IncludeObject::Metadata, header: true }
+        let accept = Accept { shape, ..Accept::default() };
+        Framer { kind: &PLAIN, encoding: Encoding::of(accept), include: IncludeObject::Metadata, header: true }
     }
 
     fn added() -> WatchEvent {
@@ -159,9 +161,10 @@ mod tests {
         WatchEvent::Added(Arc::new(Entry::new(&PLAIN, "/registry/configmaps/default/x", 5, json)))
     }
 
-    fn parse(frame: &Bytes) -> Value {
+    fn parse(frame: &[Bytes; 2]) -> Value {
+        let frame = frame.concat();
         assert!(frame.ends_with(b"\n"));
-        serde_json::from_slice(frame).unwrap()
+        serde_json::from_slice(&frame).unwrap()
     }
 
     #[test]
@@ -170,6 +173,16 @@ mod tests {
         assert_eq!((&event["type"], &event["object"]["data"]["a"]), (&json!("ADDED"), &json!("b")));
         let event = parse(&framer(Shape::Whole).frame(&WatchEvent::Error(ApiError::expired("gone"))));
         assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    }
+
+    #[test]
+    fn watchers_share_the_bytes_of_an_event() {
+        let WatchEvent::Added(entry) = added() else { unreachable!("an event is added") };
+        for format in [Format::Json, Format::Protobuf] {
+            let encoding = Encoding::of(Accept { format, ..Accept::default() }).unwrap();
+            let [one, other] = ["ADDED", "MODIFIED"].map(|event| encoding.event(event, &entry)[1].as_ptr());
+            assert_eq!(one, other, "{format:?}");
+        }
     }
 
     #[test]

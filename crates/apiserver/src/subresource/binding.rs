@@ -35,7 +35,7 @@ impl Server {
                 .map_err(|why| ApiError::conflict(&GroupResource::new("", "pods/binding"), name, why))
         };
         self.registry().mutate(&context, pods, &call.info.namespace, name, "binding", assign).await?;
-        Ok(respond::value(call, accept, StatusCode::CREATED, &respond::success(Value::Null)))
+        Ok(respond::value(call, accept, StatusCode::CREATED, respond::STATUS, &respond::success(Value::Null)))
     }
 }
 

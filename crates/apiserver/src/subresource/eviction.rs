@@ -50,7 +50,7 @@ impl Server {
             delete.resource_version = delete.resource_version.map(|_| marked.revision());
         }
         self.registry().delete(&context, pods, namespace, name, &delete).await?;
-        Ok(respond::value(call, accept, StatusCode::CREATED, &respond::success(Value::Null)))
+        Ok(respond::value(call, accept, StatusCode::CREATED, respond::STATUS, &respond::success(Value::Null)))
     }
 
     /// Tells others why the pod goes; fails if the pod is not the one expected any more.

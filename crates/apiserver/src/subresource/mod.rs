@@ -93,7 +93,7 @@ impl Server {
         let written = match call.info.verb.as_str() {
             "get" => {
                 let scale = registry.scale(kind, &namespace, &name).await?;
-                return Ok(respond::value(call, accept, StatusCode::OK, &scale.into_value()));
+                return Ok(respond::value(call, accept, StatusCode::OK, SCALE.schema, &scale.into_value()));
             }
             "update" => {
                 let scale = decode::object(call, SCALE, context.field_validation).await?;
@@ -105,7 +105,7 @@ impl Server {
             }
             _ => return Err(no_such_method()),
         };
-        Ok(respond::value(call, accept, StatusCode::OK, &written.entry.object().into_value()))
+        Ok(respond::value(call, accept, StatusCode::OK, SCALE.schema, &written.entry.object().into_value()))
     }
 }
 

@@ -35,7 +35,7 @@ impl Server {
         registry.get(accounts, namespace, name, "").await?;
         self.admit(call, &context, accounts, &asked).await?;
         let issued = request::serve(registry, issuer, namespace, name, asked)?;
-        Ok(respond::value(call, accept, StatusCode::CREATED, &issued.into_value()))
+        Ok(respond::value(call, accept, StatusCode::CREATED, TOKEN_REQUEST.schema, &issued.into_value()))
     }
 
     /// `/.well-known/openid-configuration` and `/openid/v1/jwks`

@@ -148,12 +148,12 @@ impl Api {
     }
 
     /// A request of the user `admin`, with headers `("name", "value")`.
-    pub async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Got {
+    pub async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Got {
         let mut request = Request::builder().method(method).uri(uri).header("authorization", "Bearer admin");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        collect(self.raw(request.body(Full::from(body.to_owned())).unwrap()).await).await
+        collect(self.raw(request.body(Full::from(Bytes::copy_from_slice(body.as_ref()))).unwrap()).await).await
     }
 
     pub async fn get(&self, uri: &str) -> Got {
@@ -161,15 +161,15 @@ impl Api {
     }
 
     pub async fn post(&self, uri: &str, body: &Value) -> Got {
-        self.send("POST", uri, &[], &body.to_string()).await
+        self.send("POST", uri, &[], body.to_string()).await
     }
 
     pub async fn put(&self, uri: &str, body: &Value) -> Got {
-        self.send("PUT", uri, &[], &body.to_string()).await
+        self.send("PUT", uri, &[], body.to_string()).await
     }
 
     pub async fn patch(&self, uri: &str, of: &str, body: &Value) -> Got {
-        self.send("PATCH", uri, &[("content-type", of)], &body.to_string()).await
+        self.send("PATCH", uri, &[("content-type", of)], body.to_string()).await
     }
 
     pub async fn delete(&self, uri: &str) -> Got {

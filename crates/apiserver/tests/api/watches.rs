@@ -20,8 +20,11 @@ impl Events {
     }
 
     async fn next(&mut self) -> Option<Value> {
-        let frame = self.0.frame().await?.unwrap().into_data().unwrap();
-        Some(serde_json::from_slice(&frame).unwrap())
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            line.extend_from_slice(&self.0.frame().await?.unwrap().into_data().unwrap());
+        }
+        Some(serde_json::from_slice(&line).unwrap())
     }
 
     /// `ADDED web`
