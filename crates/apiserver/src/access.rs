@@ -1,19 +1,15 @@
 //! Who asks, on whose behalf, and whether they may.
 
+use auth::authn::ClientCertificate;
 use auth::{Attributes, Credentials, Decision};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, UPGRADE};
 use machinery::{ApiError, UserInfo};
-use rustls::pki_types::CertificateDer;
 
 use crate::call::Call;
 use crate::info::RequestInfo;
 use crate::query;
 use crate::server::Server;
-
-/// In a request's extensions: the client's certificate, verified by TLS.
-#[derive(Clone, Debug)]
-pub struct ClientCertificate(pub CertificateDer<'static>);
 
 /// In a request's extensions: the request comes from a component of this process that acts as this user.
 #[derive(Clone, Debug)]
@@ -97,9 +93,8 @@ fn attributes(call: &Call) -> Attributes {
 }
 
 fn credentials(call: &Call) -> Credentials {
-    let certificate = call.parts.extensions.get::<ClientCertificate>();
     Credentials {
-        client_certificate: certificate.map(|certificate| certificate.0.clone()),
+        client_certificate: call.parts.extensions.get::<ClientCertificate>().cloned(),
         bearer_token: bearer_token(call.headers()),
         ..Credentials::default()
     }

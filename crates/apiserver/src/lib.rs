@@ -31,7 +31,7 @@ mod verbs;
 mod version;
 mod watch;
 
-pub use access::ClientCertificate;
+pub use auth::authn::ClientCertificate;
 pub use body::{Body, BoxError};
 pub use bootstrap::{Bootstrap, bootstrap};
 pub use limits::Limits;

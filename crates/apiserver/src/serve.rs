@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::authn::ClientCertificate;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -16,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower::util::MapRequest;
 
-use crate::access::ClientCertificate;
 use crate::server::{ApiService, Server};
 
 /// Requests that one HTTP/2 connection may have open: the informers of a client share a connection.
@@ -84,7 +84,7 @@ impl Server {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
-                let certificate = certificates.and_then(|chain| chain.first()).cloned().map(ClientCertificate);
+                let certificate = certificates.and_then(|chain| chain.first()).cloned().map(ClientCertificate::from);
                 self.http(stream, certificate).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake error"),

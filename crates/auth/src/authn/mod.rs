@@ -9,19 +9,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use machinery::{ApiError, UserInfo};
-use rustls::pki_types::CertificateDer;
 
 use crate::tokens::TokenIssuer;
 use crate::view::View;
 pub use bootstrap_token::BootstrapTokens;
-pub use client_certificate::ClientCertificates;
+pub use client_certificate::{ClientCertificate, ClientCertificates};
 pub use service_account::ServiceAccountTokens;
 
 /// What a client shows.
 #[derive(Clone, Default)]
 pub struct Credentials {
-    /// The leaf certificate, whose chain TLS has verified.
-    pub client_certificate: Option<CertificateDer<'static>>,
+    pub client_certificate: Option<ClientCertificate>,
     pub bearer_token: Option<String>,
     /// Who the token must be meant for; empty: the API server itself.
     pub audiences: Vec<String>,

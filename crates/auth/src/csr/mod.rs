@@ -287,7 +287,7 @@ mod tests {
         request.check().unwrap();
         let certificate = request.sign(&authority).unwrap();
         let der: CertificateDer<'static> = tls::certificates(&certificate).unwrap().remove(0);
-        let credentials = Credentials { client_certificate: Some(der), ..Credentials::default() };
+        let credentials = Credentials { client_certificate: Some(der.into()), ..Credentials::default() };
         let user = ClientCertificates.authenticate(&credentials).await.unwrap().unwrap();
         assert_eq!(user.node_name(), Some("n1"));
     }
