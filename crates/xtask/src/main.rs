@@ -1,7 +1,10 @@
 //! Chores of this repository: `cargo xtask <chore>`.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
+mod api_diff;
 mod arrows;
 mod bench;
 mod build;
@@ -24,6 +27,12 @@ enum Chore {
         /// Writes nothing; fails if the table is not up to date.
         #[arg(long)]
         check: bool,
+    },
+    /// Compares the API with the OpenAPI 2 document of Kubernetes v1.35; fails at differences that are not meant.
+    ApiDiff {
+        /// The document: `kubectl get --raw /openapi/v2` of such a cluster prints it.
+        #[arg(long)]
+        reference: PathBuf,
     },
     /// Fails if a crate depends on one that it must not know.
     Arrows,
@@ -57,6 +66,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Schema { check } => schema::run(check),
+        Chore::ApiDiff { reference } => api_diff::run(&reference),
         Chore::Arrows => arrows::check(),
         Chore::Test { arguments } => test::test(&arguments),
         Chore::Up { debug } => up::up(debug),
