@@ -13,22 +13,6 @@ use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::{options, watch};
 
-/// Kinds whose deletion answers the object as it was, rather than a Status (upstream: `ReturnDeletedObject`).
-const RETURN_DELETED: &[&str] = &[
-    "pods",
-    "services",
-    "serviceaccounts",
-    "persistentvolumes",
-    "persistentvolumeclaims",
-    "podtemplates",
-    "resourcequotas",
-    "csidrivers",
-    "csinodes",
-    "storageclasses",
-    "volumeattachments",
-    "volumeattributesclasses",
-];
-
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
 application/strategic-merge-patch+json";
 
@@ -123,7 +107,7 @@ impl Server {
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         let deleted = self.registry().delete(&context, kind, namespace, name, &wanted).await?;
         Ok(match &deleted {
-            Deleted::Gone(entry) if !RETURN_DELETED.contains(&kind.resource) => respond::value(
+            Deleted::Gone(entry) if !kind.strategy.returns_deleted => respond::value(
                 call,
                 accept,
                 StatusCode::OK,

@@ -137,6 +137,8 @@ pub struct Strategy {
     /// The same for writes of `status`, which keep everything else.
     pub prepare_status_update: fn(&mut Object, &Object),
     pub validate: fn(&Object) -> field::ErrorList,
+    /// Called besides `validate` at creation: what older objects are forgiven.
+    pub validate_create: fn(&Object) -> field::ErrorList,
     /// Called besides `validate`, with the new object and the old.
     pub validate_update: fn(&Object, &Object) -> field::ErrorList,
     pub validate_status_update: fn(&Object, &Object) -> field::ErrorList,
@@ -159,6 +161,8 @@ pub struct Strategy {
     pub prepare_delete: fn(&mut Object),
     /// What besides `metadata.finalizers` keeps a deleted object in place.
     pub deletion_blocked: fn(&Object) -> bool,
+    /// Deletion answers the object as it was rather than a Status (upstream: `ReturnDeletedObject`).
+    pub returns_deleted: bool,
     /// What deletion does to dependents when the client does not say.
     pub default_propagation: Propagation,
     /// Warnings for the client about an accepted object.
@@ -180,6 +184,7 @@ impl Strategy {
         prepare_update: |_, _| {},
         prepare_status_update: keep_all_but_status,
         validate: |_| Vec::new(),
+        validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         validate_status_update: |_, _| Vec::new(),
         prepare_subresource_update: |_, _, _| {},
@@ -191,6 +196,7 @@ impl Strategy {
         grace: |_, _| None,
         prepare_delete: |_| {},
         deletion_blocked: |_| false,
+        returns_deleted: false,
         default_propagation: Propagation::Background,
         warnings: |_| Vec::new(),
     };

@@ -58,6 +58,7 @@ pub static PERSISTENT_VOLUME: KindDef = KindDef {
         validate,
         validate_update,
         generation: false,
+        returns_deleted: true,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

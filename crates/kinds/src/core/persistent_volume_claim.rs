@@ -44,6 +44,7 @@ pub static PERSISTENT_VOLUME_CLAIM: KindDef = KindDef {
         validate,
         validate_update,
         generation: false,
+        returns_deleted: true,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

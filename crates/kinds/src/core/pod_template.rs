@@ -26,6 +26,7 @@ pub static POD_TEMPLATE: KindDef = KindDef {
         default: |object| default_template(&mut object.0, "template"),
         validate: |object| validate_template(&At::field(object, "template")),
         generation: true,
+        returns_deleted: true,
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN

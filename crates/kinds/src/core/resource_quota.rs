@@ -22,7 +22,7 @@ pub static RESOURCE_QUOTA: KindDef = KindDef {
         Column::string("Limit", "Use and limit of limits", |quota| usage(quota, true)),
         AGE,
     ],
-    strategy: Strategy { validate, validate_update, generation: false, ..Strategy::WITH_STATUS },
+    strategy: Strategy { validate, validate_update, generation: false, returns_deleted: true, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
 

@@ -21,6 +21,6 @@ pub static SERVICE_ACCOUNT: KindDef = KindDef {
         Column::integer("Secrets", "Number of secrets pods may use", |account| account.list(&["secrets"]).len().into()),
         AGE,
     ],
-    strategy: Strategy::PLAIN,
+    strategy: Strategy { returns_deleted: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

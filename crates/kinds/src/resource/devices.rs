@@ -11,7 +11,7 @@ pub static DEVICE_CLASS: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.resource.v1.DeviceClass",
     columns: &[NAME, AGE],
-    strategy: Strategy { generation: true, ..Strategy::PLAIN },
+    strategy: Strategy { generation: true, returns_deleted: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -33,6 +33,6 @@ pub static RESOURCE_SLICE: KindDef = KindDef {
         Column::string("Pool", "Pool the devices belong to", |slice| slice.str(&["spec", "pool", "name"]).into()),
         AGE,
     ],
-    strategy: Strategy { generation: true, ..Strategy::PLAIN },
+    strategy: Strategy { generation: true, returns_deleted: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

@@ -18,6 +18,7 @@ pub static RESOURCE_CLAIM: KindDef = KindDef {
     strategy: Strategy {
         default: |claim| default_claim_spec(claim.map_mut(&["spec"])),
         generation: false,
+        returns_deleted: true,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
@@ -32,6 +33,7 @@ pub static RESOURCE_CLAIM_TEMPLATE: KindDef = KindDef {
     columns: &[NAME, AGE],
     strategy: Strategy {
         default: |template| default_claim_spec(child_or_new(template.map_mut(&["spec"]), "spec")),
+        returns_deleted: true,
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN

@@ -24,7 +24,13 @@ pub static CSI_DRIVER: KindDef = KindDef {
         Column::string("Modes", "Lifecycles of volumes it supports", modes),
         AGE,
     ],
-    strategy: Strategy { default: default_driver, generation: true, unconditional_update: false, ..Strategy::PLAIN },
+    strategy: Strategy {
+        default: default_driver,
+        generation: true,
+        unconditional_update: false,
+        returns_deleted: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 

@@ -17,6 +17,6 @@ pub static CSI_NODE: KindDef = KindDef {
         }),
         AGE,
     ],
-    strategy: Strategy { unconditional_update: false, ..Strategy::PLAIN },
+    strategy: Strategy { unconditional_update: false, returns_deleted: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

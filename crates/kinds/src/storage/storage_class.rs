@@ -40,6 +40,7 @@ pub static STORAGE_CLASS: KindDef = KindDef {
         },
         validate,
         validate_update,
+        returns_deleted: true,
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN

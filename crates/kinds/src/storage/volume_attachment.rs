@@ -26,6 +26,7 @@ pub static VOLUME_ATTACHMENT: KindDef = KindDef {
         prepare_create: |object| object.set(&["status"], serde_json::json!({"attached": false})),
         generation: false,
         unconditional_update: false,
+        returns_deleted: true,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

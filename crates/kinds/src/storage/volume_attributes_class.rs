@@ -21,7 +21,7 @@ pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
         Column::string("DriverName", "Driver that understands it", |class| class.str(&["driverName"]).into()),
         AGE,
     ],
-    strategy: Strategy::PLAIN,
+    strategy: Strategy { returns_deleted: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 

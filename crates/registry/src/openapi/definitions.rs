@@ -10,13 +10,22 @@ use serde_json::{Map, Value, json};
 use super::Kinds;
 use super::descriptions::Descriptions;
 use super::dialect::Dialect;
-use super::operations::{Body, Operation};
+use super::operations::{Body, Operation, capital};
 
 pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 pub(super) const PATCH_BODY: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// Messages of which one field says which of the others counts: that field, and the others.
+const UNIONS: [(&str, &str, &[&str]); 5] = [
+    ("io.k8s.api.core.v1.AppArmorProfile", "type", &["localhostProfile"]),
+    ("io.k8s.api.core.v1.SeccompProfile", "type", &["localhostProfile"]),
+    ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &["queuing"]),
+    ("io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", "type", &["exempt", "limited"]),
+    ("io.k8s.api.flowcontrol.v1.Subject", "kind", &["group", "serviceAccount", "user"]),
+];
 
 /// A kind's name among the definitions: its message, or for a custom resource its group backwards.
 pub(super) fn definition_name(kind: &KindDef) -> String {
@@ -98,6 +107,12 @@ impl<'a> Definitions<'a> {
         }
         if message.atomic {
             definition.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
+        }
+        if let Some((_, discriminator, fields)) = UNIONS.iter().find(|(name, ..)| *name == message.name) {
+            let values: Map<String, Value> =
+                fields.iter().map(|field| ((*field).to_owned(), json!(capital(field)))).collect();
+            let union = json!({"discriminator": discriminator, "fields-to-discriminateBy": values});
+            definition.insert("x-kubernetes-unions".to_owned(), json!([union]));
         }
         let gvks = self.gvks(message);
         if !gvks.is_empty() {

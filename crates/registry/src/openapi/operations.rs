@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::definitions::{DELETE_OPTIONS, PATCH_BODY, STATUS, definition_name};
 use super::parameters::{self, Parameter};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Operation {
     /// `get`, `post` and so on.
     pub method: &'static str,
@@ -142,7 +142,7 @@ impl<'a> Subject<'a> {
                 action: "delete",
                 parameters: parameters::DELETE,
                 body: Some(Body::DeleteOptions),
-                answer: STATUS.to_owned(),
+                answer: if kind.strategy.returns_deleted { definition.clone() } else { STATUS.to_owned() },
                 codes: &[200, 202],
                 ..base
             },
@@ -202,7 +202,7 @@ fn specified(what: &str) -> String {
     if what.contains(' ') { what.to_owned() } else { format!("the specified {what}") }
 }
 
-fn capital(word: &str) -> String {
+pub(super) fn capital(word: &str) -> String {
     let mut characters = word.chars();
     characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
 }

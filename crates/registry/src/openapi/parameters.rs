@@ -86,6 +86,11 @@ const GRACE: Parameter = query(
     "integer",
     "The time until the object is gone; zero deletes it at once. Defaults to what the object says.",
 );
+const IGNORE_READ_ERROR: Parameter = query(
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
+    "boolean",
+    "Deletes an object that cannot be read from the store, without what its deletion would wait for.",
+);
 const ORPHAN: Parameter =
     query("orphanDependents", "boolean", "Deprecated: use propagationPolicy. Whether dependents stay.");
 const PROPAGATION: Parameter = query(
@@ -107,12 +112,13 @@ pub(super) const LIST: &[Parameter] = &[
     TIMEOUT,
     WATCH,
 ];
-pub(super) const DELETE: &[Parameter] = &[DRY_RUN, GRACE, ORPHAN, PROPAGATION];
+pub(super) const DELETE: &[Parameter] = &[DRY_RUN, GRACE, IGNORE_READ_ERROR, ORPHAN, PROPAGATION];
 pub(super) const DELETE_COLLECTION: &[Parameter] = &[
     CONTINUE,
     DRY_RUN,
     FIELD_SELECTOR,
     GRACE,
+    IGNORE_READ_ERROR,
     LABEL_SELECTOR,
     LIMIT,
     ORPHAN,
@@ -125,3 +131,48 @@ pub(super) const DELETE_COLLECTION: &[Parameter] = &[
 /// Creations and updates.
 pub(super) const WRITE: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
 pub(super) const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
+
+const CONTAINER: Parameter =
+    query("container", "string", "The container. Defaults to the only one there is, or to the first.");
+const STDIN: Parameter = query("stdin", "boolean", "Sends the client's input.");
+const STDOUT: Parameter = query("stdout", "boolean", "Sends the output back.");
+const STDERR: Parameter = query("stderr", "boolean", "Sends the error output back.");
+const TTY: Parameter = query("tty", "boolean", "Asks for a terminal.");
+
+const ATTACH: &[Parameter] = &[CONTAINER, STDERR, STDIN, STDOUT, TTY];
+const EXEC: &[Parameter] = &[
+    query("command", "string", "The program and its arguments, one a parameter; no shell reads it."),
+    CONTAINER,
+    STDERR,
+    STDIN,
+    STDOUT,
+    TTY,
+];
+const LOG: &[Parameter] = &[
+    CONTAINER,
+    query("follow", "boolean", "Goes on with what is written from now on."),
+    query("insecureSkipTLSVerifyBackend", "boolean", "Does not ask who the node is that sends the log."),
+    query("limitBytes", "integer", "Ends after this many bytes."),
+    PRETTY,
+    query("previous", "boolean", "The log of the container before its last restart."),
+    query("sinceSeconds", "integer", "Only what was written in the last so many seconds."),
+    query("stream", "string", "Which output: 'All', 'Stdout' or 'Stderr'."),
+    query("tailLines", "integer", "Only so many lines from the end."),
+    query("timestamps", "boolean", "Puts its time before each line."),
+];
+const PORT_FORWARD: &[Parameter] = &[query("ports", "integer", "The ports to forward. Needed with WebSockets.")];
+const PROXY: &[Parameter] = &[query("path", "string", "The part of the URL that the target sees.")];
+
+/// What is below a proxied object in a path.
+pub(super) const BELOW: Parameter = path("path", "path to the resource");
+
+/// What a connection takes, by the subresource's name.
+pub(super) fn of_connection(name: &str) -> &'static [Parameter] {
+    match name {
+        "attach" => ATTACH,
+        "exec" => EXEC,
+        "log" => LOG,
+        "portforward" => PORT_FORWARD,
+        _ => PROXY,
+    }
+}

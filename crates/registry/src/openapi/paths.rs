@@ -8,7 +8,7 @@ use super::Kinds;
 use super::definitions::Definitions;
 use super::dialect::Dialect;
 use super::operations::{Operation, Subject};
-use super::parameters::{NAME, NAMESPACE, PRETTY, Parameter};
+use super::parameters::{BELOW, NAME, NAMESPACE, PRETTY, Parameter, of_connection};
 
 const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 
@@ -65,13 +65,34 @@ fn of_kind(kind: &KindDef) -> Vec<Path> {
         path(one.clone(), &[NAME], operations(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete])),
     ];
     for subresource in kind.subresources {
-        paths.push(path(format!("{one}/{}", subresource.name()), &[NAME], subresource_operations(kind, subresource)));
+        let (below, operations) = (format!("{one}/{}", subresource.name()), subresource_operations(kind, subresource));
+        match subresource {
+            Subresource::Connect { name, .. } => paths.extend(of_connected(below, name, &scope, operations)),
+            _ => paths.push(path(below, &[NAME], operations)),
+        }
     }
     if kind.namespaced() && kind.allows(Verb::List) {
         let list = subject.list_everywhere().into_iter().collect();
         paths.push(Path { path: format!("{base}/{}", kind.resource), parameters: vec![PRETTY], operations: list });
     }
     paths.retain(|path| !path.operations.is_empty());
+    paths
+}
+
+/// The path of a connection, and for a proxied object that of everything below it.
+fn of_connected(path: String, name: &str, scope: &[Parameter], operations: Vec<Operation>) -> Vec<Path> {
+    let parameters: Vec<Parameter> = [NAME].iter().chain(scope).chain(of_connection(name)).copied().collect();
+    let mut paths = Vec::new();
+    if name == "proxy" {
+        let with_path =
+            |operation: &Operation| Operation { id: format!("{}WithPath", operation.id), ..operation.clone() };
+        paths.push(Path {
+            path: format!("{path}/{{path}}"),
+            parameters: parameters.iter().copied().chain([BELOW]).collect(),
+            operations: operations.iter().map(with_path).collect(),
+        });
+    }
+    paths.push(Path { path, parameters, operations });
     paths
 }
 
@@ -98,7 +119,13 @@ fn subresource_operations(kind: &KindDef, subresource: &Subresource) -> Vec<Oper
             let read = own.operation(Verb::Get);
             read.map(|read| Operation { answer: String::new(), ..read }).into_iter().collect()
         }
-        Subresource::Connect { verbs, .. } => verbs.iter().filter_map(|verb| own.connection(verb)).collect(),
+        Subresource::Connect { kind: options, verbs, .. } => {
+            // A connection is about its options: kubectl takes any PATCH of the object's kind for one that takes its
+            // parameters.
+            let gvk = GroupVersionKind::new(kind.group, kind.version, *options);
+            let connection = Subject { gvk, ..own };
+            verbs.iter().filter_map(|verb| connection.connection(verb)).collect()
+        }
     }
 }
 

@@ -75,3 +75,25 @@ fn subresources_speak_of_their_own_kinds() {
     assert_eq!(scale["operationId"], "readAppsV1NamespacedDeploymentScale");
     assert!(document["components"]["schemas"]["io.k8s.api.autoscaling.v1.Scale"].is_object());
 }
+
+#[test]
+fn connections_take_the_parameters_of_their_options() {
+    let document = v3("", "v1", kinds()).expect("v1 is served");
+    let names = |path: &str| -> Vec<Value> {
+        let parameters = &document["paths"][format!("/api/v1/namespaces/{{namespace}}/{path}")]["parameters"];
+        parameters.as_array().into_iter().flatten().map(|one| one["name"].clone()).collect()
+    };
+    assert_eq!(names("pods/{name}/attach"), ["name", "namespace", "container", "stderr", "stdin", "stdout", "tty"]);
+    assert_eq!(names("services/{name}/proxy/{path}"), ["name", "namespace", "path", "path"]);
+}
+
+#[test]
+fn a_deletion_answers_what_the_kind_says() {
+    let document = v2(kinds());
+    let answer = |path: &str| document["paths"][path]["delete"]["responses"]["200"]["schema"]["$ref"].clone();
+    assert_eq!(answer("/api/v1/namespaces/{namespace}/pods/{name}"), "#/definitions/io.k8s.api.core.v1.Pod");
+    assert_eq!(
+        answer("/api/v1/namespaces/{namespace}/secrets/{name}"),
+        "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Status"
+    );
+}

@@ -97,6 +97,7 @@ fn validate(kind: &KindDef, object: &Object) -> ErrorList {
         errors.extend(path_segment_name(object.name()).into_iter().map(invalid));
     }
     errors.extend((kind.strategy.validate)(object));
+    errors.extend((kind.strategy.validate_create)(object));
     errors
 }
 

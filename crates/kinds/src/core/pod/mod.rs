@@ -56,6 +56,7 @@ pub static POD: KindDef = KindDef {
         validate_subresource_update,
         warnings: warnings::of_pod,
         grace: strategy::grace,
+        returns_deleted: true,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

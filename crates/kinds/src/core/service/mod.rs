@@ -37,6 +37,7 @@ pub static SERVICE: KindDef = KindDef {
         validate_name: dns1035_label,
         generation: false,
         create_on_update: true,
+        returns_deleted: true,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
