@@ -122,12 +122,13 @@ fn validate(request: &Object) -> ErrorList {
     if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_MIN) {
         errors.push(expiration.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
     }
-    errors.extend(validate_signer(&spec.child("signerName")));
+    errors.extend(validate_signer_name(&spec.child("signerName")));
     errors.extend(validate_conditions(&At::field(request, "status").child("conditions")));
     errors
 }
 
-fn validate_signer(signer: &At) -> ErrorList {
+/// A domain and a path in it.
+pub fn validate_signer_name(signer: &At) -> ErrorList {
     let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
     match signer.text().split_once('/') {
         None if signer.is_empty() => vec![signer.required("")],

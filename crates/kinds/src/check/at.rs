@@ -1,5 +1,7 @@
 //! A value and where it is, so that checks read both together.
 
+use std::collections::BTreeMap;
+
 use machinery::Object;
 use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
@@ -17,6 +19,11 @@ impl<'a> At<'a> {
     /// A field at the top of an object.
     pub fn field(object: &'a Object, name: &str) -> Self {
         Self { value: object.0.get(name).unwrap_or(&ABSENT), path: Path::new(name) }
+    }
+
+    /// The same value, somewhere else.
+    pub fn at(self, path: Path) -> Self {
+        Self { path, ..self }
     }
 
     pub fn child(&self, name: &str) -> Self {
@@ -40,9 +47,19 @@ impl<'a> At<'a> {
         entries.map(|(key, value)| (key.as_str(), Self { value, path: self.path.key(key) })).collect()
     }
 
+    /// A map of texts, as labels and annotations are.
+    pub fn strings(&self) -> BTreeMap<String, String> {
+        self.entries().iter().map(|(key, at)| ((*key).to_owned(), at.text().to_owned())).collect()
+    }
+
     /// Those of `names` that are set.
     pub fn set_children(&self, names: &[&str]) -> Vec<Self> {
         names.iter().map(|name| self.child(name)).filter(Self::is_set).collect()
+    }
+
+    /// The last part of the path: the name of the field.
+    pub fn name(&self) -> String {
+        self.path.to_string().rsplit('.').next().unwrap_or_default().to_owned()
     }
 
     /// The text there is; empty when there is none.

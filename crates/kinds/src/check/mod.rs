@@ -14,6 +14,7 @@ pub use at::At;
 pub use same::same;
 
 pub const NON_NEGATIVE: &str = "must be greater than or equal to 0";
+pub const NOT_POSITIVE: &str = "must be greater than zero";
 pub const IMMUTABLE: &str = "field is immutable";
 
 /// An error unless the value is absent or not negative.
@@ -91,11 +92,28 @@ pub fn quantity(at: &At) -> Option<Quantity> {
     Quantity::parse(&crate::columns::scalar(at.value)).ok()
 }
 
+/// The quantity as upstream prints it.
+pub fn shown_quantity(at: &At) -> String {
+    let text = crate::columns::scalar(at.value);
+    Quantity::normalize(&text).unwrap_or(text)
+}
+
 /// A quantity that must be readable and not negative.
 pub fn non_negative_quantity(at: &At) -> Option<Error> {
     match quantity(at) {
         None => Some(at.invalid("must be a valid resource quantity")),
-        Some(amount) if amount.is_negative() => Some(at.invalid(NON_NEGATIVE)),
+        Some(amount) if amount.is_negative() => Some(Error::invalid(&at.path, shown_quantity(at), NON_NEGATIVE)),
+        Some(_) => None,
+    }
+}
+
+/// A quantity that must be readable and more than nothing.
+pub fn positive_quantity(at: &At) -> Option<Error> {
+    match quantity(at) {
+        None => Some(at.invalid("must be a valid resource quantity")),
+        Some(amount) if amount.is_negative() || amount.is_zero() => {
+            Some(Error::invalid(&at.path, shown_quantity(at), NOT_POSITIVE))
+        }
         Some(_) => None,
     }
 }

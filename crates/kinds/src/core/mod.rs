@@ -12,6 +12,7 @@ pub mod persistent_volume_claim;
 pub mod pod;
 mod pod_template;
 mod replication_controller;
+pub(crate) mod resource_names;
 mod resource_quota;
 mod secret;
 mod service;

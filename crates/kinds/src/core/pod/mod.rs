@@ -2,6 +2,7 @@
 
 mod columns;
 pub mod defaults;
+mod port_warnings;
 mod qos;
 mod strategy;
 pub mod validate;
@@ -51,6 +52,7 @@ pub static POD: KindDef = KindDef {
         prepare_status_update: strategy::prepare_status_update,
         prepare_subresource_update: strategy::prepare_subresource_update,
         validate: validate::validate,
+        validate_create: validate::validate_create,
         validate_update: validate::validate_update,
         validate_status_update: validate::validate_status_update,
         validate_subresource_update,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use machinery::field::ErrorList;
+use machinery::field::{Error, ErrorList};
 use machinery::validation::{dns1123_label, port_name, port_number};
 
 use super::env::{validate_env, validate_env_from};
@@ -18,6 +18,10 @@ const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
 const PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
 const RESIZE_POLICIES: &[&str] = &["NotRequired", "RestartContainer"];
+const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const RESTART_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
 /// What only containers that stay may have.
 const OF_LASTING: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 /// What an ephemeral container may not have.
@@ -29,69 +33,98 @@ pub fn validate_containers(containers: &At, context: &Context) -> ErrorList {
         return vec![containers.required("")];
     }
     let items = containers.items();
-    let mut errors = unique_names(&items, HashSet::new());
+    let mut errors = ErrorList::new();
+    let mut names = HashSet::new();
     for container in &items {
         errors.extend(validate_common(container, context));
+        errors.extend(repeated_name(container, &mut names));
         errors.extend(validate_lasting(container, context));
+        errors.extend(validate_restarts(container));
     }
     errors.extend(host_port_conflicts(&items));
     errors
 }
 
 pub fn validate_init_containers(spec: &At, context: &Context) -> ErrorList {
-    let items = spec.child("initContainers").items();
-    let mut errors = unique_names(&items, names(spec, &["containers"]));
-    for container in &items {
-        errors.extend(validate_common(container, context));
-        errors.extend(one_of(&container.child("restartPolicy"), &["Always"]));
+    let mut errors = ErrorList::new();
+    let mut seen = names(spec, &["containers"]);
+    for container in spec.child("initContainers").items() {
+        errors.extend(validate_common(&container, context));
+        errors.extend(validate_restarts(&container));
+        errors.extend(repeated_name(&container, &mut seen));
+        errors.extend(host_port_conflicts(std::slice::from_ref(&container)));
         if container.child("restartPolicy").text() == "Always" {
-            errors.extend(validate_lasting(container, context));
+            errors.extend(validate_lasting(&container, context));
         } else {
             let text = "may not be set for init containers without restartPolicy=Always";
             errors.extend(container.set_children(&OF_LASTING).iter().map(|at| at.forbidden(text)));
         }
-        errors.extend(host_port_conflicts(std::slice::from_ref(container)));
+    }
+    errors
+}
+
+/// When a container starts again, where it says so itself.
+fn validate_restarts(container: &At) -> ErrorList {
+    let (policy, rules) = (container.child("restartPolicy"), container.child("restartPolicyRules"));
+    let mut errors: ErrorList = one_of(&policy, RESTART_POLICIES).into_iter().collect();
+    if !policy.is_set() && !rules.is_empty() {
+        errors.push(policy.required("must specify restartPolicy when restart rules are used"));
+    }
+    let items = rules.items();
+    if items.len() > RESTART_RULES_MAX {
+        errors.push(Error::too_many(&rules.path, items.len(), RESTART_RULES_MAX));
+    }
+    for rule in &items {
+        let codes = rule.child("exitCodes");
+        errors.extend(required_one_of(&rule.child("action"), RESTART_ACTIONS));
+        if !codes.is_set() {
+            errors.push(codes.required("must be specified"));
+            continue;
+        }
+        errors.extend(required_one_of(&codes.child("operator"), &["In", "NotIn"]));
+        let count = codes.child("values").items().len();
+        if count > EXIT_CODES_MAX {
+            errors.push(Error::too_many(&codes.child("values").path, count, EXIT_CODES_MAX));
+        }
     }
     errors
 }
 
 pub fn validate_ephemeral_containers(spec: &At, context: &Context) -> ErrorList {
-    let items = spec.child("ephemeralContainers").items();
-    let mut errors = unique_names(&items, names(spec, &["containers", "initContainers"]));
     let targets = names(spec, &["containers", "initContainers"]);
-    for container in &items {
-        errors.extend(validate_common(container, context));
+    let mut seen = targets.clone();
+    let mut errors = ErrorList::new();
+    for container in spec.child("ephemeralContainers").items() {
+        errors.extend(validate_common(&container, context));
+        errors.extend(validate_image(&container));
+        errors.extend(repeated_name(&container, &mut seen));
         let target = container.child("targetContainerName");
         if !target.text().is_empty() && !targets.contains(target.text()) {
             errors.push(target.not_found());
         }
-        let denied = container.set_children(&NOT_EPHEMERAL);
-        errors.extend(
-            denied
-                .iter()
-                .filter(|at| !at.is_empty())
-                .map(|at| at.forbidden("cannot be set for an Ephemeral Container")),
-        );
-        for mount in container.child("volumeMounts").items() {
-            let parts = mount.set_children(&["subPath", "subPathExpr"]);
-            errors.extend(
-                parts
-                    .iter()
-                    .filter(|at| !at.is_empty())
-                    .map(|at| at.forbidden("cannot be set for an Ephemeral Container")),
-            );
-        }
+        let mounts = container.child("volumeMounts").items();
+        let denied = container.set_children(&NOT_EPHEMERAL).into_iter();
+        let denied = denied.chain(mounts.iter().flat_map(|mount| mount.set_children(&["subPath", "subPathExpr"])));
+        let text = "cannot be set for an Ephemeral Container";
+        errors.extend(denied.filter(|at| !at.is_empty()).map(|at| at.forbidden(text)));
     }
     errors
+}
+
+/// Templates may hold such images, pods may not.
+pub fn validate_image(container: &At) -> Option<Error> {
+    let image = container.child("image");
+    let text = "must not have leading or trailing whitespace";
+    (image.text() != image.text().trim()).then(|| image.invalid(text))
 }
 
 fn names<'a>(spec: &At<'a>, lists: &[&str]) -> HashSet<&'a str> {
     lists.iter().flat_map(|list| spec.child(list).items()).map(|container| container.child("name").text()).collect()
 }
 
-fn unique_names<'a>(items: &[At<'a>], mut seen: HashSet<&'a str>) -> ErrorList {
-    let names = items.iter().map(|container| container.child("name")).filter(|name| !name.text().is_empty());
-    names.filter_map(|name| (!seen.insert(name.text())).then(|| name.duplicate())).collect()
+fn repeated_name<'a>(container: &At<'a>, seen: &mut HashSet<&'a str>) -> Option<Error> {
+    let name = container.child("name");
+    (!name.text().is_empty() && !seen.insert(name.text())).then(|| name.duplicate())
 }
 
 /// What holds for containers of every sort.
@@ -99,15 +132,15 @@ fn validate_common(container: &At, context: &Context) -> ErrorList {
     let mut errors = required_name(&container.child("name"), dns1123_label);
     errors.extend(required(&container.child("image")));
     errors.extend(required_one_of(&container.child("terminationMessagePolicy"), MESSAGE_POLICIES));
-    errors.extend(validate_ports(&container.child("ports"), context));
+    errors.extend(validate_ports(&container.child("ports")));
     errors.extend(validate_env(&container.child("env")));
     errors.extend(validate_env_from(&container.child("envFrom")));
     errors.extend(validate_mounts(container, context));
     errors.extend(validate_devices(container, context));
     errors.extend(required_one_of(&container.child("imagePullPolicy"), PULL_POLICIES));
-    errors.extend(validate_resources(&container.child("resources")));
-    errors.extend(validate_resize_policy(&container.child("resizePolicy")));
-    errors.extend(validate_container_security(&container.child("securityContext")));
+    errors.extend(validate_resources(&container.child("resources"), &context.resource_claims));
+    errors.extend(validate_resize_policy(&container.child("resizePolicy"), context));
+    errors.extend(validate_container_security(&container.child("securityContext"), context.host_users));
     errors
 }
 
@@ -118,7 +151,7 @@ fn validate_lasting(container: &At, context: &Context) -> ErrorList {
     errors
 }
 
-fn validate_ports(ports: &At, context: &Context) -> ErrorList {
+fn validate_ports(ports: &At) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut seen = HashSet::new();
     for port in ports.items() {
@@ -128,24 +161,14 @@ fn validate_ports(ports: &At, context: &Context) -> ErrorList {
             errors.push(name.duplicate());
         }
         errors.extend(name_errors);
-        errors.extend(validate_port_numbers(&port, context));
+        let (inside, outside) = (port.child("containerPort"), port.child("hostPort"));
+        errors.extend(match inside.int().unwrap_or(0) {
+            0 => vec![inside.required("")],
+            number => inside.messages(port_number(number)),
+        });
+        let outside_number = outside.int().filter(|number| *number != 0);
+        errors.extend(outside_number.into_iter().flat_map(|number| outside.messages(port_number(number))));
         errors.extend(required_one_of(&port.child("protocol"), PROTOCOLS));
-    }
-    errors
-}
-
-fn validate_port_numbers(port: &At, context: &Context) -> ErrorList {
-    let (inside, outside) = (port.child("containerPort"), port.child("hostPort"));
-    let number = |at: &At| at.int().unwrap_or(0);
-    let mut errors = match number(&inside) {
-        0 => vec![inside.required("")],
-        number => inside.messages(port_number(number)),
-    };
-    if number(&outside) != 0 {
-        errors.extend(outside.messages(port_number(number(&outside))));
-    }
-    if context.host_network && number(&inside) != number(&outside) && number(&outside) != 0 {
-        errors.push(inside.invalid("must match `hostPort` when `hostNetwork` is true"));
     }
     errors
 }
@@ -158,7 +181,7 @@ fn host_port_conflicts(containers: &[At]) -> ErrorList {
         let Some(number) = host.int().filter(|number| *number != 0) else { continue };
         let key = format!("{}/{}/{number}", port.child("protocol").text(), port.child("hostIP").text());
         if !seen.insert(key.clone()) {
-            errors.push(machinery::field::Error::duplicate(&host.path, key));
+            errors.push(Error::duplicate(&host.path, key));
         }
     }
     errors
@@ -167,45 +190,48 @@ fn host_port_conflicts(containers: &[At]) -> ErrorList {
 fn validate_mounts(container: &At, context: &Context) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut paths = HashSet::new();
-    let devices = container.child("volumeDevices").items();
-    for mount in container.child("volumeMounts").items() {
+    let (mounts, devices) = (container.child("volumeMounts"), container.child("volumeDevices").items());
+    let device = |field: &str, text: &str| devices.iter().any(|device| device.child(field).text() == text);
+    for mount in mounts.items() {
         let (name, path) = (mount.child("name"), mount.child("mountPath"));
         errors.extend(required(&name));
+        errors.extend((!context.volumes.contains(name.text())).then(|| name.not_found()));
         errors.extend(required(&path));
-        if !name.text().is_empty() && !context.volumes.contains(name.text()) {
-            errors.push(name.not_found());
-        }
-        if !paths.insert(path.text()) {
-            errors.push(path.invalid("must be unique"));
-        }
-        if devices.iter().any(|device| device.child("name").text() == name.text()) {
-            errors.push(name.invalid("must not already exist in volumeDevices"));
-        }
-        if devices.iter().any(|device| device.child("devicePath").text() == path.text()) {
-            errors.push(path.invalid("must not already exist as a path in volumeDevices"));
-        }
-        errors.extend(validate_sub_paths(&mount));
-        errors.extend(validate_propagation(&mount.child("mountPropagation"), container));
+        errors.extend((!paths.insert(path.text())).then(|| path.invalid("must be unique")));
+        let taken = "must not already exist in volumeDevices";
+        errors.extend(device("name", name.text()).then(|| name.invalid(taken)));
+        let taken = "must not already exist as a path in volumeDevices";
+        errors.extend(device("devicePath", path.text()).then(|| path.invalid(taken)));
+        errors.extend(validate_sub_paths(&mounts, &mount));
+        errors.extend(validate_propagation(&mounts, &mount, container));
+        errors.extend(validate_recursion(&mounts, &mount));
     }
     errors
 }
 
-fn validate_sub_paths(mount: &At) -> ErrorList {
+/// A field of a mount, where upstream says it is: it leaves out which of the mounts.
+fn of_mounts<'a>(mounts: &At, mount: &At<'a>, field: &str) -> At<'a> {
+    mount.child(field).at(mounts.path.child(field))
+}
+
+fn validate_sub_paths(mounts: &At, mount: &At) -> ErrorList {
     let (plain, expanded) = (mount.child("subPath"), mount.child("subPathExpr"));
     let mut errors = ErrorList::new();
-    for path in [&plain, &expanded] {
-        if !path.is_empty() {
-            errors.extend(validate_relative(path));
-        }
+    if !plain.is_empty() {
+        errors.extend(validate_relative(&of_mounts(mounts, mount, "subPath")));
     }
     if !plain.is_empty() && !expanded.is_empty() {
         errors.push(expanded.invalid("subPathExpr and subPath are mutually exclusive"));
     }
+    if !expanded.is_empty() {
+        errors.extend(validate_relative(&of_mounts(mounts, mount, "subPathExpr")));
+    }
     errors
 }
 
-fn validate_propagation(propagation: &At, container: &At) -> ErrorList {
-    let mut errors: ErrorList = one_of(propagation, PROPAGATIONS).into_iter().collect();
+fn validate_propagation(mounts: &At, mount: &At, container: &At) -> ErrorList {
+    let propagation = of_mounts(mounts, mount, "mountPropagation");
+    let mut errors: ErrorList = one_of(&propagation, PROPAGATIONS).into_iter().collect();
     let privileged = container.child("securityContext").child("privileged").is_true();
     if propagation.text() == "Bidirectional" && !privileged {
         let text = "Bidirectional mount propagation is available only to privileged containers";
@@ -214,42 +240,63 @@ fn validate_propagation(propagation: &At, container: &At) -> ErrorList {
     errors
 }
 
-fn validate_devices(container: &At, context: &Context) -> ErrorList {
+fn validate_recursion(mounts: &At, mount: &At) -> ErrorList {
+    let recursive = of_mounts(mounts, mount, "recursiveReadOnly");
+    if !matches!(recursive.text(), "Enabled" | "IfPossible") {
+        return one_of(&recursive, &["Disabled", "Enabled", "IfPossible"]).into_iter().collect();
+    }
     let mut errors = ErrorList::new();
-    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
-    for device in container.child("volumeDevices").items() {
-        let (name, path) = (device.child("name"), device.child("devicePath"));
-        errors.extend(required(&name));
-        errors.extend(required(&path));
-        if !name.text().is_empty() && !context.volumes.contains(name.text()) {
-            errors.push(name.not_found());
-        } else if !name.text().is_empty() && !context.claims.contains(name.text()) {
-            errors.push(
-                name.invalid("can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"),
-            );
-        }
-        if !names.insert(name.text()) {
-            errors.push(name.invalid("must be unique"));
-        }
-        if !paths.insert(path.text()) {
-            errors.push(path.invalid("must be unique"));
-        }
-        if !path.is_empty() {
-            errors.extend(super::volumes::without_backsteps(&path));
-        }
+    if !mount.child("readOnly").is_true() {
+        errors.push(recursive.forbidden("may only be specified when readOnly is true"));
+    }
+    if !matches!(mount.child("mountPropagation").text(), "" | "None") {
+        let text = "may only be specified when mountPropagation is None or not specified";
+        errors.push(recursive.forbidden(text));
     }
     errors
 }
 
-fn validate_resize_policy(policies: &At) -> ErrorList {
+fn validate_devices(container: &At, context: &Context) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    let mounts = container.child("volumeMounts").items();
+    let mounted = |field: &str, text: &str| mounts.iter().any(|mount| mount.child(field).text() == text);
+    for device in container.child("volumeDevices").items() {
+        let (name, path) = (device.child("name"), device.child("devicePath"));
+        errors.extend(required(&name));
+        errors.extend((!names.insert(name.text())).then(|| name.invalid("must be unique")));
+        if !context.volumes.contains(name.text()) {
+            errors.push(name.not_found());
+        } else if !context.claims.contains(name.text()) {
+            let text = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+            errors.push(name.invalid(text));
+        }
+        errors.extend(required(&path));
+        errors.extend((!paths.insert(path.text())).then(|| path.invalid("must be unique")));
+        let steps_back = path.text().split('/').any(|part| part == "..");
+        errors.extend(steps_back.then(|| path.invalid("can not contain backsteps ('..')")));
+        let taken = "must not already exist in volumeMounts";
+        errors.extend(mounted("name", name.text()).then(|| name.invalid(taken)));
+        let taken = "must not already exist as a path in volumeMounts";
+        errors.extend(mounted("mountPath", path.text()).then(|| path.invalid(taken)));
+    }
+    errors
+}
+
+/// What a change of resources does to a container; upstream says where the list is, not which of it.
+fn validate_resize_policy(policies: &At, context: &Context) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut seen = HashSet::new();
     for policy in policies.items() {
-        let name = policy.child("resourceName");
-        errors.extend(required_one_of(&name, &["cpu", "memory"]));
-        errors.extend(required_one_of(&policy.child("restartPolicy"), RESIZE_POLICIES));
+        let at = |field: &str| policy.child(field).at(policies.path.clone());
+        let (name, restart) = (at("resourceName"), at("restartPolicy"));
         if !seen.insert(name.text()) {
-            errors.push(name.duplicate());
+            errors.push(Error::duplicate(&policy.path, name.text()));
+        }
+        errors.extend(required_one_of(&name, &["cpu", "memory"]));
+        errors.extend(required_one_of(&restart, RESIZE_POLICIES));
+        if context.restart_policy == "Never" && restart.text() != "NotRequired" {
+            errors.push(restart.invalid("must be 'NotRequired' when `restartPolicy` is 'Never'"));
         }
     }
     errors

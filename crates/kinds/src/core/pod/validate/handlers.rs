@@ -1,9 +1,9 @@
 //! Probes and lifecycle hooks.
 
-use machinery::field::ErrorList;
+use machinery::field::{Error, ErrorList};
 use machinery::validation::{http_header_name, port_number};
 
-use crate::check::{At, non_negative, port_or_name, required, required_one_of};
+use crate::check::{At, non_negative, one_of, port_or_name, required};
 
 const PROBE_NUMBERS: [&str; 5] =
     ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
@@ -58,12 +58,12 @@ fn validate_handler(handler: &At, kinds: &[&str], grace: i64) -> ErrorList {
     let Some((first, others)) = set.split_first() else {
         return vec![handler.required("must specify a handler type")];
     };
-    let mut errors = match first.path.to_string().rsplit('.').next() {
-        Some("exec") => required(&first.child("command")).into_iter().collect(),
-        Some("httpGet") => validate_http_get(first),
-        Some("tcpSocket") => port_or_name(&first.child("port")),
-        Some("grpc") => first.child("port").messages(port_number(first.child("port").int().unwrap_or(0))),
-        _ => validate_sleep(&first.child("seconds"), grace),
+    let mut errors = match first.name().as_str() {
+        "exec" => required(&first.child("command")).into_iter().collect(),
+        "httpGet" => validate_http_get(first),
+        "tcpSocket" => port_or_name(&first.child("port")),
+        "grpc" => first.child("port").messages(port_number(first.child("port").int().unwrap_or(0))),
+        _ => validate_sleep(first, grace),
     };
     errors.extend(others.iter().map(|at| at.forbidden("may not specify more than 1 handler type")));
     errors
@@ -72,20 +72,20 @@ fn validate_handler(handler: &At, kinds: &[&str], grace: i64) -> ErrorList {
 fn validate_http_get(get: &At) -> ErrorList {
     let mut errors: ErrorList = required(&get.child("path")).into_iter().collect();
     errors.extend(port_or_name(&get.child("port")));
-    errors.extend(required_one_of(&get.child("scheme"), SCHEMES));
-    for header in get.child("httpHeaders").items() {
-        errors.extend(header.child("name").check(http_header_name));
+    errors.extend(one_of(&get.child("scheme"), SCHEMES));
+    let headers = get.child("httpHeaders");
+    for header in headers.items() {
+        let name = header.child("name").text();
+        errors.extend(http_header_name(name).into_iter().map(|text| Error::invalid(&headers.path, name, text)));
     }
     errors
 }
 
-fn validate_sleep(seconds: &At, grace: i64) -> ErrorList {
-    let number = seconds.int().unwrap_or(0);
-    if (0..=grace).contains(&number) {
+fn validate_sleep(sleep: &At, grace: i64) -> ErrorList {
+    let seconds = sleep.child("seconds").int().unwrap_or(0);
+    if (0..=grace).contains(&seconds) {
         return ErrorList::new();
     }
-    let text = format!(
-        "must be non-negative and less than terminationGracePeriodSeconds ({grace}). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep."
-    );
-    vec![seconds.invalid(text)]
+    let text = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+    vec![Error::invalid(&sleep.path, seconds, text)]
 }

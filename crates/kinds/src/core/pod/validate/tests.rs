@@ -17,7 +17,8 @@ fn pod(change: Value) -> Object {
 }
 
 fn errors(change: Value) -> Vec<String> {
-    texts(validate(&pod(change)))
+    let pod = pod(change);
+    texts([validate(&pod), validate_create(&pod)].concat())
 }
 
 fn texts(errors: ErrorList) -> Vec<String> {
@@ -38,6 +39,7 @@ fn a_plain_pod_is_valid() {
     assert_eq!(errors(json!({})), [""; 0]);
     assert_eq!(
         errors(json!({
+            "serviceAccountName": "default",
             "volumes": [{"name": "a", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "b", "hostPath": {"path": "/x", "type": "Directory"}},
                 {"name": "c", "secret": {"secretName": "s", "items": [{"key": "k", "path": "p/q", "mode": 256}]}},
                 {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
@@ -53,6 +55,8 @@ fn a_plain_pod_is_valid() {
                 "livenessProbe": {"exec": {"command": ["true"]}}}],
             "tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoSchedule"}],
             "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+            "hostUsers": false, "os": {"name": "linux"}, "overhead": {"cpu": "10m"},
+            "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu"}],
         })),
         [""; 0]
     );
@@ -127,7 +131,10 @@ fn init_and_ephemeral_containers_have_less() {
     );
     assert_eq!(
         errors(json!({"ephemeralContainers": [{"name": "e", "image": "x", "ports": [{"containerPort": 1}]}]})),
-        ["spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container"]
+        [
+            "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers: Forbidden: cannot be set on create",
+        ]
     );
 }
 
@@ -149,8 +156,20 @@ fn environment_is_checked() {
             "spec.containers[0].env[0].valueFrom.secretKeyRef.key: Required value",
         ),
         (
+            env(json!({"name": "A", "valueFrom": {}})),
+            r#"spec.containers[0].env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"#,
+        ),
+        (
+            env(json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}})),
+            r#"spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: "status.phase": supported values: "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs""#,
+        ),
+        (
+            env(json!({"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "2"}}})),
+            r#"spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: "limits.cpu": only divisor's values 1m and 1 are supported with the cpu resource"#,
+        ),
+        (
             container(json!({"envFrom": [{}]})),
-            r#"spec.containers[0].envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`"#,
+            r#"spec.containers[0].envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`"#,
         ),
     ];
     for (change, expected) in cases {
@@ -209,6 +228,32 @@ fn resources_are_checked() {
             ],
         ),
         (
+            with(json!({"limits": {"memory": "1Gi", "hugepages-2Mi": "3Mi"}, "requests": {"hugepages-2Mi": "3Mi"}})),
+            vec![
+                r#"spec.containers[0].resources.limits[hugepages-2Mi]: Invalid value: "3Mi": 3Mi is not positive integer multiple of hugepages-2Mi"#,
+                r#"spec.containers[0].resources.requests[hugepages-2Mi]: Invalid value: "3Mi": 3Mi is not positive integer multiple of hugepages-2Mi"#,
+            ],
+        ),
+        (
+            with(json!({"limits": {"hugepages-2Mi": "2Mi"}})),
+            vec!["spec.containers[0].resources: Forbidden: HugePages require cpu or memory"],
+        ),
+        (
+            with(json!({"claims": [{"name": "gpu"}]})),
+            vec![
+                r#"spec.containers[0].resources.claims[0]: Not found: "gpu": must be one of the names in pod.spec.resourceClaims which is empty"#,
+            ],
+        ),
+        (
+            with(json!({"limits": {"gpu": "1"}})),
+            vec![
+                r#"spec.containers[0].resources.limits[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified"#,
+                r#"spec.containers[0].resources.limits[gpu]: Invalid value: "gpu": must be a standard resource for containers"#,
+                r#"spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource type or fully qualified"#,
+                r#"spec.containers[0].resources.requests[gpu]: Invalid value: "gpu": must be a standard resource for containers"#,
+            ],
+        ),
+        (
             with(json!({"requests": {"example.com/gpu": "1"}})),
             vec![
                 "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
@@ -222,7 +267,7 @@ fn resources_are_checked() {
 
 #[test]
 fn volumes_are_checked() {
-    let with = |volume: Value| json!({"volumes": [volume]});
+    let with = |volume: Value| json!({"volumes": [volume], "serviceAccountName": "default"});
     let cases = [
         (
             json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]}),
@@ -247,6 +292,38 @@ fn volumes_are_checked() {
             r#"spec.volumes[0].configMap.items[0].path: Invalid value: "/abs": must be a relative path"#,
         ),
         (
+            with(json!({"name": "a", "gcePersistentDisk": {"pdName": "d", "partition": 256}})),
+            "spec.volumes[0].persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive",
+        ),
+        (
+            with(json!({"name": "a", "csi": {"driver": "-"}})),
+            r#"spec.volumes[0].csi.driver: Invalid value: "-": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#,
+        ),
+        (
+            with(
+                json!({"name": "a", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}}),
+            ),
+            "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value",
+        ),
+        (
+            with(json!({"name": "a", "iscsi": {"targetPortal": "p", "iqn": "x"}})),
+            r#"spec.volumes[0].iscsi.iqn: Invalid value: "x": must be valid format starting with iqn, eui, or naa"#,
+        ),
+        (
+            with(json!({"name": "a", "downwardAPI": {"items": [{"path": "a"}]}})),
+            "spec.volumes[0].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required",
+        ),
+        (
+            with(json!({"name": "a", "image": {"pullPolicy": "Never"}})),
+            "spec.volumes[0].image.reference: Required value",
+        ),
+        (
+            with(json!({"name": "a", "projected": {"sources": [
+                {"secret": {"name": "s", "items": [{"key": "k", "path": "p"}]}},
+                {"configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}}]}})),
+            r#"spec.volumes[0].projected: Invalid value: "c": conflicting duplicate paths"#,
+        ),
+        (
             with(
                 json!({"name": "a", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 5}}]}}),
             ),
@@ -265,11 +342,11 @@ fn placement_security_and_dns_are_checked() {
     let cases = [
         (
             json!({"restartPolicy": "No"}),
-            r#"spec.restartPolicy: Unsupported value: "No": supported values: "Always", "Never", "OnFailure""#,
+            r#"spec.restartPolicy: Unsupported value: "No": supported values: "Always", "OnFailure", "Never""#,
         ),
         (
             json!({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}),
-            r#"spec.tolerations[0].value: Invalid value: "b": value must be empty when `operator` is 'Exists'"#,
+            r#"spec.tolerations[0].operator: Invalid value: "b": value must be empty when `operator` is 'Exists'"#,
         ),
         (
             json!({"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}]}),
@@ -289,7 +366,48 @@ fn placement_security_and_dns_are_checked() {
         ),
         (
             json!({"dnsPolicy": "None"}),
-            "spec.dnsConfig: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+        ),
+        (
+            json!({"hostNetwork": true, "containers": [{"name": "a", "image": "a", "ports": [{"containerPort": 80, "hostPort": 81}]}]}),
+            "spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true",
+        ),
+        (json!({"hostUsers": false, "hostPID": true}), "spec.HostPID: Forbidden: when `pod.Spec.HostUsers` is false"),
+        (
+            json!({"os": {"name": "windows"}, "securityContext": {"runAsUser": 1}}),
+            "spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod",
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}}),
+            "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
+        ),
+        (
+            json!({"hostNetwork": true, "securityContext": {"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}]}}),
+            r#"spec.securityContext.sysctls[0].name: Invalid value: "net.ipv4.tcp_syncookies": may not be specified when 'hostNetwork' is true"#,
+        ),
+        (
+            json!({"schedulingGates": [{"name": "a"}, {"name": "a"}]}),
+            r#"spec.schedulingGates[1]: Duplicate value: "a""#,
+        ),
+        (
+            node_terms(
+                json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "In", "values": ["-"]}]}]}),
+            ),
+            r#"spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values[0]: Invalid value: "-": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"#,
+        ),
+        (
+            json!({"resourceClaims": [{"name": "a"}]}),
+            r#"spec.resourceClaims[0]: Invalid value: {"name":"a"}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"#,
+        ),
+        (
+            container(
+                json!({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]}),
+            ),
+            "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+        ),
+        (
+            json!({"resources": {"limits": {"cpu": "1"}}, "containers": [{"name": "a", "image": "a", "resources": {"limits": {"cpu": "2"}}}]}),
+            r#"spec.resources.containers[0][cpu].limits: Invalid value: "2": must be less than or equal to pod limits of 1"#,
         ),
         (
             json!({"activeDeadlineSeconds": 0}),
@@ -365,7 +483,93 @@ fn a_container_that_ended_for_good_stays_ended() {
 fn templates_are_checked_below_their_path() {
     let object = json!({"template": {"metadata": {"labels": {"a": "-"}}, "spec": {"restartPolicy": "Always", "dnsPolicy": "Default"}}});
     let errors = texts(validate_template(&At::field(&Object::from_value(object).unwrap(), "template")));
-    assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(errors[0].starts_with(r#"template.metadata.labels: Invalid value: "-""#), "{errors:?}");
-    assert_eq!(errors[1], "template.spec.containers: Required value");
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].starts_with(r#"template.labels: Invalid value: "-""#), "{errors:?}");
+    assert_eq!(
+        errors[1..],
+        ["template.spec.terminationGracePeriodSeconds: Required value", "template.spec.containers: Required value"]
+    );
+}
+
+#[test]
+fn a_gated_pod_may_narrow_its_choice_of_nodes() {
+    let terms = |values: Value| {
+        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        {"nodeSelectorTerms": [{"matchExpressions": values}]}}})
+    };
+    let zone = json!({"key": "zone", "operator": "In", "values": ["a"]});
+    let disk = json!({"key": "disk", "operator": "Exists"});
+    let gated = |selector: Value, affinity: Value| {
+        pod(json!({"schedulingGates": [{"name": "g"}], "nodeSelector": selector, "affinity": affinity}))
+    };
+    let old = gated(json!({"a": "b"}), terms(json!([zone])));
+    let update = |new: Object| texts(validate_update(&new, &old));
+    assert_eq!(update(gated(json!({"a": "b", "c": "d"}), terms(json!([zone, disk])))), [""; 0]);
+    assert_eq!(
+        update(gated(json!({}), terms(json!([zone])))),
+        [
+            "spec.nodeSelector: Invalid value: {}: only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        ]
+    );
+    let widened = update(gated(json!({"a": "b"}), terms(json!([disk]))));
+    assert!(widened[0].ends_with("only additions are allowed (no mutations or deletions)"), "{widened:?}");
+}
+
+#[test]
+fn a_resize_changes_cpu_and_memory_alone() {
+    let with = |resources: Value| pod(container(json!({"resources": resources})));
+    let old = with(json!({"requests": {"cpu": "1"}}));
+    let resize = |resources: Value| texts(validate_resize(&with(resources), &old));
+    assert_eq!(resize(json!({"requests": {"cpu": "2", "memory": "1Gi"}})), [""; 0]);
+    assert_eq!(
+        resize(json!({"requests": {"memory": "1Gi"}})),
+        ["spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"]
+    );
+    assert_eq!(
+        resize(json!({"requests": {"cpu": "1", "ephemeral-storage": "1Gi"}})),
+        ["spec: Forbidden: only cpu and memory resources are mutable"]
+    );
+    assert_eq!(
+        resize(json!({})),
+        [
+            r#"spec: Invalid value: "": Pod QOS Class may not change as a result of resizing"#,
+            "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+        ]
+    );
+}
+
+#[test]
+fn annotations_that_mean_something_are_checked() {
+    let with = |key: &str, value: &str| {
+        let mut pod = pod(json!({}));
+        pod.set(&["metadata", "annotations", key], value);
+        pod
+    };
+    let cases = [
+        (
+            "kubernetes.io/config.mirror",
+            "x",
+            r#"metadata.annotations[kubernetes.io/config.mirror]: Invalid value: "x": must set spec.nodeName if mirror pod annotation is set"#,
+        ),
+        (
+            "controller.kubernetes.io/pod-deletion-cost",
+            "+1",
+            r#"metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: "+1": must be a 32bit integer"#,
+        ),
+        (
+            "container.apparmor.security.beta.kubernetes.io/other",
+            "runtime/default",
+            r#"metadata.annotations[container.apparmor.security.beta.kubernetes.io/other]: Invalid value: "other": container not found"#,
+        ),
+    ];
+    for (key, value, expected) in cases {
+        assert_eq!(texts(validate(&with(key, value))), [expected]);
+    }
+    let mirror = with("kubernetes.io/config.mirror", "x");
+    assert_eq!(
+        texts(validate_update(&pod(json!({})), &mirror)),
+        [
+            "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not remove or update mirror pod annotation"
+        ]
+    );
 }

@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 
 use machinery::field::{Error, ErrorList};
-use machinery::validation::{config_map_key, dns1123_label, dns1123_subdomain};
+use machinery::validation::{dns1123_label, dns1123_subdomain};
 
+use super::drivers::{Owner, validate_driver, validate_driver_name};
 use super::env::{validate_field_ref, validate_resource_ref};
-use crate::check::{At, non_negative_quantity, one_of, required, required_name};
+use super::projected::validate_projected;
+use crate::check::{At, non_negative_quantity, one_of, required, required_name, required_one_of};
+use crate::core::persistent_volume_claim::validate_claim_template;
 
 const SOURCES: [&str; 30] = [
     "emptyDir",
@@ -47,33 +50,41 @@ const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const FILE_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
-const TOKEN_SECONDS_MIN: i64 = 600;
-const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 
-/// The names of the volumes, for mounts to refer to, and what is wrong with them.
-pub fn validate_volumes<'a>(volumes: &At<'a>) -> (HashSet<&'a str>, ErrorList) {
-    let mut names = HashSet::new();
-    let mut errors = ErrorList::new();
-    for volume in volumes.items() {
-        errors.extend(validate_source(&volume));
+/// The names of the volumes, for mounts to refer to, and what is wrong with them. `pod` is the name of the pod;
+/// nothing for a template.
+pub fn validate_volumes<'a>(volumes: &At<'a>, pod: Option<&str>) -> (HashSet<&'a str>, ErrorList) {
+    let items = volumes.items();
+    let (mut names, mut errors) = (HashSet::new(), ErrorList::new());
+    for volume in &items {
         let name = volume.child("name");
-        let name_errors = required_name(&name, dns1123_label);
-        if name_errors.is_empty() && !names.insert(name.text()) {
-            errors.push(name.duplicate());
+        let mut of_volume = validate_source(volume, pod);
+        of_volume.extend(required_name(&name, dns1123_label));
+        of_volume.extend(names.contains(name.text()).then(|| name.duplicate()));
+        if of_volume.is_empty() {
+            names.insert(name.text());
         }
-        errors.extend(name_errors);
+        errors.extend(of_volume);
+        errors.extend(validate_claim_of_another(volume, &items, pod.unwrap_or_default()));
     }
     (names, errors)
 }
 
-fn validate_source(volume: &At) -> ErrorList {
+/// A pod does not use a claim that is made for another of its volumes.
+fn validate_claim_of_another(volume: &At, volumes: &[At], pod: &str) -> Option<Error> {
+    let claim = volume.child("persistentVolumeClaim").child("claimName");
+    let ephemeral = volumes.iter().filter(|other| other.child("ephemeral").is_set());
+    let mut made = ephemeral.map(|other| format!("{pod}-{}", other.child("name").text()));
+    let text = "must not reference a PVC that gets created for an ephemeral volume";
+    (!pod.is_empty() && made.any(|name| name == claim.text())).then(|| claim.invalid(text))
+}
+
+fn validate_source(volume: &At, pod: Option<&str>) -> ErrorList {
     let set = volume.set_children(&SOURCES);
     let Some((first, others)) = set.split_first() else {
         return vec![volume.required("must specify a volume type")];
     };
-    let mut errors: ErrorList =
-        others.iter().map(|at| at.forbidden("may not specify more than 1 volume type")).collect();
-    errors.extend(match first.path.to_string().rsplit('.').next().unwrap_or_default() {
+    let mut errors = match first.name().as_str() {
         "emptyDir" => validate_empty_dir(first),
         "hostPath" => validate_host_path(first),
         "secret" => validate_files(first, "secretName"),
@@ -81,12 +92,44 @@ fn validate_source(volume: &At) -> ErrorList {
         "downwardAPI" => validate_downward(first),
         "projected" => validate_projected(first),
         "persistentVolumeClaim" => required(&first.child("claimName")).into_iter().collect(),
-        "nfs" => validate_nfs(first),
-        "csi" => required_name(&first.child("driver"), dns1123_subdomain),
-        "ephemeral" => required(&first.child("volumeClaimTemplate")).into_iter().collect(),
-        "image" => one_of(&first.child("pullPolicy"), PULL_POLICIES).into_iter().collect(),
-        _ => ErrorList::new(),
-    });
+        "csi" => validate_csi(first),
+        "ephemeral" => validate_ephemeral(first, volume, pod.unwrap_or_default()),
+        "image" => validate_image(first, pod.is_some()),
+        _ => validate_driver(first, Owner::Pod(volume.child("name").text())),
+    };
+    errors.extend(others.iter().map(|at| at.forbidden("may not specify more than 1 volume type")));
+    errors
+}
+
+fn validate_csi(source: &At) -> ErrorList {
+    let mut errors = validate_driver_name(&source.child("driver"));
+    let secret = source.child("nodePublishSecretRef");
+    if secret.is_set() {
+        errors.extend(required_name(&secret.child("name"), dns1123_subdomain));
+    }
+    errors
+}
+
+/// A claim made with the pod, named after both.
+fn validate_ephemeral(source: &At, volume: &At, pod: &str) -> ErrorList {
+    let (template, name) = (source.child("volumeClaimTemplate"), volume.child("name"));
+    if !template.is_set() {
+        return vec![template.required("")];
+    }
+    let mut errors = validate_claim_template(&template);
+    if !pod.is_empty() && !name.is_empty() {
+        let claim = format!("{pod}-{}", name.text());
+        let messages = dns1123_subdomain(&claim).into_iter();
+        errors.extend(messages.map(|text| name.invalid(format!("PVC name {claim:?}: {text}"))));
+    }
+    errors
+}
+
+fn validate_image(source: &At, of_pod: bool) -> ErrorList {
+    let reference = source.child("reference");
+    let missing = of_pod && reference.is_empty();
+    let mut errors: ErrorList = missing.then(|| reference.required("")).into_iter().collect();
+    errors.extend(required_one_of(&source.child("pullPolicy"), PULL_POLICIES));
     errors
 }
 
@@ -107,16 +150,6 @@ pub fn validate_host_path(source: &At) -> ErrorList {
     errors
 }
 
-pub fn validate_nfs(source: &At) -> ErrorList {
-    let mut errors: ErrorList = required(&source.child("server")).into_iter().collect();
-    let path = source.child("path");
-    errors.extend(required(&path));
-    if !path.text().starts_with('/') {
-        errors.push(path.invalid("must be an absolute path"));
-    }
-    errors
-}
-
 /// Files from a ConfigMap or a Secret that the field `name` names.
 fn validate_files(source: &At, name: &str) -> ErrorList {
     let mut errors: ErrorList = required(&source.child(name)).into_iter().collect();
@@ -125,21 +158,20 @@ fn validate_files(source: &At, name: &str) -> ErrorList {
     errors
 }
 
-fn validate_key_files(source: &At) -> ErrorList {
+/// Which keys become which files.
+pub fn validate_key_files(source: &At) -> ErrorList {
     let mut errors = ErrorList::new();
     for item in source.child("items").items() {
-        let (key, path) = (item.child("key"), item.child("path"));
-        errors.extend(required_name(&key, config_map_key));
+        let path = item.child("path");
+        errors.extend(required(&item.child("key")));
         errors.extend(required(&path));
-        if !path.is_empty() {
-            errors.extend(validate_local(&path));
-        }
+        errors.extend(validate_local(&path));
         errors.extend(validate_mode(&item.child("mode")));
     }
     errors
 }
 
-fn validate_mode(mode: &At) -> Option<Error> {
+pub fn validate_mode(mode: &At) -> Option<Error> {
     mode.int().filter(|mode| !(0..=0o777).contains(mode)).map(|_| mode.invalid(MODE))
 }
 
@@ -149,84 +181,24 @@ fn validate_downward(source: &At) -> ErrorList {
     errors
 }
 
-fn validate_downward_items(source: &At) -> ErrorList {
+/// Files that show fields of the pod. Upstream leaves out which of them an error is about.
+pub fn validate_downward_items(source: &At) -> ErrorList {
     let mut errors = ErrorList::new();
     for item in source.child("items").items() {
-        let path = item.child("path");
+        let item = item.at(source.path.clone());
+        let (path, field, resource) = (item.child("path"), item.child("fieldRef"), item.child("resourceFieldRef"));
         errors.extend(required(&path));
-        if !path.is_empty() {
-            errors.extend(validate_local(&path));
-        }
-        let (field, resource) = (item.child("fieldRef"), item.child("resourceFieldRef"));
+        errors.extend(validate_local(&path));
         match (field.is_set(), resource.is_set()) {
             (true, both) => {
                 errors.extend(validate_field_ref(&field, FILE_FIELDS));
-                if both {
-                    let text = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                    errors.push(resource.invalid_empty(text));
-                }
+                let text = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.extend(both.then(|| Error::invalid(&item.path, "resource", text)));
             }
             (false, true) => errors.extend(validate_resource_ref(&resource, true)),
             (false, false) => errors.push(item.required("one of fieldRef and resourceFieldRef is required")),
         }
         errors.extend(validate_mode(&item.child("mode")));
-    }
-    errors
-}
-
-fn validate_projected(source: &At) -> ErrorList {
-    const KINDS: [&str; 6] =
-        ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"];
-    let mut errors: ErrorList = validate_mode(&source.child("defaultMode")).into_iter().collect();
-    let mut paths = HashSet::new();
-    for projection in source.child("sources").items() {
-        let set = projection.set_children(&KINDS);
-        for (index, kind) in set.iter().enumerate() {
-            if index > 0 {
-                errors.push(kind.forbidden("may not specify more than 1 volume type per source"));
-            }
-        }
-        for kind in projection.set_children(&["secret", "configMap"]) {
-            errors.extend(required_name(&kind.child("name"), dns1123_subdomain));
-            errors.extend(validate_key_files(&kind));
-        }
-        errors.extend(validate_downward_items(&projection.child("downwardAPI")));
-        errors.extend(validate_token(&projection.child("serviceAccountToken")));
-        errors.extend(conflicting_paths(&set, &mut paths));
-    }
-    errors
-}
-
-/// Two sources of one volume may not write the same file.
-fn conflicting_paths<'a>(kinds: &[At<'a>], seen: &mut HashSet<&'a str>) -> ErrorList {
-    let items = kinds.iter().flat_map(|kind| kind.child("items").items());
-    let paths = items.map(|item| item.child("path")).chain(kinds.iter().map(|kind| kind.child("path")));
-    let paths = paths.filter(|path| !path.text().is_empty());
-    paths
-        .filter_map(|path| {
-            (!seen.insert(path.text())).then(|| Error::invalid(&path.path, path.text(), "conflicting duplicate paths"))
-        })
-        .collect()
-}
-
-fn validate_token(token: &At) -> ErrorList {
-    if !token.is_set() {
-        return ErrorList::new();
-    }
-    let (seconds, path) = (token.child("expirationSeconds"), token.child("path"));
-    let mut errors = ErrorList::new();
-    match seconds.int() {
-        Some(number) if number < TOKEN_SECONDS_MIN => {
-            errors.push(seconds.invalid("may not specify a duration less than 10 minutes"));
-        }
-        Some(number) if number > TOKEN_SECONDS_MAX => {
-            errors.push(seconds.invalid("may not specify a duration larger than 2^32 seconds"));
-        }
-        _ => {}
-    }
-    errors.extend(required(&path));
-    if !path.is_empty() {
-        errors.extend(validate_local(&path));
     }
     errors
 }
@@ -246,7 +218,7 @@ pub fn without_backsteps(path: &At) -> Option<Error> {
 }
 
 /// A file's path in a volume whose entries with two leading dots are taken.
-fn validate_local(path: &At) -> ErrorList {
+pub fn validate_local(path: &At) -> ErrorList {
     let mut errors = validate_relative(path);
     if path.text().starts_with("..") && !path.text().starts_with("../") {
         errors.push(path.invalid("must not start with '..'"));

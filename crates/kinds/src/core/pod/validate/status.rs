@@ -1,0 +1,118 @@
+//! What may change in the status of a pod.
+
+use std::net::IpAddr;
+
+use machinery::Object;
+use machinery::field::{Error, ErrorList, Path};
+use machinery::validation::{dns1123_subdomain, qualified_name};
+use serde_json::Value;
+
+use super::annotations::validate_annotation_updates;
+use super::spec::validate_ip;
+use crate::check::{At, duplicates, immutable};
+use crate::tree::{int_of, list_of, str_of};
+
+/// Conditions whose names have no domain.
+const SYSTEM_CONDITIONS: [&str; 3] = ["PodScheduled", "Ready", "Initialized"];
+
+/// A status write may not move the pod, nor bring a container that ended for good back.
+pub fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
+    let (status, was) = (At::field(new, "status"), At::field(old, "status"));
+    let annotations = |pod| At::field(pod, "metadata").child("annotations");
+    let mut errors = validate_annotation_updates(&annotations(new), &annotations(old));
+    for (index, condition) in status.child("conditions").items().iter().enumerate() {
+        let of_type = condition.child("type").text();
+        // Upstream's path.
+        let path = Path::new("metadata").child("conditions").index(index).child("Type");
+        let named = if SYSTEM_CONDITIONS.contains(&of_type) { Vec::new() } else { qualified_name(of_type) };
+        errors.extend(named.into_iter().map(|text| Error::invalid(&path, of_type, text)));
+    }
+    if new.str(&["spec", "nodeName"]) != old.str(&["spec", "nodeName"]) {
+        errors.push(status.child("nodeName").forbidden("may not be changed directly"));
+    }
+    let nominated = status.child("nominatedNodeName");
+    if !nominated.is_empty() && nominated.text() != was.child("nominatedNodeName").text() {
+        errors.extend(nominated.check(dns1123_subdomain));
+    }
+    if !was.child("qosClass").is_empty() {
+        errors.extend(immutable(&status.child("qosClass"), &was.child("qosClass")));
+    }
+    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        errors.extend(validate_transitions(&status, list, old));
+    }
+    errors.extend(validate_claims(&status.child("resourceClaimStatuses"), new));
+    errors.extend(validate_addresses(&status.child("podIPs")));
+    errors.extend(validate_host_addresses(&status));
+    errors
+}
+
+/// Ephemeral containers never start again, and sidecars always do.
+fn validate_transitions(status: &At, list: &str, old: &Object) -> ErrorList {
+    let policy = match list {
+        "ephemeralContainerStatuses" => "Never",
+        _ => old.str(&["spec", "restartPolicy"]),
+    };
+    let ended = |status: &Value| status.get("state").and_then(|state| state.get("terminated")).cloned();
+    let mut errors = ErrorList::new();
+    for (index, was) in old.list(&["status", list]).iter().enumerate() {
+        let Some(end) = ended(was).filter(|_| policy != "Always") else { continue };
+        let name = str_of(was, "name");
+        if (int_of(&end, "exitCode") != 0 && policy == "OnFailure") || restarts_itself(old, name) {
+            continue;
+        }
+        let again = |now: &At| now.child("name").text() == name && ended(now.value).is_none();
+        let path = status.path.child(list).index(index).child("state");
+        let text = "may not be transitioned to non-terminated state";
+        errors
+            .extend(status.child(list).items().iter().filter(|now| again(now)).map(|_| Error::forbidden(&path, text)));
+    }
+    errors
+}
+
+/// A container with a restart policy or rules of its own.
+fn restarts_itself(pod: &Object, name: &str) -> bool {
+    let containers = pod.list(&["spec", "initContainers"]).iter().chain(pod.list(&["spec", "containers"]));
+    let mut of_name = containers.filter(|container| str_of(container, "name") == name);
+    of_name.any(|container| {
+        !matches!(str_of(container, "restartPolicy"), "" | "Never")
+            || !list_of(container, "restartPolicyRules").is_empty()
+    })
+}
+
+fn validate_claims(statuses: &At, pod: &Object) -> ErrorList {
+    let items = statuses.items();
+    let claims = pod.list(&["spec", "resourceClaims"]);
+    let unknown = |status: &&At| !claims.iter().any(|claim| str_of(claim, "name") == status.child("name").text());
+    let text = "must match the name of an entry in `spec.resourceClaims`";
+    let mut errors: ErrorList = items.iter().filter(unknown).map(|status| status.child("name").invalid(text)).collect();
+    errors.extend(duplicates(&items, "name"));
+    errors
+}
+
+/// At most one address of each family.
+fn validate_addresses(addresses: &At) -> ErrorList {
+    let items = addresses.items();
+    let mut errors: ErrorList = items.iter().filter_map(|item| validate_ip(&item.child("ip"))).collect();
+    let parsed: Vec<IpAddr> = items.iter().filter_map(|item| item.child("ip").text().parse().ok()).collect();
+    let both = parsed.iter().any(IpAddr::is_ipv4) && parsed.iter().any(IpAddr::is_ipv6);
+    if items.len() > 2 || (items.len() == 2 && !both) {
+        errors.push(addresses.invalid("may specify no more than one IP for each IP family"));
+    }
+    let repeated = items
+        .iter()
+        .enumerate()
+        .filter(|(index, item)| items[..*index].iter().any(|before| before.value == item.value));
+    errors.extend(repeated.map(|(_, item)| item.duplicate()));
+    errors
+}
+
+fn validate_host_addresses(status: &At) -> ErrorList {
+    let addresses = status.child("hostIPs");
+    let mut errors = ErrorList::new();
+    if let Some(first) = addresses.items().first().map(|first| first.child("ip")) {
+        let same = first.text() == status.child("hostIP").text();
+        errors.extend((!same).then(|| first.invalid("must be equal to `hostIP`")));
+    }
+    errors.extend(validate_addresses(&addresses));
+    errors
+}
