@@ -3,12 +3,14 @@
 use machinery::Object;
 use serde_json::{Value, json};
 
-/// Defaults the object and checks it as a creation is checked.
+/// Defaults and prepares the object and checks it as a creation is checked.
 fn errors(group: &str, resource: &str, object: Value) -> Vec<String> {
     let kind = kinds::find(group, "v1", resource).expect("a kind");
     let mut object = Object::from_value(object).expect("an object");
     (kind.strategy.default)(&mut object);
-    (kind.strategy.validate)(&object).iter().map(ToString::to_string).collect()
+    (kind.strategy.prepare_create)(&mut object);
+    let errors = [(kind.strategy.validate)(&object), (kind.strategy.validate_create)(&object)].concat();
+    errors.iter().map(ToString::to_string).collect()
 }
 
 fn update_errors(group: &str, resource: &str, old: Value, new: Value) -> Vec<String> {
@@ -515,7 +517,8 @@ fn names_follow_the_kind() {
     };
     assert!(valid("", "pods", "a.b") && !valid("", "pods", "A"));
     assert!(valid("", "namespaces", "a") && !valid("", "namespaces", "a.b"));
-    assert!(valid("", "services", "a") && !valid("", "services", "1a"));
+    assert!(valid("", "services", "1a") && !valid("", "services", "a.b"));
+    assert!(valid("apps", "statefulsets", "a") && !valid("apps", "statefulsets", "a.b"));
     assert!(
         valid("rbac.authorization.k8s.io", "clusterroles", "system:node")
             && !valid("rbac.authorization.k8s.io", "roles", "a/b")

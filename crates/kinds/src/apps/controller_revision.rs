@@ -37,11 +37,9 @@ fn controller(object: &Object) -> Value {
 }
 
 fn validate(object: &Object) -> ErrorList {
-    let mut errors: ErrorList = non_negative(&At::field(object, "revision")).into_iter().collect();
     let data = At::field(object, "data");
-    if !data.is_set() {
-        errors.push(data.required("data is mandatory"));
-    }
+    let mut errors: ErrorList = (!data.is_set()).then(|| data.required("data is mandatory")).into_iter().collect();
+    errors.extend(non_negative(&At::field(object, "revision")));
     errors
 }
 

@@ -3,6 +3,7 @@
 use machinery::Object;
 use machinery::field::ErrorList;
 
+use super::Counts;
 use super::deployment::{at_most_all, keeps_selector, validate_counts, validate_lasting_template};
 use crate::check::{At, int_or_percent, is_zero, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, format_labels, number};
@@ -45,6 +46,7 @@ pub static DAEMON_SET: KindDef = KindDef {
         default: default_daemon_set,
         validate,
         validate_update: keeps_selector,
+        validate_status_update: |new, old| STATUS.validate(new, old),
         warnings: of_template,
         ..Strategy::WITH_STATUS
     },
@@ -66,12 +68,28 @@ fn default_daemon_set(object: &mut Object) {
     default_status_number(object, &counts);
 }
 
+const STATUS: Counts = Counts {
+    fields: &[
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
+    ],
+    bounds: &[],
+};
+
 fn validate(object: &Object) -> ErrorList {
     let spec = At::field(object, "spec");
     let mut errors = workload_selector(&spec.child("selector"), &spec.child("template"), "daemonset");
     errors.extend(validate_lasting_template(&spec, "DaemonSet"));
-    errors.extend(validate_counts(&spec, &["minReadySeconds", "revisionHistoryLimit"]));
+    errors.extend(validate_counts(&spec, &["minReadySeconds"]));
     errors.extend(validate_strategy(&spec.child("updateStrategy")));
+    errors.extend(validate_counts(&spec, &["revisionHistoryLimit"]));
     errors
 }
 
@@ -81,7 +99,7 @@ fn validate_strategy(strategy: &At) -> ErrorList {
         "OnDelete" => ErrorList::new(),
         "RollingUpdate" if !rolling.is_set() => vec![rolling.required("")],
         "RollingUpdate" => validate_rolling(&rolling),
-        _ => vec![strategy.child("type").not_supported(&["RollingUpdate", "OnDelete"])],
+        _ => vec![strategy.not_supported(&["RollingUpdate", "OnDelete"])],
     }
 }
 

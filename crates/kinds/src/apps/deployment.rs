@@ -4,7 +4,8 @@ use machinery::Object;
 use machinery::field::ErrorList;
 use serde_json::Value;
 
-use crate::check::{At, immutable, int_or_percent, is_zero, non_negative, one_of, percentage, workload_selector};
+use super::Counts;
+use crate::check::{At, immutable, int_or_percent, is_zero, non_negative, percentage, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::validate::validate_template;
@@ -39,6 +40,7 @@ pub static DEPLOYMENT: KindDef = KindDef {
         default: default_deployment,
         validate,
         validate_update: keeps_selector,
+        validate_status_update: |new, old| STATUS.validate(new, old),
         warnings: of_template,
         ..Strategy::WITH_STATUS
     },
@@ -73,12 +75,32 @@ pub fn ready(object: &Object) -> Value {
     format!("{ready}/{}", object.int(&["spec", "replicas"]).unwrap_or(0)).into()
 }
 
+const STATUS: Counts = Counts {
+    fields: &[
+        "observedGeneration",
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
+    ],
+    bounds: &[
+        ("updatedReplicas", "replicas", "status.replicas"),
+        ("readyReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "readyReplicas", "readyReplicas"),
+    ],
+};
+
 fn validate(object: &Object) -> ErrorList {
     let spec = At::field(object, "spec");
-    let mut errors = validate_counts(&spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"]);
+    let mut errors = validate_counts(&spec, &["replicas"]);
     errors.extend(workload_selector(&spec.child("selector"), &spec.child("template"), "deployment"));
     errors.extend(validate_lasting_template(&spec, "ReplicaSet"));
     errors.extend(validate_strategy(&spec.child("strategy")));
+    errors.extend(validate_counts(&spec, &["minReadySeconds", "revisionHistoryLimit"]));
     let deadline = spec.child("progressDeadlineSeconds");
     errors.extend(non_negative(&deadline));
     if deadline.int().unwrap_or(i64::MAX) <= spec.child("minReadySeconds").int().unwrap_or(0) {
@@ -104,7 +126,8 @@ pub fn validate_lasting_template(spec: &At, workload: &str) -> ErrorList {
 pub fn validate_runs_on(template: &At, workload: &str) -> ErrorList {
     let (policy, deadline) =
         (template.child("spec").child("restartPolicy"), template.child("spec").child("activeDeadlineSeconds"));
-    let mut errors: ErrorList = one_of(&policy, &["Always"]).into_iter().collect();
+    let always = policy.text() == "Always";
+    let mut errors: ErrorList = (!always).then(|| policy.not_supported(&["Always"])).into_iter().collect();
     if deadline.is_set() {
         errors.push(deadline.forbidden(format!("activeDeadlineSeconds in {workload} is not Supported")));
     }
@@ -119,7 +142,7 @@ fn validate_strategy(strategy: &At) -> ErrorList {
         }
         "Recreate" => ErrorList::new(),
         "RollingUpdate" => validate_rolling(&rolling),
-        _ => vec![strategy.child("type").not_supported(&["Recreate", "RollingUpdate"])],
+        _ => vec![strategy.not_supported(&["Recreate", "RollingUpdate"])],
     }
 }
 

@@ -3,6 +3,7 @@
 use machinery::Object;
 use machinery::field::ErrorList;
 
+use super::Counts;
 use super::deployment::{SCALE, keeps_selector, validate_counts, validate_lasting_template};
 use crate::check::{At, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
@@ -38,6 +39,7 @@ pub static REPLICA_SET: KindDef = KindDef {
         default: default_replica_set,
         validate,
         validate_update: keeps_selector,
+        validate_status_update: |new, old| STATUS.validate(new, old),
         warnings: of_template,
         ..Strategy::WITH_STATUS
     },
@@ -49,6 +51,24 @@ fn default_replica_set(object: &mut Object) {
     object.set_default(&["spec", "replicas"], 1);
     default_status_number(object, &["replicas"]);
 }
+
+/// Also of ReplicationControllers.
+pub const STATUS: Counts = Counts {
+    fields: &[
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "terminatingReplicas",
+        "observedGeneration",
+    ],
+    bounds: &[
+        ("fullyLabeledReplicas", "replicas", "status.replicas"),
+        ("readyReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "readyReplicas", "readyReplicas"),
+    ],
+};
 
 fn validate(object: &Object) -> ErrorList {
     let spec = At::field(object, "spec");

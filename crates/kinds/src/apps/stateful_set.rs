@@ -2,13 +2,15 @@
 
 use machinery::Object;
 use machinery::field::ErrorList;
-use machinery::validation::validate_labels;
+use machinery::validation::dns1123_label;
 
-use super::deployment::{SCALE, ready, validate_counts, validate_runs_on};
-use crate::check::{At, non_negative, one_of, same, workload_selector};
+use super::Counts;
+use super::deployment::{SCALE, at_most_all, ready, validate_counts, validate_runs_on};
+use crate::check::{At, int_or_percent, is_zero, non_negative, one_of, optional_name, same, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME};
 use crate::core::persistent_volume_claim::default_claim_map;
 use crate::core::pod::defaults::default_template;
+use crate::core::pod::validate::validate_template_metadata;
 use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_status_number, default_text, each, text};
@@ -32,7 +34,10 @@ pub static STATEFUL_SET: KindDef = KindDef {
     strategy: Strategy {
         default: default_stateful_set,
         validate,
+        validate_create: |object| optional_name(&At::field(object, "spec").child("serviceName"), dns1123_label),
         validate_update,
+        validate_status_update: |new, old| STATUS.validate(new, old),
+        validate_name: dns1123_label,
         warnings: of_template,
         ..Strategy::WITH_STATUS
     },
@@ -71,6 +76,24 @@ const CHANGEABLE: [&str; 7] = [
     "persistentVolumeClaimRetentionPolicy",
     "minReadySeconds",
 ];
+const STATUS: Counts = Counts {
+    fields: &[
+        "replicas",
+        "readyReplicas",
+        "currentReplicas",
+        "updatedReplicas",
+        "availableReplicas",
+        "observedGeneration",
+        "collisionCount",
+    ],
+    bounds: &[
+        ("readyReplicas", "replicas", "status.replicas"),
+        ("currentReplicas", "replicas", "status.replicas"),
+        ("updatedReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "readyReplicas", "status.readyReplicas"),
+    ],
+};
 const RETENTION: &[&str] = &["Delete", "Retain"];
 
 /// The template's pods are checked when they are made: their volumes come from the claims.
@@ -81,14 +104,13 @@ fn validate(object: &Object) -> ErrorList {
     for field in spec.child("persistentVolumeClaimRetentionPolicy").set_children(&["whenDeleted", "whenScaled"]) {
         errors.extend(one_of(&field, RETENTION));
     }
-    errors.extend(validate_counts(&spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"]));
+    errors.extend(validate_counts(&spec, &["replicas", "minReadySeconds"]));
     errors.extend(non_negative(&spec.child("ordinals").child("start")));
     let template = spec.child("template");
     errors.extend(workload_selector(&spec.child("selector"), &template, "statefulset"));
-    let labels = template.child("metadata").child("labels");
-    let texts = labels.entries().iter().map(|(key, at)| ((*key).to_owned(), at.text().to_owned())).collect();
-    errors.extend(validate_labels(&texts, &labels.path));
+    errors.extend(validate_template_metadata(&template));
     errors.extend(validate_runs_on(&template, "StatefulSet"));
+    errors.extend(validate_counts(&spec, &["revisionHistoryLimit"]));
     errors
 }
 
@@ -101,16 +123,25 @@ fn validate_policy(policy: &At) -> ErrorList {
 }
 
 fn validate_strategy(strategy: &At) -> ErrorList {
-    let (of_type, rolling) = (strategy.child("type"), strategy.child("rollingUpdate"));
-    match of_type.text() {
-        "" => vec![of_type.required("")],
+    let rolling = strategy.child("rollingUpdate");
+    match strategy.child("type").text() {
+        "" => vec![strategy.required("")],
         "OnDelete" if rolling.is_set() => {
             vec![rolling.invalid("only allowed for updateStrategy 'RollingUpdate'")]
         }
         "OnDelete" => ErrorList::new(),
-        "RollingUpdate" => non_negative(&rolling.child("partition")).into_iter().collect(),
-        _ => vec![of_type.invalid("must be 'RollingUpdate' or 'OnDelete'")],
+        "RollingUpdate" => validate_rolling(&rolling),
+        _ => vec![strategy.invalid("must be 'RollingUpdate' or 'OnDelete'")],
     }
+}
+
+fn validate_rolling(rolling: &At) -> ErrorList {
+    let unavailable = rolling.child("maxUnavailable");
+    let mut errors: ErrorList = non_negative(&rolling.child("partition")).into_iter().collect();
+    errors.extend(int_or_percent(&unavailable));
+    errors.extend((unavailable.is_set() && is_zero(&unavailable)).then(|| unavailable.invalid("cannot be 0")));
+    errors.extend(at_most_all(&unavailable));
+    errors
 }
 
 fn validate_update(new: &Object, old: &Object) -> ErrorList {

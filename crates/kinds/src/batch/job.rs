@@ -4,45 +4,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use machinery::Object;
-use machinery::field::ErrorList;
-use machinery::validation::validate_label_selector;
 use serde_json::json;
 
-use crate::apps::validate_counts;
-use crate::check::{At, immutable, one_of, same, selector_matches};
+use super::job_status::validate_status_update;
+use super::job_validate;
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR};
 use crate::core::pod::defaults::default_template;
-use crate::core::pod::validate::validate_template;
 use crate::core::pod::warnings::of_template;
 use crate::def::{Column, KindDef, Propagation, SelectableField, Strategy, Subresource, drop_status};
 use crate::duration::human;
 use crate::tree::{Map, child, child_or_new, condition_is_true, default, default_text, each, is_absent};
 
-const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
-const CONTROLLER_UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
-const OLD_JOB_NAME_LABEL: &str = "job-name";
-const OLD_CONTROLLER_UID_LABEL: &str = "controller-uid";
-
-/// Numbers that may not be negative.
-const COUNTS: [&str; 7] = [
-    "parallelism",
-    "completions",
-    "activeDeadlineSeconds",
-    "backoffLimit",
-    "ttlSecondsAfterFinished",
-    "backoffLimitPerIndex",
-    "maxFailedIndexes",
-];
-const INDEXED_PARALLELISM_MAX: i64 = 100_000;
-/// Where in a template stands where its pods may run.
-const SCHEDULING: [&[&str]; 6] = [
-    &["metadata", "labels"],
-    &["metadata", "annotations"],
-    &["spec", "nodeSelector"],
-    &["spec", "tolerations"],
-    &["spec", "affinity"],
-    &["spec", "schedulingGates"],
-];
+pub const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+pub const CONTROLLER_UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+pub const OLD_JOB_NAME_LABEL: &str = "job-name";
+pub const OLD_CONTROLLER_UID_LABEL: &str = "controller-uid";
 
 pub static JOB: KindDef = KindDef {
     group: "batch",
@@ -69,9 +45,11 @@ pub static JOB: KindDef = KindDef {
     strategy: Strategy {
         default: default_job,
         prepare_create,
-        validate,
-        validate_update,
-        warnings: of_template,
+        validate: job_validate::validate,
+        validate_create: job_validate::validate_create,
+        validate_update: job_validate::validate_update,
+        validate_status_update,
+        warnings,
         default_propagation: Propagation::Orphan,
         ..Strategy::WITH_STATUS
     },
@@ -126,73 +104,21 @@ fn prepare_create(job: &mut Object) {
     job.set_default(&["spec", "selector", "matchLabels", CONTROLLER_UID_LABEL], uid);
 }
 
-fn validate(job: &Object) -> ErrorList {
-    let spec = At::field(job, "spec");
-    let selector = spec.child("selector");
-    let mut errors = validate_spec(&spec);
-    if !selector.is_set() {
-        errors.push(selector.required(""));
-    } else {
-        errors.extend(validate_label_selector(selector.value, &selector.path));
-        errors.extend(selector_matches(&selector, &spec.child("template")));
+/// upstream: pkg/registry/batch/job (warningsForJob)
+fn warnings(job: &Object) -> Vec<String> {
+    const COMPLETIONS_MAX: i64 = 100_000;
+    const PARALLELISM_MAX: i64 = 10_000;
+    let number = |field: &str| job.int(&["spec", field]).unwrap_or(0);
+    let mut warnings = of_template(job);
+    let many = number("completions") > COMPLETIONS_MAX && number("parallelism") > PARALLELISM_MAX;
+    if job.str(&["spec", "completionMode"]) == "Indexed" && many {
+        warnings.push(
+            "spec.completions: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher \
+             than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+                .to_owned(),
+        );
     }
-    errors
-}
-
-/// The spec of a Job, also where a CronJob holds it.
-pub fn validate_spec(spec: &At) -> ErrorList {
-    let mut errors = validate_counts(spec, &COUNTS);
-    let (mode, completions) = (spec.child("completionMode"), spec.child("completions"));
-    errors.extend(one_of(&mode, &["Indexed", "NonIndexed"]));
-    if mode.text() == "Indexed" && !completions.is_set() {
-        errors.push(completions.required(&format!("when completion mode is {}", mode.text())));
-    }
-    if mode.text() == "Indexed" && spec.child("parallelism").int().unwrap_or(0) > INDEXED_PARALLELISM_MAX {
-        let text = format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
-        errors.push(spec.child("parallelism").invalid(text));
-    }
-    if mode.text() != "Indexed" && spec.child("backoffLimitPerIndex").is_set() {
-        errors.push(spec.child("backoffLimitPerIndex").invalid("requires indexed completion mode"));
-    }
-    errors.extend(one_of(&spec.child("podReplacementPolicy"), &["Failed", "TerminatingOrFailed"]));
-    errors.extend(validate_template(&spec.child("template")));
-    let policy = spec.child("template").child("spec").child("restartPolicy");
-    match policy.text() {
-        "OnFailure" | "Never" => {}
-        "Always" => errors.push(policy.required(r#"valid values: "OnFailure", "Never""#)),
-        _ => errors.push(policy.not_supported(&["OnFailure", "Never"])),
-    }
-    if spec.child("podFailurePolicy").is_set() && policy.text() != "Never" {
-        let text = "only \"Never\" is supported when podFailurePolicy is specified";
-        errors.push(policy.invalid(text));
-    }
-    errors
-}
-
-/// What selects and makes the pods of a Job stays; where they may run can change while it is suspended.
-fn validate_update(new: &Object, old: &Object) -> ErrorList {
-    let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
-    let mut errors = ErrorList::new();
-    let elastic = spec.child("completionMode").text() == "Indexed"
-        && spec.child("completions").int() == spec.child("parallelism").int();
-    let fixed = ["completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"];
-    for field in fixed {
-        if !(field == "completions" && elastic) {
-            errors.extend(immutable(&spec.child(field), &was.child(field)));
-        }
-    }
-    let unstarted = was.child("suspend").is_true() && old.str(&["status", "startTime"]).is_empty();
-    let template = |spec: &At| {
-        let mut template = Object::from_value(spec.child("template").value.clone()).unwrap_or_default();
-        if unstarted {
-            SCHEDULING.iter().for_each(|path| drop(template.remove(path)));
-        }
-        template.into_value()
-    };
-    if !same(&template(&spec), &template(&was)) {
-        errors.push(spec.child("template").invalid(crate::check::IMMUTABLE));
-    }
-    errors
+    warnings
 }
 
 fn status(job: &Object) -> &'static str {

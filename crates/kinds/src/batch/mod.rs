@@ -1,7 +1,10 @@
 //! batch/v1.
 
 mod cron_job;
+mod failure_policy;
 mod job;
+mod job_status;
+mod job_validate;
 
 use crate::def::KindDef;
 

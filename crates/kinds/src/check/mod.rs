@@ -7,12 +7,14 @@ use std::net::IpAddr;
 
 use machinery::field::{Error, ErrorList};
 use machinery::quantity::Quantity;
-use machinery::validation::{percent, port_name, port_number, validate_label_selector};
+use machinery::validation::{dns1123_subdomain, pattern, percent, port_name, port_number, validate_label_selector};
 use serde_json::Value;
 
 pub use at::At;
 pub use same::same;
 
+/// What upstream lets a path below a domain be.
+const PATH_FORMAT: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
 pub const NON_NEGATIVE: &str = "must be greater than or equal to 0";
 pub const NOT_POSITIVE: &str = "must be greater than zero";
 pub const IMMUTABLE: &str = "field is immutable";
@@ -58,6 +60,22 @@ pub fn duplicates(items: &[At], name: &str) -> ErrorList {
     let mut seen = std::collections::HashSet::new();
     let names = items.iter().map(|item| item.child(name)).filter(|at| !at.is_empty());
     names.filter_map(|at| (!seen.insert(at.value.to_string())).then(|| at.duplicate())).collect()
+}
+
+/// `example.com/path`: a domain and something in it.
+pub fn domain_prefixed_path(at: &At) -> ErrorList {
+    match at.text().split_once('/') {
+        _ if at.is_empty() => vec![at.required("")],
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            let mut errors: ErrorList =
+                dns1123_subdomain(domain).into_iter().map(|text| Error::invalid(&at.path, domain, text)).collect();
+            let valid = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c));
+            let format = pattern("Invalid path", PATH_FORMAT, &[]);
+            errors.extend((!valid).then(|| Error::invalid(&at.path, path, format)));
+            errors
+        }
+        _ => vec![at.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")")],
+    }
 }
 
 /// A port by number or by name.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::pod::defaults::default_template;
 use super::pod::validate::validate_template;
+use super::pod::warnings::of_template_at;
 use crate::check::At;
 use crate::columns::{NAME, container_images, container_names, format_labels};
 use crate::def::{Column, KindDef, Strategy};
@@ -25,6 +26,7 @@ pub static POD_TEMPLATE: KindDef = KindDef {
     strategy: Strategy {
         default: |object| default_template(&mut object.0, "template"),
         validate: |object| validate_template(&At::field(object, "template")),
+        warnings: |object| of_template_at(&At::field(object, "template")),
         generation: true,
         returns_deleted: true,
         ..Strategy::PLAIN

@@ -4,8 +4,9 @@ use machinery::Object;
 use machinery::field::ErrorList;
 
 use super::pod::defaults::default_template;
-use crate::apps::{validate_counts, validate_lasting_template};
-use crate::check::At;
+use super::pod::warnings::of_template;
+use crate::apps::{REPLICA_STATUS, validate_counts, validate_lasting_template};
+use crate::check::{At, required};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::def::{Column, KindDef, Propagation, ScalePaths, SelectableField, Strategy, Subresource};
 
@@ -38,7 +39,14 @@ pub static REPLICATION_CONTROLLER: KindDef = KindDef {
         IMAGES,
         SELECTOR,
     ],
-    strategy: Strategy { default, validate, default_propagation: Propagation::Orphan, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default,
+        validate,
+        validate_status_update: |new, old| REPLICA_STATUS.validate(new, old),
+        default_propagation: Propagation::Orphan,
+        warnings: of_template,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 
@@ -57,12 +65,11 @@ fn default(object: &mut Object) {
 
 fn validate(object: &Object) -> ErrorList {
     let spec = At::field(object, "spec");
-    let selector = spec.child("selector");
-    let mut errors = validate_counts(&spec, &["replicas", "minReadySeconds"]);
-    if selector.is_empty() {
-        errors.push(selector.required(""));
-    }
-    let labels = spec.child("template").child("metadata").child("labels");
+    let (selector, template) = (spec.child("selector"), spec.child("template"));
+    let mut errors = validate_counts(&spec, &["minReadySeconds"]);
+    errors.extend(required(&selector));
+    errors.extend(validate_counts(&spec, &["replicas"]));
+    let labels = template.child("metadata").child("labels");
     if selector.entries().iter().any(|(key, value)| labels.child(key).value != value.value) {
         errors.push(labels.invalid("`selector` does not match template `labels`"));
     }

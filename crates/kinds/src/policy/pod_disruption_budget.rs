@@ -4,7 +4,7 @@ use machinery::Object;
 use machinery::field::ErrorList;
 use machinery::validation::validate_label_selector;
 
-use crate::apps::at_most_all;
+use crate::apps::{Counts, at_most_all};
 use crate::check::{At, int_or_percent, one_of};
 use crate::columns::{AGE, NAME, number, scalar_or};
 use crate::def::{Column, KindDef, Strategy, Subresource};
@@ -37,6 +37,7 @@ pub static POD_DISRUPTION_BUDGET: KindDef = KindDef {
     strategy: Strategy {
         default: |budget| default_status_number(budget, &COUNTS),
         validate,
+        validate_status_update: |new, old| Counts { fields: &COUNTS, bounds: &[] }.validate(new, old),
         unconditional_update: false,
         ..Strategy::WITH_STATUS
     },
@@ -55,9 +56,7 @@ fn validate(budget: &Object) -> ErrorList {
         errors.extend(at_most_all(bound));
     }
     let selector = spec.child("selector");
-    if selector.is_set() {
-        errors.extend(validate_label_selector(selector.value, &selector.path));
-    }
+    errors.extend(validate_label_selector(selector.value, &selector.path));
     errors.extend(one_of(&spec.child("unhealthyPodEvictionPolicy"), &["AlwaysAllow", "IfHealthyBudget"]));
     errors
 }

@@ -1,11 +1,12 @@
 //! Service.
 
+mod addresses;
 mod columns;
 mod strategy;
 mod validate;
 
 use machinery::Object;
-use machinery::validation::dns1035_label;
+use machinery::validation::dns1123_label;
 
 use crate::def::{KindDef, PROXY_VERBS, SelectableField, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_text, each, is_absent, text};
@@ -34,7 +35,9 @@ pub static SERVICE: KindDef = KindDef {
         prepare_update: strategy::prepare_update,
         validate: validate::validate,
         validate_update: validate::validate_update,
-        validate_name: dns1035_label,
+        validate_status_update: validate::validate_status_update,
+        validate_name: dns1123_label,
+        warnings: validate::warnings,
         generation: false,
         create_on_update: true,
         returns_deleted: true,
