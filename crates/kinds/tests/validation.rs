@@ -133,7 +133,7 @@ fn nodes_volumes_and_endpoints() {
         "",
         vec![
             ("nodes", json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}), vec![]),
-            ("nodes", json!({"spec": {"taints": [{"key": "a"}]}}), vec!["spec.taints[0].effect: Required value"]),
+            ("nodes", json!({"spec": {"taints": [{"key": "a"}]}}), vec!["metadata.taints[0].effect: Required value"]),
             (
                 "endpoints",
                 json!({"subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 80}]}]}),
@@ -390,7 +390,7 @@ fn networking() {
                 rule(json!({"path": "x", "pathType": "Exact", "backend": {}})),
                 vec![
                     r#"spec.rules[0].http.paths[0].path: Invalid value: "x": must be an absolute path"#,
-                    "spec.rules[0].http.paths[0].backend: Required value: resource or service backend is required",
+                    r#"spec.rules[0].http.paths[0].backend: Invalid value: "": resource or service backend is required"#,
                 ],
             ),
             (

@@ -1,6 +1,9 @@
 //! admissionregistration.k8s.io/v1.
 
+mod client;
 mod policies;
+mod policy_validate;
+mod rules;
 mod webhooks;
 
 use crate::def::KindDef;

@@ -3,6 +3,7 @@
 use machinery::Object;
 use serde_json::Value;
 
+use super::policy_validate;
 use crate::columns::{AGE, NAME, UNSET};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::{Map, child, default, each};
@@ -22,7 +23,13 @@ pub static VALIDATING_ADMISSION_POLICY: KindDef = KindDef {
         Column::string("ParamKind", "Kind of its parameters", param_kind),
         AGE,
     ],
-    strategy: Strategy { default: default_policy, unconditional_update: false, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default: default_policy,
+        validate: policy_validate::validate_policy,
+        validate_status_update: policy_validate::validate_policy_status,
+        unconditional_update: false,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 
@@ -43,6 +50,7 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: KindDef = KindDef {
             let matching = child(binding.map_mut(&["spec"]), "matchResources");
             matching.into_iter().for_each(default_matching);
         },
+        validate: policy_validate::validate_binding,
         generation: true,
         unconditional_update: false,
         ..Strategy::PLAIN

@@ -1,10 +1,14 @@
 //! MutatingWebhookConfiguration and ValidatingWebhookConfiguration.
 
+use std::collections::HashSet;
+
 use machinery::Object;
 use machinery::field::ErrorList;
-use machinery::validation::{dns1123_subdomain, validate_label_selector};
+use machinery::validation::{dns1035_label, dns1123_subdomain, validate_label_selector};
 
-use crate::check::{At, duplicates, one_of, required};
+use super::client::{validate_service, validate_url};
+use super::rules::{validate_conditions, validate_rule};
+use crate::check::{At, duplicates, one_of};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{Map, child, child_or_new, default, each};
@@ -64,7 +68,7 @@ fn default_webhook(webhook: &mut Map) {
 }
 
 const TIMEOUT_MAX: i64 = 30;
-const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 fn validate(object: &Object) -> ErrorList {
     let webhooks = At::field(object, "webhooks").items();
@@ -75,16 +79,9 @@ fn validate(object: &Object) -> ErrorList {
 
 fn validate_webhook(webhook: &At) -> ErrorList {
     let mut errors = validate_name(&webhook.child("name"));
-    let versions = webhook.child("admissionReviewVersions");
-    if versions.is_empty() {
-        errors.push(versions.required("must specify one of v1, v1beta1"));
-    } else if !versions.items().iter().any(|version| matches!(version.text(), "v1" | "v1beta1")) {
-        errors.push(versions.invalid("must include at least one of v1, v1beta1"));
-    }
     errors.extend(webhook.child("rules").items().iter().flat_map(validate_rule));
     errors.extend(one_of(&webhook.child("failurePolicy"), &["Fail", "Ignore"]));
     errors.extend(one_of(&webhook.child("matchPolicy"), &["Equivalent", "Exact"]));
-    errors.extend(one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
     let effects = webhook.child("sideEffects");
     if effects.is_set() {
         errors.extend(one_of(&effects, &["None", "NoneOnDryRun"]));
@@ -98,7 +95,29 @@ fn validate_webhook(webhook: &At) -> ErrorList {
     for selector in webhook.set_children(&["namespaceSelector", "objectSelector"]) {
         errors.extend(validate_label_selector(selector.value, &selector.path));
     }
+    errors.extend(one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
     errors.extend(validate_client(&webhook.child("clientConfig")));
+    errors.extend(validate_conditions(&webhook.child("matchConditions")));
+    errors.extend(validate_versions(&webhook.child("admissionReviewVersions")));
+    errors
+}
+
+fn validate_versions(versions: &At) -> ErrorList {
+    let items = versions.items();
+    if items.is_empty() {
+        return vec![versions.required("must specify one of v1, v1beta1")];
+    }
+    let mut errors = ErrorList::new();
+    let mut seen = HashSet::new();
+    for version in &items {
+        match seen.insert(version.text()) {
+            true => errors.extend(version.check(dns1035_label)),
+            false => errors.push(version.invalid("duplicate version")),
+        }
+    }
+    if !REVIEW_VERSIONS.iter().any(|version| seen.contains(version)) {
+        errors.push(versions.invalid("must include at least one of v1, v1beta1"));
+    }
     errors
 }
 
@@ -106,42 +125,20 @@ fn validate_name(name: &At) -> ErrorList {
     if name.is_empty() {
         return vec![name.required("")];
     }
-    let mut errors = name.check(dns1123_subdomain);
-    if errors.is_empty() && name.text().split('.').count() < 3 {
-        errors.push(name.invalid("should be a domain with at least three segments separated by dots"));
+    let faults = dns1123_subdomain(name.text());
+    if !faults.is_empty() {
+        return vec![name.invalid(faults.join(","))];
     }
-    errors
-}
-
-fn validate_rule(rule: &At) -> ErrorList {
-    let operations = rule.child("operations");
-    let lists = ["operations", "apiGroups", "apiVersions", "resources"];
-    let mut errors: ErrorList = lists.iter().filter_map(|list| required(&rule.child(list))).collect();
-    errors.extend(operations.items().iter().filter_map(|operation| one_of(operation, OPERATIONS)));
-    for list in lists {
-        let items = rule.child(list);
-        if items.items().len() > 1 && items.items().iter().any(|item| item.text() == "*") {
-            errors.push(items.invalid("if '*' is present, must not specify other values"));
-        }
-    }
-    errors.extend(one_of(&rule.child("scope"), &["*", "Cluster", "Namespaced"]));
-    errors
+    let short = name.text().split('.').count() < 3;
+    let text = "should be a domain with at least three segments separated by dots";
+    short.then(|| name.invalid(text)).into_iter().collect()
 }
 
 fn validate_client(client: &At) -> ErrorList {
     let (url, service) = (client.child("url"), client.child("service"));
-    if url.is_set() == service.is_set() {
-        return vec![client.required("exactly one of url or service is required")];
+    match (url.is_set(), service.is_set()) {
+        (true, false) => validate_url(&url),
+        (false, true) => validate_service(&service),
+        _ => vec![client.required("exactly one of url or service is required")],
     }
-    if service.is_set() {
-        let mut errors: ErrorList =
-            ["name", "namespace"].iter().filter_map(|field| required(&service.child(field))).collect();
-        let path = service.child("path");
-        if path.is_set() && !path.text().starts_with('/') {
-            errors.push(path.invalid("must start with a '/'"));
-        }
-        return errors;
-    }
-    let text = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-    (!url.text().starts_with("https://")).then(|| url.invalid(text)).into_iter().collect()
 }

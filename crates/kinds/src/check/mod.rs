@@ -7,7 +7,9 @@ use std::net::IpAddr;
 
 use machinery::field::{Error, ErrorList};
 use machinery::quantity::Quantity;
-use machinery::validation::{dns1123_subdomain, pattern, percent, port_name, port_number, validate_label_selector};
+use machinery::validation::{
+    dns1123_subdomain, path_segment_name, pattern, percent, port_name, port_number, validate_label_selector,
+};
 use serde_json::Value;
 
 pub use at::At;
@@ -48,6 +50,19 @@ pub fn required_name(at: &At, check: fn(&str) -> Vec<String>) -> ErrorList {
 /// A text that passes `check` when it is there.
 pub fn optional_name(at: &At, check: fn(&str) -> Vec<String>) -> ErrorList {
     if at.text().is_empty() { ErrorList::new() } else { at.check(check) }
+}
+
+/// What a reference needs to be followed: fields that must be there and may stand in a path.
+pub fn reference_parts(reference: &At, fields: &[&str]) -> ErrorList {
+    fields.iter().flat_map(|field| required_name(&reference.child(field), path_segment_name)).collect()
+}
+
+/// A reference to an object by group, kind and name.
+pub fn typed_reference(reference: &At) -> ErrorList {
+    let group = reference.child("apiGroup");
+    let mut errors = if group.is_set() { group.check(dns1123_subdomain) } else { ErrorList::new() };
+    errors.extend(reference_parts(reference, &["kind", "name"]));
+    errors
 }
 
 /// An error when the field is not what it was.
@@ -156,6 +171,12 @@ pub fn selector_matches(selector: &At, template: &At) -> Option<Error> {
     let parsed = machinery::selector::LabelSelector::from_object(selector.value).ok()?;
     let text = "`selector` does not match template `labels`";
     (!parsed.matches_map(&labels)).then(|| labels_at.invalid(text))
+}
+
+/// An address of either family.
+pub fn validate_ip(at: &At) -> Option<Error> {
+    let text = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    at.text().parse::<std::net::IpAddr>().is_err().then(|| at.invalid(text))
 }
 
 /// An address and the length of its prefix.

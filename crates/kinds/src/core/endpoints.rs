@@ -7,8 +7,7 @@ use machinery::field::ErrorList;
 use machinery::validation::{dns1123_label, port_number};
 use serde_json::Value;
 
-use super::pod::validate::validate_ip;
-use crate::check::{At, optional_name, required_one_of};
+use crate::check::{At, optional_name, required_one_of, validate_ip};
 use crate::columns::{AGE, NAME, first_few};
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{default_text, each, int_of, list_of, str_of};

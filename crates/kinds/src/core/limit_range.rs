@@ -1,10 +1,15 @@
 //! LimitRange.
 
+use std::collections::BTreeSet;
+
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
+use machinery::quantity::Quantity;
+use machinery::validation::qualified_name;
 use serde_json::{Map, Value};
 
-use crate::check::{At, non_negative_quantity, quantity};
+use super::resource_names::{may_overcommit, validate_container_resource_name, validate_resource_name};
+use crate::check::{At, quantity};
 use crate::columns::{CREATED_AT, NAME};
 use crate::def::{KindDef, Strategy};
 use crate::tree::{child_or_new, default, each, text};
@@ -42,56 +47,109 @@ fn fill(item: &mut Map<String, Value>, from: &str, to: &str) {
     }
 }
 
-/// Bounds of one resource that must stand in this order.
-const ORDERED: [(&str, &str); 6] = [
-    ("min", "max"),
-    ("min", "defaultRequest"),
-    ("min", "default"),
-    ("defaultRequest", "default"),
-    ("defaultRequest", "max"),
-    ("default", "max"),
+/// Two bounds of one resource that must stand in this order; the last is where and with which value it is told.
+const ORDERED: [(&str, &str, &str, &str); 6] = [
+    ("min", "max", "min", "min"),
+    ("min", "defaultRequest", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "max", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "default", "defaultRequest", "defaultRequest"),
+    ("min", "default", "default", "min"),
+    ("default", "max", "default", "max"),
 ];
-const BOUNDS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
+const BOUNDS: [&str; 5] = ["max", "min", "default", "defaultRequest", RATIO];
+const RATIO: &str = "maxLimitRequestRatio";
+const TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
+const OF_PODS: &str = "may not be specified when `type` is 'Pod'";
+const NO_STORAGE: &str = "either minimum or maximum storage value is required, but neither was provided";
 
 fn validate(object: &Object) -> ErrorList {
     let limits = At::field(object, "spec").child("limits");
-    let mut errors = ErrorList::new();
     let mut seen = std::collections::HashSet::new();
-    for item in limits.items() {
-        let of_type = item.child("type");
-        if !seen.insert(of_type.text()) {
-            errors.push(of_type.duplicate());
-        }
-        if of_type.text() == "Pod" {
-            for field in item.set_children(&["default", "defaultRequest"]).iter().filter(|field| !field.is_empty()) {
-                errors.push(field.forbidden("may not be specified when `type` is 'Pod'"));
-            }
-        }
-        errors.extend(validate_amounts(&item));
-        errors.extend(ORDERED.iter().flat_map(|(low, high)| validate_order(&item, low, high)));
+    let items = limits.items();
+    items.iter().flat_map(|item| validate_item(item, seen.insert(item.child("type").text()))).collect()
+}
+
+fn validate_item(item: &At, first_of_type: bool) -> ErrorList {
+    let of_type = item.child("type");
+    let mut errors = validate_type(&of_type);
+    if !first_of_type {
+        errors.push(of_type.duplicate());
     }
+    let defaults = item.set_children(&["default", "defaultRequest"]);
+    if of_type.text() == "Pod" {
+        errors.extend(defaults.iter().filter(|field| !field.is_empty()).map(|field| field.forbidden(OF_PODS)));
+    }
+    let bounds = BOUNDS.iter().filter(|bound| of_type.text() != "Pod" || !bound.starts_with("default"));
+    let bounds: Vec<At> = bounds.map(|bound| item.child(bound)).collect();
+    for (resource, amount) in bounds.iter().flat_map(At::entries) {
+        errors.extend(match of_type.text() {
+            "Pod" | "Container" => validate_container_resource_name(resource, &amount),
+            _ => validate_resource_name(resource, &amount),
+        });
+    }
+    let stores = ["min", "max"].iter().any(|bound| item.child(bound).child("storage").is_set());
+    if of_type.text() == "PersistentVolumeClaim" && !stores {
+        errors.push(item.child("limits").required(NO_STORAGE));
+    }
+    let resources: BTreeSet<&str> = bounds.iter().flat_map(At::entries).map(|(resource, _)| resource).collect();
+    errors.extend(resources.iter().flat_map(|resource| validate_resource(item, resource)));
     errors
 }
 
-fn validate_amounts(item: &At) -> ErrorList {
-    let amounts = BOUNDS.iter().flat_map(|bound| item.child(bound).entries());
-    amounts.filter_map(|(_, amount)| non_negative_quantity(&amount)).collect()
+fn validate_type(of_type: &At) -> ErrorList {
+    let malformed = of_type.check(qualified_name);
+    let known = of_type.text().contains('/') || TYPES.contains(&of_type.text());
+    match malformed.is_empty() && !known {
+        true => vec![of_type.invalid("must be a standard limit type or fully qualified")],
+        false => malformed,
+    }
 }
 
-fn validate_order(item: &At, low: &str, high: &str) -> ErrorList {
+/// The bounds of one resource among each other.
+fn validate_resource(item: &At, resource: &str) -> ErrorList {
+    let is_pod = item.child("type").text() == "Pod";
+    let amount = |bound: &str| {
+        let ignored = is_pod && bound.starts_with("default");
+        quantity(&item.child(bound).child(resource)).filter(|_| !ignored)
+    };
+    let invalid = |bound: &str, shown: &Quantity, text: String| {
+        Error::invalid(&item.path.child(bound).key(resource), shown.to_string(), text)
+    };
     let mut errors = ErrorList::new();
-    for (resource, bound) in item.child(low).entries() {
-        let above = item.child(high).child(resource);
-        let (Some(lower), Some(upper)) = (quantity(&bound), quantity(&above)) else { continue };
+    for (low, high, at, shown) in ORDERED {
+        let (Some(lower), Some(upper)) = (amount(low), amount(high)) else { continue };
         if lower > upper {
-            let name =
-                |bound: &str| if bound == "defaultRequest" { "default request".to_owned() } else { bound.to_owned() };
-            let text = format!("{} value {lower} is greater than {} value {upper}", name(low), name(high));
-            let path = item.path.child(low).key(resource);
-            errors.push(Error::invalid(&path, lower.to_string(), text));
+            let of_two = if (low, high) == ("defaultRequest", "default") { "default limit" } else { called(high) };
+            let text = format!("{} value {lower} is greater than {of_two} value {upper}", called(low));
+            errors.push(invalid(at, if shown == low { &lower } else { &upper }, text));
         }
     }
+    if let Some(ratio) = amount(RATIO) {
+        errors.extend(ratio_fault(&ratio, amount("min"), amount("max")).map(|text| invalid(RATIO, &ratio, text)));
+    }
+    match (amount("default"), amount("defaultRequest")) {
+        (Some(limit), Some(request)) if limit != request && !may_overcommit(resource) => {
+            let text = format!("default value {limit} must equal to defaultRequest value {request} in {resource}");
+            errors.push(invalid("defaultRequest", &request, text));
+        }
+        _ => {}
+    }
     errors
+}
+
+fn called(bound: &str) -> &str {
+    if bound == "defaultRequest" { "default request" } else { bound }
+}
+
+/// What is wrong with a ratio of limit and request, given the bounds of both.
+#[expect(clippy::cast_precision_loss, reason = "a ratio is shown with six digits")]
+fn ratio_fault(ratio: &Quantity, min: Option<Quantity>, max: Option<Quantity>) -> Option<String> {
+    let milli = |amount: &Quantity| amount.milli_value() as f64;
+    if milli(ratio) < 1000.0 {
+        return Some(format!("ratio {ratio} is less than 1"));
+    }
+    let largest = milli(&max?) / milli(&min?);
+    (milli(ratio) / 1000.0 > largest).then(|| format!("ratio {ratio} is greater than max/min = {largest:.6}"))
 }
 
 #[cfg(test)]

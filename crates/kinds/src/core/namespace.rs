@@ -102,7 +102,9 @@ fn validate(namespace: &Object) -> ErrorList {
 }
 
 fn validate_status_update(new: &Object, _old: &Object) -> ErrorList {
-    let phase = At::field(new, "status").child("phase");
+    let status = At::field(new, "status");
+    // Upstream spells the path so.
+    let phase = status.child("phase").at(status.path.child("Phase"));
     let problem = match (new.is_deleting(), phase.text()) {
         (false, "Active") | (true, "Terminating") => return ErrorList::new(),
         (false, _) => "may only be 'Active' if `deletionTimestamp` is empty",

@@ -1,10 +1,13 @@
 //! Node.
 
+use std::collections::HashSet;
+
 use machinery::Object;
-use machinery::field::{Error, ErrorList, Path};
+use machinery::field::{ErrorList, Path};
 use serde_json::Value;
 
 use super::pod::validate::validate_taints;
+use super::resource_names::validate_amount;
 use crate::check::{At, is_cidr, same};
 use crate::columns::{AGE, NAME, NONE, non_empty};
 use crate::def::{Column, KindDef, PROXY_VERBS, Scope, SelectableField, Strategy, Subresource};
@@ -51,6 +54,7 @@ pub static NODE: KindDef = KindDef {
         generation: false,
         validate,
         validate_update,
+        validate_status_update,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
@@ -64,31 +68,52 @@ fn default_node(node: &mut Object) {
 
 fn validate(node: &Object) -> ErrorList {
     let spec = At::field(node, "spec");
-    let mut errors = validate_taints(&spec.child("taints"));
+    // Upstream names taints so.
+    let mut errors = validate_taints(&spec.child("taints").at(Path::new("metadata").child("taints")));
+    errors.extend(validate_resources(node));
     let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     let ranges = spec.child("podCIDRs");
-    errors.extend(ranges.items().iter().filter(|range| !is_cidr(range.text())).map(|range| range.invalid(text)));
-    if ranges.items().len() > 2 {
+    let items = ranges.items();
+    errors.extend(items.iter().filter(|range| !is_cidr(range.text())).map(|range| range.invalid(text)));
+    let sixes = items.iter().filter(|range| range.text().contains(':')).count();
+    if items.len() > 2 || (items.len() == 2 && sixes != 1) {
         errors.push(ranges.invalid("may specify no more than one CIDR for each IP family"));
     }
+    let mut seen = HashSet::new();
+    errors.extend(items.iter().filter(|range| !seen.insert(range.text())).map(At::duplicate));
     errors
+}
+
+fn validate_resources(node: &Object) -> ErrorList {
+    let status = At::field(node, "status");
+    let lists = ["capacity", "allocatable"].map(|field| status.child(field));
+    let at = |list: &At, name: &str, amount: At| validate_amount(name, &amount.at(list.path.child(name)));
+    lists.iter().flat_map(|list| list.entries().into_iter().flat_map(|(name, amount)| at(list, name, amount))).collect()
 }
 
 fn validate_update(new: &Object, old: &Object) -> ErrorList {
     let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
     let changed = |field: &str| !was.child(field).is_empty() && !same(spec.child(field).value, was.child(field).value);
-    let mut errors = ErrorList::new();
-    if changed("podCIDRs") || changed("podCIDR") {
-        let text = "node updates may not change podCIDR except from \"\" to valid";
-        errors.push(spec.child("podCIDRs").forbidden(text));
+    let mut errors = validate_status_update(new, old);
+    for field in ["podCIDR", "providerID"] {
+        let at = spec.child(if field == "podCIDR" { "podCIDRs" } else { field });
+        if changed(field) || changed(&at.name()) {
+            errors.push(at.forbidden(format!("node updates may not change {field} except from \"\" to valid")));
+        }
     }
-    if changed("providerID") {
-        let text = "node updates may not change providerID except from \"\" to valid";
-        errors.push(spec.child("providerID").forbidden(text));
+    if spec.child("externalID").text() != was.child("externalID").text() {
+        errors.push(spec.child("externalID").forbidden("may not be updated"));
     }
-    if !same(spec.child("externalID").value, was.child("externalID").value) {
-        let text = "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)";
-        errors.push(Error::forbidden(&Path::new(""), text));
+    errors
+}
+
+fn validate_status_update(new: &Object, _: &Object) -> ErrorList {
+    let mut errors = validate_resources(new);
+    let mut seen = HashSet::new();
+    let addresses = At::field(new, "status").child("addresses").items();
+    for address in &addresses {
+        let first = seen.insert((address.child("type").text(), address.child("address").text()));
+        errors.extend((!first).then(|| address.duplicate()));
     }
     errors
 }

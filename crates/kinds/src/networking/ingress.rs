@@ -3,6 +3,7 @@
 use machinery::Object;
 use serde_json::{Value, json};
 
+use super::ingress_validate;
 use crate::columns::{AGE, NAME, text_or_none};
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::str_of;
@@ -32,7 +33,10 @@ pub static INGRESS: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |ingress| ingress.set_default(&["status", "loadBalancer"], json!({})),
-        validate: super::ingress_validate::validate,
+        validate: ingress_validate::validate,
+        validate_create: ingress_validate::validate_create,
+        validate_status_update: ingress_validate::validate_status_update,
+        warnings: ingress_validate::warnings,
         prepare_create: |ingress| ingress.set(&["status"], json!({"loadBalancer": {}})),
         ..Strategy::WITH_STATUS
     },

@@ -1,11 +1,11 @@
 //! IngressClass.
 
 use machinery::Object;
-use machinery::field::ErrorList;
-use machinery::validation::dns1123_subdomain;
+use machinery::field::{Error, ErrorList};
+use machinery::validation::dns1123_label;
 use serde_json::Value;
 
-use crate::check::{At, immutable, one_of, required};
+use crate::check::{At, domain_prefixed_path, immutable, required_one_of, typed_reference};
 use crate::columns::{AGE, NAME, NONE};
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{child, default_text};
@@ -54,18 +54,25 @@ const CONTROLLER_MAX: usize = 250;
 fn validate(class: &Object) -> ErrorList {
     let controller = At::field(class, "spec").child("controller");
     let parameters = At::field(class, "spec").child("parameters");
-    let mut errors: ErrorList = required(&controller).into_iter().collect();
+    let mut errors = ErrorList::new();
     if controller.text().len() > CONTROLLER_MAX {
-        errors.push(machinery::field::Error::too_long(&controller.path, CONTROLLER_MAX));
+        errors.push(Error::too_long(&controller.path, CONTROLLER_MAX));
     }
-    let domain = controller.text().split_once('/').filter(|(_, path)| !path.is_empty());
-    let valid = domain.is_some_and(|(domain, _)| dns1123_subdomain(domain).is_empty());
-    if !controller.is_empty() && !valid {
-        errors.push(controller.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")"));
-    }
+    errors.extend(domain_prefixed_path(&controller));
     if parameters.is_set() {
-        errors.extend(["kind", "name"].iter().filter_map(|field| required(&parameters.child(field))));
-        errors.extend(one_of(&parameters.child("scope"), &["Cluster", "Namespace"]));
+        errors.extend(validate_parameters(&parameters));
+    }
+    errors
+}
+
+fn validate_parameters(parameters: &At) -> ErrorList {
+    let (scope, namespace) = (parameters.child("scope"), parameters.child("namespace"));
+    let mut errors = typed_reference(parameters);
+    match (scope.text(), namespace.is_set()) {
+        ("Namespace", true) => errors.extend(namespace.check(dns1123_label)),
+        ("Namespace", false) => errors.push(namespace.required("`parameters.scope` is set to 'Namespace'")),
+        ("Cluster", true) => errors.push(namespace.forbidden("`parameters.scope` is set to 'Cluster'")),
+        _ => errors.extend(required_one_of(&scope, &["Cluster", "Namespace"])),
     }
     errors
 }

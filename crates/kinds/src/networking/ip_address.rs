@@ -2,9 +2,10 @@
 
 use machinery::Object;
 use machinery::field::ErrorList;
+use machinery::validation::{dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
-use crate::check::{At, required};
+use crate::check::{At, optional_name, reference_parts};
 use crate::columns::{AGE, NAME, NONE};
 use crate::def::{Column, KindDef, Scope, Strategy};
 
@@ -38,7 +39,10 @@ fn validate(address: &Object) -> ErrorList {
     if !parent.is_set() {
         return vec![parent.required("")];
     }
-    ["resource", "name"].iter().filter_map(|field| required(&parent.child(field))).collect()
+    let mut errors = optional_name(&parent.child("group"), dns1123_subdomain);
+    errors.extend(reference_parts(&parent, &["resource", "name"]));
+    errors.extend(optional_name(&parent.child("namespace"), path_segment_name));
+    errors
 }
 
 /// The name is the address itself, in its canonical form.

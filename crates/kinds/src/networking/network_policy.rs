@@ -55,14 +55,14 @@ fn validate(policy: &Object) -> ErrorList {
     if types.items().len() > 2 {
         errors.push(types.invalid("may not specify more than two policyTypes"));
     } else {
-        errors.extend(types.items().iter().filter_map(|of_type| one_of(of_type, &["Egress", "Ingress"])));
+        errors.extend(types.items().iter().filter_map(|of_type| one_of(of_type, &["Ingress", "Egress"])));
     }
     errors
 }
 
 fn validate_port(port: &At) -> ErrorList {
     let [protocol, number, end] = ["protocol", "port", "endPort"].map(|field| port.child(field));
-    let mut errors: ErrorList = one_of(&protocol, &["SCTP", "TCP", "UDP"]).into_iter().collect();
+    let mut errors: ErrorList = one_of(&protocol, &["TCP", "UDP", "SCTP"]).into_iter().collect();
     if number.is_set() {
         errors.extend(port_or_name(&number));
     }
@@ -70,11 +70,12 @@ fn validate_port(port: &At) -> ErrorList {
         (Some(_), None) if number.is_set() => {
             errors.push(end.invalid("may not be specified when `port` is non-numeric"));
         }
-        (Some(_), None) => errors.push(end.invalid("must be specified with port")),
-        (Some(last), Some(first)) if last < first => {
-            errors.push(end.invalid("must be greater than or equal to `port`"));
+        (Some(_), None) => errors.push(end.invalid("may not be specified when `port` is not specified")),
+        (Some(last), Some(first)) => {
+            let text = "must be greater than or equal to `port`";
+            errors.extend((last < first).then(|| end.invalid(text)));
+            errors.extend(end.messages(in_range(last, 1, 65_535)));
         }
-        (Some(last), _) => errors.extend(end.messages(in_range(last, 1, 65_535))),
         (None, _) => {}
     }
     errors
@@ -85,11 +86,13 @@ fn validate_peer(peer: &At) -> ErrorList {
     let selectors = peer.set_children(&["podSelector", "namespaceSelector"]);
     let mut errors: ErrorList =
         selectors.iter().flat_map(|selector| validate_label_selector(selector.value, &selector.path)).collect();
+    if block.is_set() {
+        errors.extend(validate_block(&block));
+    }
     match (block.is_set(), selectors.is_empty()) {
         (false, true) => errors.push(peer.required("must specify a peer")),
         (true, false) => errors.push(peer.forbidden("may not specify both ipBlock and another peer")),
-        (true, true) => errors.extend(validate_block(&block)),
-        (false, false) => {}
+        _ => {}
     }
     errors
 }

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use machinery::field::{Error, ErrorList};
 
 use super::validate::{HEADLESS, is_headless};
-use crate::check::At;
-use crate::core::pod::validate::validate_ip;
+use crate::check::{At, validate_ip};
 
 const FAMILIES: &[&str] = &["IPv4", "IPv6"];
 const FAMILY_POLICIES: &[&str] = &["PreferDualStack", "RequireDualStack", "SingleStack"];

@@ -11,8 +11,7 @@ use serde_json::json;
 
 use super::addresses::validate_cluster_ips;
 use super::strategy::needs_health_check_port;
-use crate::check::{At, is_cidr, one_of, optional_name, port_or_name, required_one_of};
-use crate::core::pod::validate::validate_ip;
+use crate::check::{At, is_cidr, one_of, optional_name, port_or_name, required_one_of, validate_ip};
 use crate::core::special_address;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];

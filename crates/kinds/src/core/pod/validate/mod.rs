@@ -29,7 +29,7 @@ use crate::check::At;
 use annotations::validate_pod_annotations;
 
 pub use scheduling::{validate_node_selector, validate_taints, validate_tolerations};
-pub use spec::{validate_ip, validate_spec};
+pub use spec::validate_spec;
 pub use status::validate_status_update;
 pub use update::{validate_ephemeral_update, validate_resize, validate_update};
 

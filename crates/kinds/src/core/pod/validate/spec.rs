@@ -11,7 +11,7 @@ use super::resources::{validate_overhead, validate_pod_resources};
 use super::scheduling::{validate_affinity, validate_spread, validate_tolerations};
 use super::security::{validate_host_users, validate_pod_security};
 use super::volumes::validate_volumes;
-use crate::check::{At, one_of, optional_name, required_name, required_one_of};
+use crate::check::{At, one_of, optional_name, required_name, required_one_of, validate_ip};
 
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
 const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
@@ -147,12 +147,6 @@ fn validate_host_aliases(aliases: &At) -> ErrorList {
         errors.extend(alias.child("hostnames").items().iter().flat_map(|name| name.check(dns1123_subdomain)));
     }
     errors
-}
-
-/// An address of either family.
-pub fn validate_ip(at: &At) -> Option<Error> {
-    let text = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    at.text().parse::<std::net::IpAddr>().is_err().then(|| at.invalid(text))
 }
 
 fn validate_dns(spec: &At) -> ErrorList {

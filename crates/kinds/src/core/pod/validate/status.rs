@@ -8,8 +8,7 @@ use machinery::validation::{dns1123_subdomain, qualified_name};
 use serde_json::Value;
 
 use super::annotations::validate_annotation_updates;
-use super::spec::validate_ip;
-use crate::check::{At, duplicates, immutable};
+use crate::check::{At, duplicates, immutable, validate_ip};
 use crate::tree::{int_of, list_of, str_of};
 
 /// Conditions whose names have no domain.

@@ -1,0 +1,221 @@
+//! Validation of policies and their bindings. CEL is not compiled here.
+//!
+//! upstream: pkg/apis/admissionregistration/validation
+
+use std::collections::HashSet;
+
+use machinery::Object;
+use machinery::field::{Error, ErrorList};
+use machinery::validation::{
+    dns1035_label, dns1123_subdomain, path_segment_name, qualified_name, validate_label_selector,
+};
+
+use super::rules::{validate_conditions, validate_matching};
+use crate::check::{At, duplicates, one_of, required, required_name, required_one_of};
+
+const ANNOTATIONS_MAX: usize = 20;
+const ANNOTATION_EXPRESSION_MAX: usize = 5 * 1024;
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
+const NOTHING_TO_DO: &str = "validations or auditAnnotations must contain at least one item";
+const DENY_AND_WARN: &str = "must not contain both Deny and Warn (repeating the same validation failure information \
+    in the API response and headers serves no purpose)";
+
+pub fn validate_policy(policy: &Object) -> ErrorList {
+    let spec = At::field(policy, "spec");
+    let (kind, matching) = (spec.child("paramKind"), spec.child("matchConstraints"));
+    let mut errors: ErrorList =
+        required_one_of(&spec.child("failurePolicy"), &["Fail", "Ignore"]).into_iter().collect();
+    if kind.is_set() {
+        errors.extend(validate_param_kind(&kind));
+    }
+    if matching.is_set() {
+        errors.extend(validate_matching(&matching));
+        errors.extend(required(&matching.child("resourceRules")));
+    } else {
+        errors.push(matching.required(""));
+    }
+    errors.extend(validate_conditions(&spec.child("matchConditions")));
+    errors.extend(spec.child("variables").items().iter().flat_map(validate_variable));
+    let (validations, annotations) = (spec.child("validations"), spec.child("auditAnnotations"));
+    if validations.is_empty() && annotations.is_empty() {
+        errors.extend([validations, annotations].map(|list| list.required(NOTHING_TO_DO)));
+        return errors;
+    }
+    errors.extend(validations.items().iter().flat_map(validate_validation));
+    let items = annotations.items();
+    if items.len() > ANNOTATIONS_MAX {
+        errors.push(annotations.invalid(format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations")));
+    }
+    errors.extend(items.iter().flat_map(|annotation| validate_annotation(annotation, policy.name())));
+    errors.extend(duplicates(&items, "key"));
+    errors
+}
+
+fn validate_param_kind(param: &At) -> ErrorList {
+    let (version, kind) = (param.child("apiVersion"), param.child("kind"));
+    let mut errors = match version.text() {
+        "" => vec![version.required("")],
+        text if text.matches('/').count() > 1 => {
+            vec![version.invalid(format!("unexpected GroupVersion string: {text}"))]
+        }
+        text => validate_group_version(&version, text),
+    };
+    let name = kind.text().to_lowercase();
+    match (name.is_empty(), dns1035_label(&name)) {
+        (true, _) => errors.push(kind.required("")),
+        (false, faults) if faults.is_empty() => {}
+        (false, faults) => {
+            errors.push(kind.invalid(format!("may have mixed case, but should otherwise match: {}", faults.join(","))));
+        }
+    }
+    errors
+}
+
+fn validate_group_version(at: &At, text: &str) -> ErrorList {
+    let (group, version) = text.split_once('/').unwrap_or(("", text));
+    let joined = |value: &str, faults: Vec<String>| {
+        (!faults.is_empty()).then(|| Error::invalid(&at.path, value, faults.join(",")))
+    };
+    let mut errors = ErrorList::new();
+    if !group.is_empty() {
+        errors.extend(joined(group, dns1123_subdomain(group)));
+    }
+    if version.is_empty() {
+        errors.push(at.invalid("version must be specified"));
+    } else {
+        errors.extend(joined(version, dns1035_label(version)));
+    }
+    errors
+}
+
+fn validate_variable(variable: &At) -> ErrorList {
+    let (name, expression) = (variable.child("name"), variable.child("expression"));
+    let mut errors = ErrorList::new();
+    if name.text().trim().is_empty() {
+        errors.push(name.required("name is not specified"));
+    } else if !is_identifier(name.text()) {
+        errors.push(name.invalid("name is not a valid CEL identifier"));
+    }
+    if expression.text().trim().is_empty() {
+        errors.push(expression.required("expression is not specified"));
+    }
+    errors
+}
+
+fn is_identifier(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
+    first && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
+}
+
+fn validate_validation(validation: &At) -> ErrorList {
+    let [expression, message, message_expression] =
+        ["expression", "message", "messageExpression"].map(|field| validation.child(field));
+    let is_blank = |at: &At| !at.text().is_empty() && at.text().trim().is_empty();
+    let mut errors = ErrorList::new();
+    if expression.text().trim().is_empty() {
+        errors.push(expression.required("expression is not specified"));
+    }
+    if is_blank(&message_expression) {
+        errors.push(message_expression.invalid("must be non-empty if specified"));
+    }
+    if is_blank(&message) {
+        errors.push(message.invalid("message must be non-empty if specified"));
+    } else if message.text().trim().contains(['\n', '\r']) {
+        errors.push(message.invalid("message must not contain line breaks"));
+    }
+    errors.extend(one_of(&validation.child("reason"), REASONS));
+    errors
+}
+
+fn validate_annotation(annotation: &At, policy: &str) -> ErrorList {
+    let (key, expression) = (annotation.child("key"), annotation.child("valueExpression"));
+    let mut errors = ErrorList::new();
+    if policy.is_empty() {
+        errors.push(key.invalid("requires metadata.name be non-empty"));
+    } else {
+        let name = format!("{policy}/{}", key.text());
+        errors.extend(qualified_name(&name).into_iter().map(|fault| Error::invalid(&key.path, name.as_str(), fault)));
+    }
+    match expression.text().trim().len() {
+        0 => errors.push(expression.required("valueExpression is not specified")),
+        ..=ANNOTATION_EXPRESSION_MAX => {}
+        _ => errors.push(expression.required(&format!("must not exceed {ANNOTATION_EXPRESSION_MAX} bytes in length"))),
+    }
+    errors
+}
+
+/// What the controller found; its references are not parsed.
+pub fn validate_policy_status(policy: &Object, _: &Object) -> ErrorList {
+    let warnings = At::field(policy, "status").child("typeChecking").child("expressionWarnings");
+    let fields = |warning: &At| ["warning", "fieldRef"].map(|field| required(&warning.child(field)));
+    warnings.items().iter().flat_map(fields).flatten().collect()
+}
+
+pub fn validate_binding(binding: &Object) -> ErrorList {
+    let spec = At::field(binding, "spec");
+    let (reference, matching) = (spec.child("paramRef"), spec.child("matchResources"));
+    let mut errors = required_name(&spec.child("policyName"), dns1123_subdomain);
+    if reference.is_set() {
+        errors.extend(validate_reference(&reference));
+    }
+    if matching.is_set() {
+        // Upstream spells the path so.
+        errors.extend(validate_matching(&matching.at(spec.path.child("matchResouces"))));
+    }
+    errors.extend(validate_actions(&spec.child("validationActions")));
+    errors
+}
+
+fn validate_reference(reference: &At) -> ErrorList {
+    let [name, selector, missing] = ["name", "selector", "parameterNotFoundAction"].map(|field| reference.child(field));
+    let text = "name and selector are mutually exclusive";
+    let both = !name.is_empty() && selector.is_set();
+    let mut errors = if name.is_empty() { ErrorList::new() } else { name.check(path_segment_name) };
+    errors.extend(both.then(|| name.forbidden(text)));
+    if selector.is_set() {
+        errors.extend(validate_label_selector(selector.value, &selector.path));
+        errors.extend(both.then(|| selector.forbidden(text)));
+    } else if name.is_empty() {
+        errors.push(reference.required("one of name or selector must be specified"));
+    }
+    errors.extend(required_one_of(&missing, &["Deny", "Allow"]));
+    errors
+}
+
+fn validate_actions(actions: &At) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let mut seen = HashSet::new();
+    for action in actions.items() {
+        let supported = ["Audit", "Deny", "Warn"];
+        errors.extend((!supported.contains(&action.text())).then(|| action.not_supported(&supported)));
+        errors.extend((!seen.insert(action.text())).then(|| action.duplicate()));
+    }
+    if seen.contains("Deny") && seen.contains("Warn") {
+        errors.push(actions.invalid(DENY_AND_WARN));
+    }
+    errors.extend(seen.is_empty().then(|| actions.required("at least one validation action is required")));
+    errors
+}
