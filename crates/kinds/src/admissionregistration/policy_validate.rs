@@ -161,7 +161,7 @@ fn validate_annotation(annotation: &At, policy: &str) -> ErrorList {
     }
     match expression.text().trim().len() {
         0 => errors.push(expression.required("valueExpression is not specified")),
-        ..=ANNOTATION_EXPRESSION_MAX => {}
+        1..=ANNOTATION_EXPRESSION_MAX => {}
         _ => errors.push(expression.required(&format!("must not exceed {ANNOTATION_EXPRESSION_MAX} bytes in length"))),
     }
     errors
