@@ -31,6 +31,22 @@ fn kubectl_finds_field_validation_on_patches() {
     assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
 }
 
+/// kubectl asks the first PATCH of a kind that it comes across, in any order, whether the server validates fields.
+#[test]
+fn every_patch_of_a_kind_takes_the_parameters_of_patches() {
+    let served: BTreeSet<GroupVersion> = kinds().iter().map(|kind| kind.group_version()).collect();
+    for GroupVersion { group, version } in served {
+        let document = v3(&group, &version, kinds()).expect("the kinds are served");
+        for (path, item) in document["paths"].as_object().into_iter().flatten() {
+            let patch = &item["patch"];
+            let kind = patch["x-kubernetes-group-version-kind"]["kind"].as_str().unwrap_or_default();
+            let parameters = patch["parameters"].as_array().into_iter().flatten();
+            let validated = parameters.into_iter().any(|one| one["name"] == "fieldValidation");
+            assert!(validated || patch.is_null() || kind.ends_with("Options"), "{path} of {kind}");
+        }
+    }
+}
+
 #[test]
 fn fields_are_described_and_say_how_they_merge() {
     let document = v3("", "v1", kinds()).expect("v1 is served");
