@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::names::GroupVersionKind;
 
+/// Lists and maps within each other: what goes deeper can not be read back.
+pub const DEPTH_MAX: usize = 120;
+
 /// A JSON object that is an API object: `apiVersion`, `kind`, `metadata` and the rest.
 ///
 /// Accessors answer absent and wrongly typed fields alike with `None` or an empty value: types are
@@ -14,6 +17,15 @@ use crate::names::GroupVersionKind;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Object(pub Map<String, Value>);
+
+/// How many lists and maps lie within each other.
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
 
 impl Object {
     pub fn from_value(value: Value) -> Option<Self> {

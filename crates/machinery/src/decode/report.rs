@@ -61,9 +61,12 @@ impl Report {
     }
 
     fn problem(&mut self, what: &str, field: &str) {
+        if self.problems.len() == PROBLEMS_MAX {
+            return;
+        }
         let dot = if self.path.is_empty() { "" } else { "." };
         let problem = format!("{what} field \"{}{dot}{field}\"", self.path);
-        if self.problems.len() < PROBLEMS_MAX && !self.problems.contains(&problem) {
+        if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }

@@ -1,38 +1,61 @@
 //! Where the items of a merged list stand: as the patch has them, and the others near their old neighbours.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
-/// Whether two items are the same: by merge key, or, where that is empty, as a whole.
-pub(super) fn is_same(a: &Value, b: &Value, key: &str) -> bool {
-    if key.is_empty() { a == b } else { a.get(key) == b.get(key) }
+/// What tells an item from others: its merge key or, where that is empty, all of it.
+pub(super) fn identity(item: &Value, key: &str) -> String {
+    if key.is_empty() { item.to_string() } else { item.get(key).map_or_else(String::new, Value::to_string) }
 }
 
-fn position(list: &[Value], item: &Value, key: &str) -> Option<usize> {
-    list.iter().position(|of| is_same(of, item, key))
+/// Where items stand in a list; of several that are the same, the first.
+pub(super) struct Positions<'a> {
+    by_identity: HashMap<String, usize>,
+    key: &'a str,
+}
+
+impl<'a> Positions<'a> {
+    pub fn of(list: &[Value], key: &'a str) -> Self {
+        let mut positions = Self { by_identity: HashMap::with_capacity(list.len()), key };
+        for (at, item) in list.iter().enumerate() {
+            positions.add(item, at);
+        }
+        positions
+    }
+
+    pub fn add(&mut self, item: &Value, at: usize) {
+        self.by_identity.entry(identity(item, self.key)).or_insert(at);
+    }
+
+    pub fn get(&self, item: &Value) -> Option<usize> {
+        self.by_identity.get(&identity(item, self.key)).copied()
+    }
 }
 
 /// Orders `merged`: items in `order` as that has them, the rest as the server had them in `live`.
 pub(super) fn ordered(merged: Vec<Value>, order: &[Value], live: &[Value], key: &str) -> Vec<Value> {
+    let (order, live) = (Positions::of(order, key), Positions::of(live, key));
     let (mut patched, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| position(order, item, key).is_some());
-    patched.sort_by_key(|item| position(order, item, key));
-    others.sort_by_key(|item| position(live, item, key));
-    interleave(patched, others, live, key)
+        merged.into_iter().partition(|item| order.get(item).is_some());
+    patched.sort_by_cached_key(|item| order.get(item));
+    others.sort_by_cached_key(|item| live.get(item));
+    interleave(patched, others, &live)
 }
 
 /// Joins two ordered lists; an item of the first comes first only where the server had it so.
-fn interleave(patched: Vec<Value>, others: Vec<Value>, live: &[Value], key: &str) -> Vec<Value> {
+fn interleave(patched: Vec<Value>, others: Vec<Value>, live: &Positions<'_>) -> Vec<Value> {
     let mut joined = Vec::with_capacity(patched.len() + others.len());
-    let mut patched = patched.into_iter().peekable();
-    let mut others = others.into_iter().peekable();
-    while let (Some(left), Some(right)) = (patched.peek(), others.peek()) {
-        let positions = position(live, left, key).zip(position(live, right, key));
-        let next = if positions.is_some_and(|(left, right)| left < right) { patched.next() } else { others.next() };
-        joined.extend(next);
+    let placed = |item: Value| (live.get(&item), item);
+    let mut patched = patched.into_iter().map(placed).peekable();
+    let mut others = others.into_iter().map(placed).peekable();
+    while let (Some((left, _)), Some((right, _))) = (patched.peek(), others.peek()) {
+        let precedes = left.zip(*right).is_some_and(|(left, right)| left < right);
+        joined.extend(if precedes { patched.next() } else { others.next() });
     }
     joined.extend(patched);
     joined.extend(others);
-    joined
+    joined.into_iter().map(|(_, item)| item).collect()
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! upstream: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch
 
+use std::collections::HashSet;
+
 use schema::{Field, Message};
 use serde_json::{Map, Value};
 
-use super::order::{is_same, ordered};
+use super::order::{Positions, identity, ordered};
 use crate::error::{ApiError, Reason};
 
 const DIRECTIVE: &str = "$patch";
@@ -97,7 +99,8 @@ fn directive_target<'a>(name: &'a str, directive: &str, mistake: &str) -> Result
 fn retain_keys(original: &mut Fields, patch: &mut Fields) -> Result<(), ApiError> {
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let kept = kept.as_array().ok_or_else(|| malformed(BAD_RETAIN_KEYS))?;
-    let is_kept = |name: &String| kept.iter().any(|of| of == name);
+    let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+    let is_kept = |name: &String| kept.contains(name.as_str());
     let is_unnamed = |(name, value): (&String, &Value)| !value.is_null() && !is_directive(name) && !is_kept(name);
     if patch.iter().any(is_unnamed) {
         return Err(malformed(BAD_RETAIN_KEYS));
@@ -139,9 +142,13 @@ fn list(value: Option<&Value>) -> Result<Option<Vec<Value>>, ApiError> {
 
 /// The items of the patch must stand in the order that the directive gives, and all be named there.
 fn check_order(patched: &[Value], order: &[Value], key: &str) -> Result<(), ApiError> {
-    let mut rest = order.iter();
+    let mut rest = order.iter().map(|of| identity(of, key));
     let named = |item: &&Value| key.is_empty() || item.get(DIRECTIVE).is_none();
-    if order.is_empty() || patched.iter().filter(named).all(|item| rest.any(|of| is_same(of, item, key))) {
+    let is_next = |item: &Value| {
+        let item = identity(item, key);
+        rest.any(|of| of == item)
+    };
+    if order.is_empty() || patched.iter().filter(named).all(is_next) {
         return Ok(());
     }
     let (patched, order) = (Value::from(patched.to_vec()), Value::from(order.to_vec()));
@@ -151,8 +158,9 @@ fn check_order(patched: &[Value], order: &[Value], key: &str) -> Result<(), ApiE
 /// `$deleteFromPrimitiveList/FIELD`: takes values out of a list of scalars.
 fn delete_items(original: &mut Fields, target: &str, gone: &Value) -> Result<(), ApiError> {
     let gone = gone.as_array().ok_or_else(|| malformed(BAD_DELETION))?;
+    let gone: HashSet<String> = gone.iter().map(Value::to_string).collect();
     if let Some(Value::Array(items)) = original.get_mut(target) {
-        items.retain(|item| !gone.contains(item));
+        items.retain(|item| !gone.contains(&item.to_string()));
     }
     Ok(())
 }
@@ -223,19 +231,15 @@ fn merge_scalars(live: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, ApiE
         let message = "the server rejected our request due to an error in our request";
         return Err(ApiError::new(Reason::Invalid, message));
     }
-    let mut merged: Vec<Value> = Vec::with_capacity(live.len() + patch.len());
-    for item in live.iter().chain(&patch) {
-        if !merged.contains(item) {
-            merged.push(item.clone());
-        }
-    }
-    Ok(ordered(merged, &patch, &live, ""))
+    let mut seen = HashSet::new();
+    let all = live.iter().chain(&patch).filter(|item| seen.insert(item.to_string()));
+    Ok(ordered(all.cloned().collect(), &patch, &live, ""))
 }
 
 /// Obeys `$patch` in items; answers with what is left of both lists.
 fn item_directives(live: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>), ApiError> {
     let mut live = live;
-    let mut plain = Vec::new();
+    let (mut plain, mut gone) = (Vec::new(), HashSet::new());
     let mut replaces = false;
     for item in patch {
         let Some(directive) = item.get(DIRECTIVE) else {
@@ -243,23 +247,32 @@ fn item_directives(live: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Ve
             continue;
         };
         match directive.as_str() {
-            Some("delete") if item.get(key).is_some() => live.retain(|of| !is_same(of, &item, key)),
+            Some("delete") if item.get(key).is_some() => drop(gone.insert(identity(&item, key))),
             Some("delete") => return Err(no_merge_key(&item, key)),
             Some("replace") => replaces = true,
             Some("merge") => return Err(misfit("merging lists cannot yet be specified in the patch")),
             _ => return Err(misfit(format!("unknown patch type: {} in map: {item}", bare(directive)))),
         }
     }
-    Ok(if replaces { (plain, Vec::new()) } else { (live, plain) })
+    if replaces {
+        return Ok((plain, Vec::new()));
+    }
+    if !gone.is_empty() {
+        live.retain(|of| !gone.contains(&identity(of, key)));
+    }
+    Ok((live, plain))
 }
 
 fn merge_items(live: Vec<Value>, patch: Vec<Value>, strategy: Strategy) -> Result<Vec<Value>, ApiError> {
+    let mut positions = Positions::of(&live, strategy.key);
     let mut merged = live;
     for item in patch {
         if item.get(strategy.key).is_none() {
             return Err(no_merge_key(&item, strategy.key));
         }
-        let found = merged.iter_mut().find(|of| is_same(of, &item, strategy.key));
+        let found = positions.get(&item);
+        positions.add(&item, merged.len());
+        let found = found.and_then(|at| merged.get_mut(at));
         match (found, item) {
             (Some(Value::Object(live)), Value::Object(patch)) => {
                 *live = merge_fields(std::mem::take(live), patch, strategy.message)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kinds::KindDef;
+use machinery::object::{DEPTH_MAX, depth};
 use machinery::{ApiError, Object};
 use store::{Expect, KeyValue, Write};
 
@@ -39,6 +40,10 @@ impl Registry {
         let storage = self.kinds().storage(kind);
         let mut object = to_storage(kind, storage, object);
         object.remove(&["metadata", "resourceVersion"]);
+        // Formats that nest JSON within something else reach deeper than one parser goes.
+        if object.0.values().map(depth).max().unwrap_or(0) >= DEPTH_MAX {
+            return Err(ApiError::bad_request(format!("the object is nested deeper than {DEPTH_MAX} levels")));
+        }
         let json = Bytes::from(object.to_bytes());
         let value = self.0.transformer.to_storage(key, json.clone()).map_err(ApiError::internal)?;
         match self.0.store.write(Write { key: key.into(), value: Some(value), expect }).await {
