@@ -9,29 +9,38 @@ use serde_json::Value;
 use crate::query::Query;
 
 pub fn list(query: &Query) -> Result<ListOptions, ApiError> {
+    let options = list_options(query)?;
+    check(&list_problems(query, &options))?;
+    Ok(options)
+}
+
+fn list_options(query: &Query) -> Result<ListOptions, ApiError> {
     let limit = query.int("limit")?.unwrap_or(0);
-    let options = ListOptions {
+    Ok(ListOptions {
         label_selector: query.get("labelSelector").to_owned(),
         field_selector: query.get("fieldSelector").to_owned(),
         limit: usize::try_from(limit).unwrap_or(0),
         continue_token: query.get("continue").to_owned(),
         resource_version: query.get("resourceVersion").to_owned(),
         version_match: version_match(query),
-    };
-    check(&list_problems(query, &options))?;
-    Ok(options)
+    })
 }
 
 pub fn watch(query: &Query) -> Result<WatchOptions, ApiError> {
-    let options = WatchOptions {
+    // The old paths of watches are those of lists to upstream, with their rules and without their defaults.
+    let by_path = !query.flag("watch");
+    let problems = if by_path { list_problems(query, &list_options(query)?) } else { watch_problems(query) };
+    check(&problems)?;
+    let asked = query.has("sendInitialEvents").then(|| query.flag("sendInitialEvents"));
+    let from_anywhere = ["", "0"].contains(&query.get("resourceVersion"));
+    Ok(WatchOptions {
         label_selector: query.get("labelSelector").to_owned(),
         field_selector: query.get("fieldSelector").to_owned(),
         resource_version: query.get("resourceVersion").to_owned(),
         allow_bookmarks: query.flag("allowWatchBookmarks"),
-        send_initial_events: query.flag("sendInitialEvents"),
-    };
-    check(&watch_problems(query))?;
-    Ok(options)
+        send_initial_events: asked.or((from_anywhere && !by_path).then_some(true)),
+        deadline: None,
+    })
 }
 
 fn version_match(query: &Query) -> Option<VersionMatch> {
@@ -45,10 +54,10 @@ fn version_match(query: &Query) -> Option<VersionMatch> {
 fn list_problems(query: &Query, options: &ListOptions) -> field::ErrorList {
     let path = Path::new("resourceVersionMatch");
     let given = query.get("resourceVersionMatch");
-    let mut problems = Vec::new();
     if given.is_empty() {
-        return initial_events_problem(query, "sendInitialEvents is forbidden for list");
+        return initial_events_problem(query);
     }
+    let mut problems = Vec::new();
     if options.resource_version.is_empty() {
         problems.push(field::Error::forbidden(
             &path,
@@ -65,33 +74,34 @@ fn list_problems(query: &Query, options: &ListOptions) -> field::ErrorList {
         let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
         problems.push(field::Error::forbidden(&path, why));
     }
-    problems.extend(initial_events_problem(query, "sendInitialEvents is forbidden for list"));
+    problems.extend(initial_events_problem(query));
     problems
 }
 
-fn initial_events_problem(query: &Query, why: &str) -> field::ErrorList {
-    if query.has("sendInitialEvents") {
-        vec![field::Error::forbidden(&Path::new("sendInitialEvents"), why)]
-    } else {
-        Vec::new()
-    }
+fn initial_events_problem(query: &Query) -> field::ErrorList {
+    let why = "sendInitialEvents is forbidden for list";
+    let problem = || field::Error::forbidden(&Path::new("sendInitialEvents"), why);
+    query.has("sendInitialEvents").then(problem).into_iter().collect()
 }
 
 fn watch_problems(query: &Query) -> field::ErrorList {
     let path = Path::new("resourceVersionMatch");
-    let given = query.get("resourceVersionMatch");
-    match (query.has("sendInitialEvents"), given) {
-        (false, "") | (true, "NotOlderThan") => Vec::new(),
-        (false, _) => {
-            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            vec![field::Error::forbidden(&path, why)]
-        }
-        (true, "") => {
-            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            vec![field::Error::forbidden(&path, why)]
-        }
-        (true, other) => vec![field::Error::not_supported(&path, other, &["NotOlderThan"])],
+    let (given, initial) = (query.get("resourceVersionMatch"), query.has("sendInitialEvents"));
+    let mut problems = Vec::new();
+    let mut forbid = |why: &str| problems.push(field::Error::forbidden(&path, why));
+    if initial && given != "NotOlderThan" {
+        forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     }
+    if !initial && !given.is_empty() {
+        forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    }
+    if !["", "NotOlderThan"].contains(&given) {
+        problems.push(field::Error::not_supported(&path, given, &["NotOlderThan"]));
+    }
+    if !given.is_empty() && !query.get("continue").is_empty() {
+        problems.push(field::Error::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
+    }
+    problems
 }
 
 fn check(problems: &[field::Error]) -> Result<(), ApiError> {
@@ -106,11 +116,11 @@ fn check(problems: &[field::Error]) -> Result<(), ApiError> {
 pub fn delete(query: &Query, body: Option<&Object>) -> Result<(DeleteOptions, bool), ApiError> {
     let Some(body) = body else { return Ok((delete_from_query(query)?, false)) };
     let dry_run = body.list(&["dryRun"]).iter().any(|value| value == "All");
-    let revision = body.str(&["preconditions", "resourceVersion"]);
+    let precondition = |of| body.get(&["preconditions", of]).and_then(Value::as_str).map(str::to_owned);
     let options = DeleteOptions {
         grace_seconds: body.int(&["gracePeriodSeconds"]),
-        uid: body.get(&["preconditions", "uid"]).and_then(Value::as_str).map(str::to_owned),
-        resource_version: parse_revision(revision)?,
+        uid: precondition("uid"),
+        resource_version: precondition("resourceVersion"),
         propagation: propagation(
             body.str(&["propagationPolicy"]),
             body.get(&["orphanDependents"]).and_then(Value::as_bool),
@@ -127,16 +137,6 @@ fn delete_from_query(query: &Query) -> Result<DeleteOptions, ApiError> {
         resource_version: None,
         propagation: propagation(query.get("propagationPolicy"), orphan)?,
     })
-}
-
-fn parse_revision(text: &str) -> Result<Option<u64>, ApiError> {
-    match text {
-        "" => Ok(None),
-        digits => digits
-            .parse()
-            .map(Some)
-            .map_err(|_| ApiError::bad_request(format!("strconv.ParseUint: parsing {digits:?}: invalid syntax"))),
-    }
 }
 
 fn propagation(policy: &str, orphan: Option<bool>) -> Result<Option<Propagation>, ApiError> {
@@ -177,9 +177,15 @@ mod tests {
             "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: \
              resourceVersionMatch is forbidden unless resourceVersion is provided"
         );
-        assert!(watch(&Query::parse("sendInitialEvents=true")).is_err());
-        let query = Query::parse("sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
-        assert!(watch(&query).unwrap().send_initial_events);
+    }
+
+    #[test]
+    fn the_resource_version_of_a_watch_says_whether_it_begins_with_what_is_there() {
+        let initial = |text: &str| watch(&Query::parse(text)).unwrap().send_initial_events;
+        assert_eq!(initial("watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"), Some(true));
+        assert_eq!(initial("watch=1&sendInitialEvents=0&resourceVersionMatch=NotOlderThan"), Some(false));
+        assert_eq!((initial("watch=1"), initial("watch=1&resourceVersion=0")), (Some(true), Some(true)));
+        assert_eq!((initial("watch=1&resourceVersion=7"), initial("")), (None, None));
     }
 
     #[test]
@@ -190,7 +196,7 @@ mod tests {
         });
         let (options, dry_run) = delete(&Query::default(), Object::from_value(body).as_ref()).unwrap();
         assert!(dry_run);
-        assert_eq!((options.grace_seconds, options.resource_version), (Some(0), Some(12)));
+        assert_eq!((options.grace_seconds, options.resource_version.as_deref()), (Some(0), Some("12")));
         assert_eq!((options.uid.as_deref(), options.propagation), (Some("u"), Some(Propagation::Foreground)));
     }
 

@@ -40,13 +40,7 @@ impl Query {
 
     /// The number given for `name`; an error names the value that is none.
     pub fn int(&self, name: &str) -> Result<Option<i64>, ApiError> {
-        match self.get(name) {
-            "" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
-        }
+        self.first(name).map(machinery::strconv::parse_int).transpose().map_err(ApiError::bad_request)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use kinds::{KindDef, Verb};
+use machinery::selector::FieldSelector;
 use machinery::{ApiError, Reason};
 use registry::{Deleted, Entry, Patch, Target, Written};
 use serde_json::{Value, json};
@@ -49,17 +50,17 @@ impl Server {
     async fn watch(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
         let mut wanted = options::watch(&call.query)?;
-        // The old form of a watch names one object in its path.
-        if !call.info.name.is_empty() && !wanted.field_selector.contains("metadata.name") {
-            let comma = if wanted.field_selector.is_empty() { "" } else { "," };
-            wanted.field_selector.push_str(&format!("{comma}metadata.name={}", call.info.name));
-        }
+        select_name(&call.info.name, &mut wanted.field_selector)?;
+        let deadline = clock::monotonic() + watch::timeout(&call.query)?;
+        wanted.deadline = Some(deadline);
         let events = match self.registry().watch(kind, call.namespace(kind), &wanted).await {
-            Err(error) if error.reason == Reason::Expired => return Ok(watch::expired(accept, &error)),
+            Err(error) if matches!(error.reason, Reason::Expired | Reason::Timeout) => {
+                return Ok(watch::failed(accept, &error));
+            }
             events => events?,
         };
         let guard = self.metrics().long_running(&call.info, kind);
-        watch::answer(call, accept, kind, events, self.closing(), guard)
+        watch::answer(call, accept, kind, events, deadline, self.closing(), guard)
     }
 
     async fn create(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
@@ -128,6 +129,18 @@ impl Server {
         let list = self.registry().delete_collection(&context, kind, call.namespace(kind), &which, &wanted).await?;
         Ok(respond::list(call, accept, kind, list))
     }
+}
+
+/// Narrows a selector to the object that the path names, as the old form of a watch does.
+fn select_name(name: &str, field_selector: &mut String) -> Result<(), ApiError> {
+    if !name.is_empty() && field_selector.is_empty() {
+        *field_selector = format!("metadata.name={name}");
+    }
+    let selected = FieldSelector::parse(field_selector)?;
+    if !name.is_empty() && selected.exact("metadata.name") != Some(name) {
+        return Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"));
+    }
+    Ok(())
 }
 
 /// Paths that route to the kind but that upstream does not serve, and verbs that the kind does not have.

@@ -11,7 +11,7 @@ use machinery::{ApiError, Object};
 use registry::table::{self, IncludeObject};
 use registry::{Entry, Watch, WatchEvent};
 use serde_json::{Value, json};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::body;
@@ -23,6 +23,8 @@ use crate::respond::{self, Answer};
 
 /// How long a watch runs at least when the client does not say (upstream: `MinRequestTimeout`).
 const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
+/// Nobody waits longer; it keeps clocks from overflowing.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What a watch can be answered in.
 const STREAMED: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
@@ -30,8 +32,8 @@ const STREAMED: &str = "application/json;stream=watch, application/vnd.kubernete
 /// How long a watch runs: as asked for, else between 30 and 60 minutes.
 pub fn timeout(query: &Query) -> Result<Duration, ApiError> {
     match query.int("timeoutSeconds")? {
-        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds.unsigned_abs())),
-        _ => Ok(clock::jitter(TIMEOUT_MIN, 1.0)),
+        Some(0) | None => Ok(clock::jitter(TIMEOUT_MIN, 1.0)),
+        Some(seconds) => Ok(Duration::from_secs(seconds.try_into().unwrap_or(0)).min(TIMEOUT_MAX)),
     }
 }
 
@@ -41,6 +43,7 @@ pub fn answer(
     accept: Accept,
     kind: &'static KindDef,
     watch: Watch,
+    deadline: Instant,
     closing: CancellationToken,
     guard: impl Send + 'static,
 ) -> Result<Answer, ApiError> {
@@ -48,7 +51,7 @@ pub fn answer(
         return Err(negotiate::not_acceptable(STREAMED));
     }
     let framer = Framer { kind, encoding: Encoding::of(accept), include: respond::include_object(call), header: true };
-    let deadline = Box::pin(tokio::time::sleep(timeout(&call.query)?));
+    let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let frames = frames(Running { watch, framer, deadline, closing, ended: false, _guard: guard });
     let pieces = frames.flat_map(futures::stream::iter);
     Ok(respond::with(StatusCode::OK, content_type(accept), body::stream(pieces)))
@@ -61,9 +64,9 @@ fn content_type(accept: Accept) -> &'static str {
     }
 }
 
-/// A watch that ends at once because its start is compacted. Clients expect this as an event: some try the
-/// same revision for ever when the request itself fails.
-pub fn expired(accept: Accept, error: &ApiError) -> Answer {
+/// A watch that ends at once, because its start is compacted or yet to come. Clients expect this as an event: some
+/// try the same revision for ever when the request itself fails.
+pub fn failed(accept: Accept, error: &ApiError) -> Answer {
     let encoding = Encoding::of(accept).unwrap_or_default();
     let body = body::full(encoding.error_event(error).concat());
     respond::with(StatusCode::OK, content_type(accept), body)

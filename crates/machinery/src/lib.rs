@@ -12,6 +12,7 @@ pub mod patch;
 pub mod protobuf;
 pub mod quantity;
 pub mod selector;
+pub mod strconv;
 pub mod user;
 pub mod validation;
 

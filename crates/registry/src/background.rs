@@ -181,7 +181,7 @@ async fn sleep_until(due: Option<Instant>) {
 
 /// Deletes the event unless it was written again.
 async fn expire(registry: &Registry, entry: &Entry) {
-    let options = DeleteOptions { resource_version: Some(entry.revision()), ..DeleteOptions::default() };
+    let options = DeleteOptions { resource_version: Some(entry.revision().to_string()), ..DeleteOptions::default() };
     let cx = Context::default();
     let done = registry.delete(&cx, entry.kind(), entry.namespace(), entry.name(), &options).await;
     if let Err(error) = done {

@@ -1,9 +1,10 @@
 //! Continue tokens: where the next page of a list starts, and at which revision.
 
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine};
 use machinery::{ApiError, Reason};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 use store::Revision;
 
 const VERSION: &str = "meta.k8s.io/v1";
@@ -26,21 +27,49 @@ impl Continuation {
     }
 
     pub fn decode(token: &str, prefix: &str) -> Result<Self, ApiError> {
-        let invalid = |why: String| ApiError::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(error.to_string()))?;
-        let token: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        if token["v"] != VERSION {
-            return Err(invalid(format!("server does not recognize this encoded version {}", token["v"])));
+        let token = Token::decode(token).map_err(|why| invalid(&why))?;
+        if token.v != VERSION {
+            return Err(invalid(&format!("server does not recognize this encoded version {}", token.v)));
         }
-        let start = token["start"].as_str().filter(|start| !start.is_empty());
-        let start = start.ok_or_else(|| invalid("encoded start key empty (version meta.k8s.io/v1)".to_owned()))?;
-        let revision = match token["rv"].as_i64() {
-            Some(revision) if revision > 0 => Some(revision as Revision),
-            Some(-1) => None,
-            _ => return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned())),
-        };
-        Ok(Self { revision, start: format!("{prefix}{start}") })
+        if token.rv == 0 {
+            return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        }
+        if token.start.is_empty() {
+            return Err(invalid("encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        let start = token.start.strip_prefix('/').unwrap_or(&token.start);
+        if start.split('/').any(|part| ["", ".", ".."].contains(&part)) {
+            return Err(invalid(&token.start));
+        }
+        Ok(Self { revision: token.rv.try_into().ok(), start: format!("{prefix}{start}") })
     }
+}
+
+/// What a token says, as upstream prints it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Token {
+    v: String,
+    /// Negative for the newest.
+    rv: i64,
+    start: String,
+}
+
+impl Token {
+    fn decode(token: &str) -> Result<Self, String> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => {
+                format!("illegal base64 data at input byte {at}")
+            }
+            // Go finds the padding that this alphabet does not have, or the beginning of the group that is too short.
+            _ => format!("illegal base64 data at input byte {}", token.find('=').unwrap_or(token.len() & !3)),
+        })?;
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+    }
+}
+
+fn invalid(why: &str) -> ApiError {
+    ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
 }
 
 /// The snapshot that a token belongs to is gone; `rest` continues the list without it.
@@ -71,9 +100,21 @@ mod tests {
 
     #[test]
     fn strange_tokens_are_refused() {
-        for token in ["", "?", "e30", &URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#)] {
-            let error = Continuation::decode(token, "").unwrap_err();
-            assert!(error.message.starts_with("continue key is not valid: "), "{error}");
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        for (token, why) in [
+            ("?".to_owned(), "illegal base64 data at input byte 0"),
+            ("e30=".to_owned(), "illegal base64 data at input byte 3"),
+            ("e30".to_owned(), "server does not recognize this encoded version "),
+            (encoded(r#"{"v":"v2"}"#), "server does not recognize this encoded version v2"),
+            (
+                encoded(r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#),
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (encoded(r#"{"v":"meta.k8s.io/v1","rv":1}"#), "encoded start key empty (version meta.k8s.io/v1)"),
+            (encoded(r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../secrets/a"}"#), "../secrets/a"),
+        ] {
+            let error = Continuation::decode(&token, "").unwrap_err();
+            assert_eq!(error.message, format!("invalid continue token: continue key is not valid: {why}"));
         }
     }
 }

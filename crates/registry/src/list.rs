@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kinds::KindDef;
-use machinery::ApiError;
+use machinery::{ApiError, field, strconv};
 use store::{Revision, prefix_range};
 
 use crate::answer::List;
@@ -23,7 +23,7 @@ const STORE_PAGE: usize = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Newest,
-    Any,
+    /// Zero for whatever is at hand.
     NotOlderThan(Revision),
     Exactly(Revision),
 }
@@ -39,8 +39,13 @@ struct Query<'a> {
     options: &'a ListOptions,
 }
 
-pub(crate) fn parse_revision(text: &str) -> Result<Revision, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request(format!("Invalid value: {text:?}: invalid resource version")))
+/// The number of a resource version that a client gave; empty counts as zero.
+pub(crate) fn parse_revision(text: &str) -> Result<Revision, field::Error> {
+    match text {
+        "" => Ok(0),
+        text => strconv::parse_uint(text)
+            .map_err(|why| field::Error::invalid(&field::Path::new("resourceVersion"), text, why)),
+    }
 }
 
 impl Registry {
@@ -48,16 +53,21 @@ impl Registry {
     pub async fn list(&self, kind: &'static KindDef, namespace: &str, options: &ListOptions) -> Result<List, ApiError> {
         let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
         let prefix = namespace_prefix(self.kinds().storage(kind), namespace);
-        let (at, start) = place(options, &prefix)?;
-        let limit = if at == At::Any { 0 } else { options.limit };
-        let query = Query { kind, selection, start: start.unwrap_or_default(), prefix, limit, options };
+        let limit = if options.resource_version == "0" { 0 } else { options.limit };
+        let mut query = Query { kind, selection, start: String::new(), prefix, limit, options };
+        let at = query.place()?;
         match at {
-            At::Newest => self.0.cache.wait_for(self.0.store.revision().await.map_err(of_store)?).await?,
-            At::NotOlderThan(revision) | At::Exactly(revision) => self.0.cache.wait_for(revision).await?,
-            At::Any => {}
-        }
-        if let At::Exactly(revision) = at {
-            return self.list_exactly(&query, revision).await;
+            At::Newest => {
+                let newest = self.0.store.revision().await.map_err(of_store)?;
+                if self.0.cache.wait_for(newest).await.is_err() {
+                    return self.list_past(&query, newest).await;
+                }
+            }
+            At::NotOlderThan(revision) => self.0.cache.wait_for(revision).await?,
+            At::Exactly(revision) => {
+                self.0.cache.wait_for(revision).await?;
+                return self.list_exactly(&query, revision).await;
+            }
         }
         Ok(list_cached(&*self.resource(kind)?, self.0.cache.applied(), &query))
     }
@@ -124,26 +134,29 @@ fn list_cached(resource: &Resource, applied: Revision, query: &Query<'_>) -> Lis
     query.answer(page, revision, counts.then_some(remaining))
 }
 
-/// Which revision the options ask for, and the first key when they continue a list.
-fn place(options: &ListOptions, prefix: &str) -> Result<(At, Option<String>), ApiError> {
-    if !options.continue_token.is_empty() {
-        if !["", "0"].contains(&options.resource_version.as_str()) {
-            return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
-        }
-        let next = Continuation::decode(&options.continue_token, prefix)?;
-        return Ok((next.revision.map_or(At::Newest, At::Exactly), Some(next.start)));
-    }
-    let at = match (options.resource_version.as_str(), options.version_match) {
-        ("", _) => At::Newest,
-        ("0", _) => At::Any,
-        (revision, Some(VersionMatch::Exact)) => At::Exactly(parse_revision(revision)?),
-        (revision, None) if options.limit > 0 => At::Exactly(parse_revision(revision)?),
-        (revision, _) => At::NotOlderThan(parse_revision(revision)?),
-    };
-    Ok((at, None))
-}
-
 impl Query<'_> {
+    /// Which revision the options ask for; sets the first key when they continue a list.
+    fn place(&mut self) -> Result<At, ApiError> {
+        let options = self.options;
+        let pages = self.only_key().is_none();
+        if pages && !options.continue_token.is_empty() {
+            let next = Continuation::decode(&options.continue_token, &self.prefix)?;
+            if !["", "0"].contains(&options.resource_version.as_str()) {
+                return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+            }
+            self.start = next.start;
+            return Ok(next.revision.map_or(At::Newest, At::Exactly));
+        }
+        let revision = parse_revision(&options.resource_version)
+            .map_err(|error| ApiError::bad_request(format!("invalid resource version: {error}")))?;
+        Ok(match options.version_match {
+            _ if options.resource_version.is_empty() => At::Newest,
+            Some(VersionMatch::Exact) => At::Exactly(revision),
+            None if pages && options.limit > 0 && revision > 0 => At::Exactly(revision),
+            _ => At::NotOlderThan(revision),
+        })
+    }
+
     /// The key of the only object that can be on the list.
     fn only_key(&self) -> Option<String> {
         let name = self.selection.exact_name()?;

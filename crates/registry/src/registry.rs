@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use kinds::KindDef;
-use machinery::{ApiError, Object};
+use machinery::{ApiError, Object, Reason};
 use store::Revision;
 
 use crate::admission::{Admission, AdmitAll};
@@ -94,6 +94,11 @@ impl Lister {
     }
 }
 
+/// A resource version of a read or a watch; upstream takes a wrong one for a failure of its own.
+fn read_revision(text: &str) -> Result<Revision, ApiError> {
+    parse_revision(text).map_err(|error| ApiError::new(Reason::Unknown, error.to_string()))
+}
+
 impl Registry {
     /// Loads the watch cache and starts what keeps it fresh. Must run inside a tokio runtime.
     pub async fn open(config: Config) -> Result<Self, store::Error> {
@@ -175,8 +180,7 @@ impl Registry {
     async fn wait_for(&self, resource_version: &str) -> Result<(), ApiError> {
         match resource_version {
             "" => self.fresh().await,
-            "0" => Ok(()),
-            revision => self.0.cache.wait_for(parse_revision(revision)?).await,
+            revision => self.0.cache.wait_for(read_revision(revision)?).await,
         }
     }
 
@@ -189,21 +193,24 @@ impl Registry {
     ) -> Result<Watch, ApiError> {
         let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
         let resource = self.resource(kind)?;
-        let from = &options.resource_version;
-        let initial = options.send_initial_events || ["", "0"].contains(&from.as_str());
-        let start = if initial {
-            self.wait_for(from).await?;
-            self.objects(&resource, namespace, &selection)
-        } else {
-            Start::After(parse_revision(from)?)
+        let revision = read_revision(&options.resource_version)?;
+        let start = match options.send_initial_events {
+            None | Some(false) if revision > 0 => Start::After(revision),
+            initial => {
+                self.wait_for(&options.resource_version).await?;
+                match initial {
+                    Some(false) => Start::After(self.0.cache.applied()),
+                    _ => self.objects(&resource, namespace, &selection),
+                }
+            }
         };
         let bookmarks = match (options.allow_bookmarks, options.send_initial_events) {
-            (true, true) => Bookmarks::InitialEventsEnd,
-            (true, false) => Bookmarks::Regular,
+            (true, Some(true)) => Bookmarks::InitialEventsEnd,
+            (true, _) => Bookmarks::Regular,
             (false, _) => Bookmarks::None,
         };
         let (cache, store) = (self.0.cache.clone(), Arc::downgrade(&self.0.store));
-        Ok(Watch::new(cache, store, resource, selection, start, bookmarks))
+        Ok(Watch::new(cache, store, resource, selection, start, bookmarks, options.deadline))
     }
 
     fn objects(&self, resource: &Resource, namespace: &str, selection: &Selection) -> Start {

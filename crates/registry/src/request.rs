@@ -2,7 +2,7 @@
 
 use kinds::Propagation;
 use machinery::{Object, UserInfo};
-use store::Revision;
+use tokio::time::Instant;
 
 /// Who asks, and what holds for the whole request.
 #[derive(Clone, Debug, Default)]
@@ -72,8 +72,10 @@ pub struct WatchOptions {
     /// Empty or `"0"`: begins with an ADDED event for everything at hand.
     pub resource_version: String,
     pub allow_bookmarks: bool,
-    /// `sendInitialEvents`: ends the initial events with a bookmark that says so.
-    pub send_initial_events: bool,
+    /// `sendInitialEvents`: whether it begins with what is there, and then ends that with a bookmark that says so.
+    pub send_initial_events: Option<bool>,
+    /// When the watch will be ended; a bookmark comes shortly before.
+    pub deadline: Option<Instant>,
 }
 
 /// `metav1.DeleteOptions`.
@@ -81,7 +83,7 @@ pub struct WatchOptions {
 pub struct DeleteOptions {
     pub grace_seconds: Option<i64>,
     pub uid: Option<String>,
-    pub resource_version: Option<Revision>,
+    pub resource_version: Option<String>,
     pub propagation: Option<Propagation>,
 }
 

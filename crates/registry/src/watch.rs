@@ -19,8 +19,10 @@ use crate::entry::Entry;
 use crate::keys::resource_prefix;
 use crate::selection::Selection;
 
-/// How often a watch tells how far it has come when nothing else does.
+/// How often a watch tells how far it has come.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before its end a watch tells it once more.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Changes that are looked at before other tasks get their turn.
 const TURN: u32 = 128;
 
@@ -39,10 +41,30 @@ pub struct Watch {
 }
 
 struct Bookmark {
-    due: Instant,
+    /// Nothing when the end is too near for another one.
+    due: Option<Instant>,
+    /// When the watch ends, if that is known.
+    deadline: Option<Instant>,
     /// The initial events are yet to be closed.
     initial: bool,
-    last: Revision,
+    /// Where the watch began; there is nothing to tell until the cache is beyond it.
+    began: Revision,
+}
+
+impl Bookmark {
+    fn new(kind: Bookmarks, began: Revision, deadline: Option<Instant>) -> Option<Self> {
+        let mut bookmark = Self { due: None, deadline, initial: kind == Bookmarks::InitialEventsEnd, began };
+        bookmark.plan(clock::jitter(BOOKMARK_EVERY, 0.25));
+        (kind != Bookmarks::None).then_some(bookmark)
+    }
+
+    /// The next one comes in this time, or shortly before the watch ends.
+    fn plan(&mut self, every: Duration) {
+        let now = clock::monotonic();
+        let last = self.deadline.and_then(|deadline| deadline.checked_sub(BOOKMARK_BEFORE_END));
+        let due = last.map_or(now + every, |last| last.min(now + every));
+        self.due = (due > now).then_some(due);
+    }
 }
 
 /// Where the next event comes from.
@@ -76,17 +98,13 @@ impl Watch {
         selection: Selection,
         start: Start,
         bookmarks: Bookmarks,
+        deadline: Option<Instant>,
     ) -> Self {
         let (source, delivered) = match start {
             Start::Objects(objects, revision) => (Source::Initial(objects.into()), revision),
             Start::After(revision) => (Source::Unknown, revision),
         };
-        let due = clock::monotonic() + clock::jitter(BOOKMARK_EVERY, 0.25);
-        let bookmark = match bookmarks {
-            Bookmarks::None => None,
-            Bookmarks::Regular => Some(Bookmark { due, initial: false, last: 0 }),
-            Bookmarks::InitialEventsEnd => Some(Bookmark { due, initial: true, last: 0 }),
-        };
+        let bookmark = Bookmark::new(bookmarks, delivered, deadline);
         let moved = resource.moved().subscribe();
         Self { cache, store, resource, selection, source, delivered, moved, bookmark }
     }
@@ -121,7 +139,6 @@ impl Watch {
         self.source = Source::Unknown;
         let bookmark = self.bookmark.as_mut().filter(|bookmark| bookmark.initial)?;
         bookmark.initial = false;
-        bookmark.last = self.delivered;
         Some(WatchEvent::Bookmark { revision: self.delivered, initial_events_end: true })
     }
 
@@ -168,25 +185,20 @@ impl Watch {
 
     /// Until there is something new, or it is time for a bookmark. The ring has just been read to its end.
     async fn wait(&mut self) -> Option<WatchEvent> {
-        let Some(bookmark) = &mut self.bookmark else {
-            if self.moved.changed().await.is_err() {
-                self.source = Source::Over;
-            }
-            return None;
-        };
-        if bookmark.due <= clock::monotonic() {
-            bookmark.due = clock::monotonic() + BOOKMARK_EVERY;
-            let news = self.delivered > bookmark.last;
-            bookmark.last = self.delivered;
+        let due = self.bookmark.as_ref().and_then(|bookmark| bookmark.due);
+        if let (Some(due), Some(bookmark)) = (due, &mut self.bookmark)
+            && due <= clock::monotonic()
+        {
+            bookmark.plan(BOOKMARK_EVERY);
+            let news = self.cache.applied() > bookmark.began;
             return news.then_some(WatchEvent::Bookmark { revision: self.delivered, initial_events_end: false });
         }
-        tokio::select! {
-            changed = self.moved.changed() => {
-                if changed.is_err() {
-                    self.source = Source::Over;
-                }
-            }
-            () = tokio::time::sleep_until(bookmark.due) => {}
+        let changed = match due {
+            None => self.moved.changed().await,
+            Some(due) => tokio::time::timeout_at(due, self.moved.changed()).await.unwrap_or(Ok(())),
+        };
+        if changed.is_err() {
+            self.source = Source::Over;
         }
         None
     }
@@ -222,6 +234,10 @@ impl Watch {
     }
 
     fn deliver(&mut self, change: &Change) -> Option<WatchEvent> {
+        // A watch may begin at a revision that is yet to come.
+        if change.entry.revision() <= self.delivered {
+            return None;
+        }
         self.delivered = change.entry.revision();
         seen_by(&self.selection, change)
     }

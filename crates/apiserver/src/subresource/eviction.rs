@@ -41,13 +41,13 @@ impl Server {
             let budgets = self.kind("policy", "v1", "poddisruptionbudgets")?;
             if self.take_from_budget(&context, budgets, &pod).await? == Disruption::OfUnready {
                 // The pod must not have become ready in between.
-                delete.resource_version.get_or_insert(pod.revision());
+                delete.resource_version.get_or_insert_with(|| pod.revision().to_string());
             }
         }
         if !context.dry_run && !pod.object().is_deleting() {
-            let marked = self.mark_disrupted(&context, pods, &pod, delete.resource_version).await?;
+            let marked = self.mark_disrupted(&context, pods, &pod, delete.resource_version.as_deref()).await?;
             // The mark itself is no change that the client must know of.
-            delete.resource_version = delete.resource_version.map(|_| marked.revision());
+            delete.resource_version = delete.resource_version.map(|_| marked.revision().to_string());
         }
         self.registry().delete(&context, pods, namespace, name, &delete).await?;
         Ok(respond::value(call, accept, StatusCode::CREATED, respond::STATUS, &respond::success(Value::Null)))
@@ -59,11 +59,11 @@ impl Server {
         context: &Context,
         pods: &'static KindDef,
         pod: &Entry,
-        expected: Option<u64>,
+        expected: Option<&str>,
     ) -> Result<Arc<Entry>, ApiError> {
         let now = clock::format_time(clock::now());
         let mark = |current: &mut Object| {
-            if expected.is_some_and(|expected| current.resource_version() != expected.to_string()) {
+            if expected.is_some_and(|expected| current.resource_version() != expected) {
                 return Err(ApiError::stale(&pods.group_resource(), pod.name()));
             }
             let condition = json!({

@@ -6,6 +6,7 @@ mod discovery;
 mod in_process;
 mod kubectl;
 mod limits;
+mod lists;
 mod network;
 mod node;
 mod objects;

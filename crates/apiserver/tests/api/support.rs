@@ -16,6 +16,7 @@ use http_body_util::{BodyExt as _, Full};
 use machinery::{ApiError, UserInfo};
 use registry::{Config, Registry};
 use serde_json::Value;
+use store::Store as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
@@ -54,6 +55,7 @@ impl Authorizer for Readers {
 pub struct Api {
     pub server: Server,
     pub authority: Authority,
+    pub store: Arc<store::Memory>,
 }
 
 /// What a test may want to be different.
@@ -68,9 +70,12 @@ pub async fn start() -> Api {
 }
 
 pub async fn start_with(options: Options) -> Api {
-    let store = Arc::new(store::Memory::new());
+    start_on(Arc::new(store::Memory::new()), options).await
+}
+
+async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let transformer = Arc::new(registry::Identity);
-    let config = Config { store, kinds: kinds::all(), transformer, hooks: registry::Hooks::default() };
+    let config = Config { store: store.clone(), kinds: kinds::all(), transformer, hooks: registry::Hooks::default() };
     let registry = Registry::open(config).await.unwrap();
     let rbac = Arc::new(Rbac::new(Arc::new(registry.clone())));
     let authority = Authority::create("test-ca").unwrap();
@@ -87,7 +92,7 @@ pub async fn start_with(options: Options) -> Api {
         advertised: "192.0.2.1:6443".to_owned(),
         limits: options.limits,
     });
-    Api { server, authority }
+    Api { server, authority, store }
 }
 
 fn client_tls(authority: &Authority, user: &str) -> rustls::ClientConfig {
@@ -143,6 +148,16 @@ pub async fn collect(response: Response<Body>) -> Got {
 }
 
 impl Api {
+    /// Another server over the same store.
+    pub async fn reopened(&self) -> Self {
+        start_on(self.store.clone(), Options::default()).await
+    }
+
+    /// The newest revision, which the cache may yet have to see.
+    pub async fn revision(&self) -> u64 {
+        self.store.revision().await.unwrap()
+    }
+
     pub async fn raw(&self, request: Request<Full<Bytes>>) -> Response<Body> {
         self.server.service().oneshot(request).await.unwrap()
     }

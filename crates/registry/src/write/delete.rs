@@ -112,7 +112,7 @@ fn check_preconditions(kind: &KindDef, old: &Object, options: &DeleteOptions) ->
              deleted and then recreated"
         ));
     }
-    match options.resource_version.map(|revision| revision.to_string()) {
+    match options.resource_version.as_deref() {
         Some(revision) if revision != old.resource_version() => conflict(format!(
             "the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record ({}). \
              The object might have been modified",

@@ -121,5 +121,5 @@ async fn a_revision_that_is_yet_to_come_times_out() {
     let error = api.registry.get(config_maps(), "default", "m00", "1000").await.unwrap_err();
     assert_eq!((error.code(), error.message.as_str()), (504, "Timeout: Too large resource version: 1000, current: 2"));
     let error = api.registry.get(config_maps(), "default", "m00", "x").await.unwrap_err();
-    assert_eq!(error.code(), 400);
+    assert_eq!(error.code(), 500);
 }

@@ -55,7 +55,7 @@ async fn objects_that_cease_to_match_are_deleted_for_the_watcher() {
 async fn bookmarks_come_about_each_minute_and_after_the_initial_events() {
     let api = api().await;
     api.put_map("a", "1").await;
-    let options = WatchOptions { allow_bookmarks: true, send_initial_events: true, ..WatchOptions::default() };
+    let options = WatchOptions { allow_bookmarks: true, send_initial_events: Some(true), ..WatchOptions::default() };
     let mut watch = api.watch_maps(options).await;
     assert_eq!(next(&mut watch).await, "ADDED a=1");
     assert_eq!(next(&mut watch).await, "INITIAL END");

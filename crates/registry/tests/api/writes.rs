@@ -233,11 +233,11 @@ async fn deletion_has_preconditions_and_propagation() {
     let wrong_uid = DeleteOptions { uid: Some("other".to_owned()), ..DeleteOptions::default() };
     let error = delete(wrong_uid).await.unwrap_err();
     assert!(error.message.contains("the UID in the precondition (other) does not match the UID in record"), "{error}");
-    let wrong_version = DeleteOptions { resource_version: Some(1), ..DeleteOptions::default() };
+    let wrong_version = DeleteOptions { resource_version: Some("1".to_owned()), ..DeleteOptions::default() };
     assert_eq!(delete(wrong_version).await.unwrap_err().code(), 409);
     let orphan = DeleteOptions {
         propagation: Some(Propagation::Orphan),
-        resource_version: Some(made.revision()),
+        resource_version: Some(made.revision().to_string()),
         ..DeleteOptions::default()
     };
     let held = delete(orphan).await.unwrap();
