@@ -17,6 +17,8 @@ const RING_BYTES: usize = 1 << 20;
 const CHANNEL: usize = 1024;
 /// Events read from history at a time.
 const HISTORY_PAGE: usize = 512;
+/// Pages of history that wait for a watcher before the next is read.
+const PAGES_AHEAD: usize = 1;
 
 /// Where an engine keeps what happened.
 #[async_trait]
@@ -157,6 +159,10 @@ fn first_revision(message: &Watched) -> Revision {
 /// Reads history until the watcher is near enough to the present to join.
 async fn catch_up(hub: std::sync::Weak<Hub>, history: Arc<dyn History>, mut watcher: Watcher) {
     loop {
+        // History is read as fast as the watcher reads it, so that a slow one holds little of it.
+        if watcher.messages.reserve_many(CHANNEL - 1 - PAGES_AHEAD).await.is_err() {
+            return;
+        }
         // Everything published by now is in the history that is read next.
         let Some(published) = hub.upgrade().map(|hub| hub.state().revision) else { return };
         let events = match history.history(watcher.from, HISTORY_PAGE).await {
