@@ -1,5 +1,7 @@
 //! `metadata` of any object.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::formats::{dns1123_label, qualified_name};
@@ -153,7 +155,8 @@ fn validate_finalizers(object: &Object, path: &Path) -> ErrorList {
 }
 
 fn no_new_finalizers(new: &Object, old: &Object, path: &Path) -> ErrorList {
-    let mut added: Vec<&str> = new.finalizers().filter(|name| old.finalizers().all(|of| of != *name)).collect();
+    let known: HashSet<&str> = old.finalizers().collect();
+    let mut added: Vec<&str> = new.finalizers().filter(|name| !known.contains(name)).collect();
     if added.is_empty() {
         return ErrorList::new();
     }

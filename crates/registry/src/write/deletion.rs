@@ -1,5 +1,7 @@
 //! What deletion means for an object: gone at once, or marked and waiting.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use kinds::{KindDef, Propagation};
 use machinery::Object;
@@ -104,7 +106,8 @@ fn set_deadline(object: &mut Object, deadline: Timestamp, seconds: i64) {
 
 /// The finalizers that tell the garbage collector what becomes of dependents, and all others as they are.
 fn finalizers(kind: &KindDef, old: &Object, options: &DeleteOptions) -> Vec<String> {
-    let has = |name: &str| old.finalizers().any(|finalizer| finalizer == name);
+    let known: HashSet<&str> = old.finalizers().collect();
+    let has = |name: &str| known.contains(name);
     let (orphan, foreground) = match options.propagation {
         Some(policy) => (policy == Propagation::Orphan, policy == Propagation::Foreground),
         None if has(ORPHAN) || has(FOREGROUND) => (has(ORPHAN), has(FOREGROUND)),

@@ -8,6 +8,7 @@ use registry::{Config, Context, Entry, Hooks, Identity, ListOptions, Registry, W
 use serde_json::{Value, json};
 
 mod lists;
+mod load;
 mod scale;
 mod services;
 mod storage;
