@@ -21,6 +21,7 @@ mod metrics;
 mod negotiate;
 mod openapi;
 mod options;
+mod pace;
 mod query;
 mod respond;
 mod review;

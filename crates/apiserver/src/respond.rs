@@ -24,6 +24,11 @@ pub type Answer = Response<Body>;
 /// Longer answers are compressed for clients that accept it (upstream: `defaultGzipThresholdBytes`).
 const GZIP_BYTES: usize = 128 << 10;
 
+/// Characters that the warnings of an answer have together; where there are more, each is cut to [`WARNING_MAX`]
+/// (upstream: `truncateAtTotalRunes`, `truncateItemRunes`).
+const WARNINGS_MAX: usize = 4096;
+const WARNING_MAX: usize = 256;
+
 /// The message of every error.
 pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
@@ -205,20 +210,18 @@ impl<I: Iterator<Item = Bytes> + Send + 'static> Gzip<I> {
     }
 
     fn stream(self) -> impl futures::Stream<Item = Bytes> + Send + 'static {
-        futures::stream::iter(self)
+        futures::stream::unfold(self, |mut gzip| async move { gzip.next().await.map(|bytes| (bytes, gzip)) })
     }
-}
 
-impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Bytes> {
         let encoder = self.encoder.as_mut()?;
         for piece in self.pieces.by_ref() {
             encoder.write_all(&piece).expect("writing to memory does not fail");
             if encoder.get_ref().len() >= CHUNK_BYTES / 2 {
                 return Some(Bytes::from(std::mem::take(encoder.get_mut())));
             }
+            // Much may go in before something comes out.
+            tokio::task::yield_now().await;
         }
         let encoder = self.encoder.take()?;
         Some(Bytes::from(encoder.finish().expect("writing to memory does not fail")))
@@ -227,10 +230,18 @@ impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
 
 /// Adds what was collected on the way as `Warning` headers.
 pub fn add_warnings(answer: &mut Answer, warnings: Vec<String>) {
+    let length = |warning: &String| warning.chars().count();
+    let cut = if warnings.iter().map(length).sum::<usize>() > WARNINGS_MAX { WARNING_MAX } else { usize::MAX };
+    let mut written = 0;
     for warning in warnings {
+        if written >= WARNINGS_MAX {
+            return;
+        }
+        let warning: String = warning.chars().take(cut).collect();
+        written += length(&warning);
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
         // A warning that no header can carry is left out: it must not fail the request.
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             answer.headers_mut().append(WARNING, value);
         }
     }
@@ -295,5 +306,14 @@ mod tests {
         let mut answer = text(StatusCode::OK, "");
         add_warnings(&mut answer, vec![r#"unknown field "spec.x""#.to_owned()]);
         assert_eq!(answer.headers()[WARNING], r#"299 - "unknown field \"spec.x\"""#);
+    }
+
+    #[test]
+    fn warnings_stay_within_what_a_client_takes_of_headers() {
+        let mut answer = text(StatusCode::OK, "");
+        add_warnings(&mut answer, (0..100).map(|number| format!("{number}{}", "ü".repeat(1000))).collect());
+        let kept: Vec<usize> = answer.headers().get_all(WARNING).iter().map(HeaderValue::len).collect();
+        assert_eq!(kept.len(), WARNINGS_MAX / WARNING_MAX);
+        assert!(kept.iter().all(|length| *length <= 2 * WARNING_MAX + 8), "{kept:?}");
     }
 }

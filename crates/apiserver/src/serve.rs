@@ -17,11 +17,14 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower::util::MapRequest;
 
+use crate::pace::{Pace, UNREAD_MAX};
 use crate::server::{ApiService, Server};
 
 /// Requests that one HTTP/2 connection may have open: the informers of a client share a connection.
 const STREAMS_MAX: u32 = 1000;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that a request's head may have, and that are held for a client that does not read as fast as it is sent to.
+const BUFFER_BYTES: usize = 128 << 10;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests may go on after the server is told to stop.
@@ -93,7 +96,8 @@ impl Server {
     }
 
     async fn http(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Option<ClientCertificate>) {
-        let service = TowerToHyperService::new(with_certificate(self.service(), peer));
+        let pace = Pace::default();
+        let service = TowerToHyperService::new(with_connection(self.service(), peer, pace.clone()));
         let builder = builder();
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
@@ -104,6 +108,10 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = pace.stalled() => {
+                tracing::info!(after = ?UNREAD_MAX, "a client that does not read is cut off");
+                return;
+            }
         };
         if let Err(error) = outcome {
             tracing::debug!(%error, "the connection broke");
@@ -113,26 +121,31 @@ impl Server {
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(KEEP_ALIVE)
+        .max_send_buf_size(BUFFER_BYTES)
+        .max_header_list_size(BUFFER_BYTES as u32)
         .adaptive_window(true);
     builder
 }
 
 type Incoming = http::Request<hyper::body::Incoming>;
 
-fn with_certificate(
+/// Tells each request about the connection it came by.
+fn with_connection(
     service: ApiService,
     peer: Option<ClientCertificate>,
+    pace: Pace,
 ) -> MapRequest<ApiService, impl FnMut(Incoming) -> Incoming + Clone> {
     service.map_request(move |mut request: Incoming| {
         if let Some(certificate) = &peer {
             request.extensions_mut().insert(certificate.clone());
         }
+        request.extensions_mut().insert(pace.clone());
         request
     })
 }

@@ -28,6 +28,7 @@ use crate::limits::{Limits, Turnstile};
 use crate::local::LocalApi;
 use crate::metrics::{Labels, ServerMetrics, SharedMetrics};
 use crate::openapi::Documents;
+use crate::pace::Pace;
 use crate::respond::{self, Answer};
 use crate::version::Version;
 
@@ -133,6 +134,11 @@ impl Server {
                 respond::error(&call, &ApiError::new(Reason::InternalError, message))
             }
         };
+        if let Some(pace) = call.parts.extensions.get::<Pace>()
+            && matches!(call.info.verb.as_str(), "list" | "watch")
+        {
+            answer = answer.map(|body| pace.keep(body));
+        }
         respond::add_warnings(&mut answer, call.warnings.take());
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         let labels = Labels::new(&call.info, &call.parts.method, kind);

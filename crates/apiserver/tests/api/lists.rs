@@ -93,11 +93,9 @@ async fn options_mean_what_they_mean_upstream() {
         ),
         (
             "watch=1&sendInitialEvents=true&resourceVersionMatch=Exact",
-            format!(
-                "422 Invalid: [resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
-                 resourceVersionMatch to NotOlderThan, resourceVersionMatch: Unsupported value: \"Exact\": supported \
-                 values: \"NotOlderThan\"]"
-            ),
+            "422 Invalid: [resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to \
+             NotOlderThan, resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"]"
+                .to_owned(),
         ),
         (
             "watch=1&resourceVersionMatch=NotOlderThan",

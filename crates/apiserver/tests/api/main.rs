@@ -1,12 +1,14 @@
 //! The server as its clients see it: over loopback, over TLS, in process, and with kubectl.
 
 mod access;
+mod bad_input;
 mod content;
 mod discovery;
 mod in_process;
 mod kubectl;
 mod limits;
 mod lists;
+mod memory;
 mod network;
 mod node;
 mod objects;

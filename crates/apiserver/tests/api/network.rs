@@ -8,6 +8,7 @@ use http::{Request, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -82,4 +83,40 @@ async fn closing_ends_watches_and_lets_the_server_return() {
     assert!(rest.is_ok(), "the watch goes on after the server closed");
     let ready = api.as_user("", "GET", "/readyz").await;
     assert_eq!(ready.status.as_u16(), 500);
+}
+
+/// What a client reads of an answer until it ends, in bytes.
+async fn read_all(client: &mut TcpStream) -> usize {
+    let (mut piece, mut read) = (vec![0; 1 << 16], 0);
+    while let Ok(more @ 1..) = client.read(&mut piece).await {
+        read += more;
+    }
+    read
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_watch_is_cut_off_and_others_notice_nothing() {
+    const CHANGES: usize = 200;
+    const BYTES: usize = 128 << 10;
+    let api = start().await.bootstrapped().await;
+    let (address, _guard) = api.listen_plain().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    let watch = async || {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head =
+            format!("GET {path}?watch=1&timeoutSeconds=600 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer admin\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.readable().await.unwrap();
+        client
+    };
+    let (mut idle, mut busy) = (watch().await, watch().await);
+    let reading = tokio::spawn(async move { read_all(&mut busy).await });
+    for number in 0..CHANGES {
+        let body = json!({"metadata": {"name": format!("m{number}")}, "data": {"a": "x".repeat(BYTES)}});
+        api.post(path, &body).await.expect(201);
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let read = read_all(&mut idle).await;
+    assert!(read < CHANGES * BYTES, "{read} bytes came, so it was not cut off");
+    assert!(reading.await.unwrap() > CHANGES * BYTES, "the other watch has everything until its time is up");
 }

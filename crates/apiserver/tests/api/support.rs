@@ -73,7 +73,8 @@ pub async fn start_with(options: Options) -> Api {
     start_on(Arc::new(store::Memory::new()), options).await
 }
 
-async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
+/// A server over a store that may hold something.
+pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let transformer = Arc::new(registry::Identity);
     let config = Config { store: store.clone(), kinds: kinds::all(), transformer, hooks: registry::Hooks::default() };
     let registry = Registry::open(config).await.unwrap();
@@ -213,12 +214,20 @@ impl Api {
 
     /// Serves TLS on a free port of loopback until the guard is dropped.
     pub async fn listen(&self) -> (SocketAddr, DropGuard) {
+        self.listen_with(Some(server_tls(&self.authority, false))).await
+    }
+
+    /// The same without TLS.
+    pub async fn listen_plain(&self) -> (SocketAddr, DropGuard) {
+        self.listen_with(None).await
+    }
+
+    async fn listen_with(&self, tls: Option<Arc<rustls::ServerConfig>>) -> (SocketAddr, DropGuard) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (server, tls, shutdown) =
-            (self.server.clone(), server_tls(&self.authority, false), CancellationToken::new());
+        let (server, shutdown) = (self.server.clone(), CancellationToken::new());
         let stop = shutdown.clone();
-        tokio::spawn(async move { server.serve(listener, Some(tls), stop).await.unwrap() });
+        tokio::spawn(async move { server.serve(listener, tls, stop).await.unwrap() });
         (address, shutdown.drop_guard())
     }
 }
