@@ -40,7 +40,9 @@ const SUMMARY_MAX: usize = 30;
 /// The object's `apiVersion` and `kind` are not compared with the message.
 pub fn decode_json(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
     let mut report = Report::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    // Go's decoder puts replacement characters where a text is not UTF-8.
+    let text = String::from_utf8_lossy(bytes);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
     let parsed = walk(&mut deserializer, message, &mut report).and_then(|value| deserializer.end().map(|()| value));
     match parsed {
         Ok(value) => finish(value, message, policy, report),

@@ -18,8 +18,13 @@ const WORK_MAX: usize = 100_000_000;
 pub fn json_patch(document: Value, patch: &Value) -> Result<Value, ApiError> {
     let operations = patch.as_array().map_or(0, Vec::len);
     if operations > OPERATIONS_MAX {
-        let message = format!("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {operations}");
-        return Err(ApiError::new(Reason::RequestEntityTooLarge, message));
+        return Err(ApiError::new(
+            Reason::RequestEntityTooLarge,
+            format!(
+                "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got \
+                 {operations}"
+            ),
+        ));
     }
     let patch: Patch =
         serde_json::from_value(patch.clone()).map_err(|error| ApiError::bad_request(error.to_string()))?;
@@ -85,8 +90,10 @@ fn rejected() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::tests::documents;
     use super::*;
 
     fn check(patch: Value, expected: Value) {
@@ -109,6 +116,27 @@ mod tests {
         let rejected = json!("the server rejected our request due to an error in our request");
         check(json!([{"op": "test", "path": "/a/b", "value": 2}]), rejected.clone());
         check(json!([{"op": "remove", "path": "/x"}]), rejected);
+    }
+
+    proptest! {
+        #[test]
+        fn the_difference_of_two_documents_makes_one_the_other(old in documents(), new in documents()) {
+            let difference = serde_json::to_value(::json_patch::diff(&old, &new)).expect("patches print");
+            prop_assert_eq!(json_patch(old, &difference), Ok(new));
+        }
+
+        /// Whatever the operations, the answer is an error or a document.
+        #[test]
+        fn any_operations_end(document in documents(), words in proptest::collection::vec(("[a-z]{3,7}", "(/[a-c0-2~-]){0,4}"), 0..20)) {
+            let kinds = ["add", "remove", "replace", "move", "copy", "test"];
+            let operation = |(word, path): &(String, String)| {
+                json!({"op": kinds[word.len() % kinds.len()], "path": path, "from": "/a", "value": word})
+            };
+            let patch: Value = words.iter().map(operation).collect();
+            if let Err(error) = json_patch(document, &patch) {
+                prop_assert!([400, 422].contains(&error.code()), "{}", error);
+            }
+        }
     }
 
     fn patched(document: Value, operations: Vec<Value>) -> Result<Value, ApiError> {

@@ -16,9 +16,27 @@ pub fn merge_patch(document: Value, patch: &Value) -> Result<Value, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::tests::{documents, has_null};
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_patch_applied_twice_changes_nothing_more(document in documents(), patch in documents()) {
+            let once = merge_patch(document, &patch).expect("it is an object");
+            prop_assert_eq!(merge_patch(once.clone(), &patch), Ok(once));
+        }
+
+        #[test]
+        fn of_a_patch_without_nulls_everything_is_there(document in documents(), patch in documents()) {
+            prop_assume!(!has_null(&patch) && !has_null(&document));
+            let merged = merge_patch(document, &patch).expect("it is an object");
+            prop_assert_eq!(merge_patch(merged.clone(), &merged), Ok(merged.clone()));
+            prop_assert_eq!(merge_patch(merged.clone(), &patch), Ok(merged));
+        }
+    }
 
     #[test]
     fn fields_merge_and_lists_are_replaced() {

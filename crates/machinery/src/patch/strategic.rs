@@ -308,6 +308,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::tests::{documents, has_list};
     use super::*;
 
     const POD: &str = "io.k8s.api.core.v1.Pod";
@@ -416,6 +417,33 @@ mod tests {
     }
 
     proptest! {
+        /// Without lists and directives, and where the schema knows nothing.
+        #[test]
+        fn it_is_a_merge_patch_where_the_schema_says_nothing(document in documents(), patch in documents()) {
+            let (document, patch) = (json!({"unknown": document}), json!({"unknown": patch}));
+            let merged = super::super::merge_patch(document.clone(), &patch);
+            prop_assume!(!has_list(&patch));
+            prop_assert_eq!(strategic_merge_patch(document, &patch, POD), merged);
+        }
+
+        /// Items of the patch stand in its order, the others in theirs, and none is lost.
+        #[test]
+        fn merged_lists_keep_both_orders(live in "[a-j]{0,12}", patch in "[a-j]{0,12}") {
+            let unique = |text: &str| {
+                let mut seen = std::collections::BTreeSet::new();
+                text.chars().filter(|c| seen.insert(*c)).collect::<String>()
+            };
+            let (live, patch) = (unique(&live), unique(&patch));
+            let finalizers = |text: &str| json!({"metadata": {"finalizers": text.chars().map(String::from).collect::<Vec<_>>()}});
+            let merged = strategic_merge_patch(finalizers(&live), &finalizers(&patch), POD).expect("a fitting patch");
+            let merged: String =
+                merged["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let kept = |from: &str, keep: &dyn Fn(char) -> bool| from.chars().filter(|c| keep(*c)).collect::<String>();
+            prop_assert_eq!(kept(&merged, &|c| patch.contains(c)), patch.clone());
+            let others = kept(&live, &|c| !patch.contains(c));
+            prop_assert_eq!(kept(&merged, &|c| !patch.contains(c)), others);
+        }
+
         #[test]
         fn a_patch_applied_twice_changes_nothing_more(live in "([a-e]=[0-9] ){0,4}", patch in "([a-e]=[0-9] ){0,4}") {
             let unique = |text: &str| {
