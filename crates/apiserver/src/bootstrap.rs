@@ -43,6 +43,7 @@ pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(),
     tokio::try_join!(
         auth::policy::reconcile(registry),
         try_join_all(classes),
+        objects.ensure_range(service_range(registry.service_range())),
         objects.ensure(service(bootstrap)),
         objects.replace(endpoints(bootstrap), &["subsets"]),
         objects.replace(endpoint_slice(bootstrap), &["endpoints", "ports"]),
@@ -91,6 +92,34 @@ impl Objects<'_> {
         Ok(())
     }
 
+    /// The default range of Service addresses, ready before a controller runs. One that someone made otherwise is
+    /// left alone.
+    /// (upstream: pkg/controlplane/controller/defaultservicecidr)
+    async fn ensure_range(&self, wanted: Object) -> Result<(), ApiError> {
+        self.ensure(wanted.clone()).await?;
+        let (kind, name) = (self.kind(&wanted)?, wanted.name());
+        let current = self.registry.get(kind, "", name, "").await?.object();
+        if current.get(&["spec"]) != wanted.get(&["spec"]) {
+            let (stored, flag) = (current.list(&["spec", "cidrs"]), self.registry.service_range());
+            tracing::warn!(?stored, flag, "the default ServiceCIDR does not match the flag");
+            return Ok(());
+        }
+        let terminating = current.get(&["metadata", "deletionTimestamp"]).is_some();
+        if terminating || !current.list(&["status", "conditions"]).is_empty() {
+            return Ok(());
+        }
+        let condition = json!({
+            "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": clock::format_time(clock::now()),
+        });
+        let set = |range: &mut Object| {
+            range.set(&["status", "conditions"], vec![condition.clone()]);
+            Ok(())
+        };
+        self.registry.mutate(&self.context, kind, "", name, "status", set).await?;
+        Ok(())
+    }
+
     fn kind(&self, object: &Object) -> Result<&'static kinds::KindDef, ApiError> {
         let gvk = object.gvk();
         self.registry.kinds().by_gvk(&gvk).ok_or_else(|| ApiError::internal(format!("{gvk} is not served")))
@@ -109,6 +138,13 @@ fn priority_class(name: &str, value: i64, description: &str) -> Object {
     object(json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
         "value": value, "description": description,
+    }))
+}
+
+fn service_range(cidr: &str) -> Object {
+    object(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": kinds::networking::DEFAULT_SERVICE_CIDR}, "spec": {"cidrs": [cidr]},
     }))
 }
 

@@ -1,6 +1,7 @@
 //! The controllers of the cluster: one folder each, with the decision in `decide.rs` (pure), the wiring in
 //! `mod.rs` and the tests beside them.
 
+pub mod addresses;
 mod aggregation;
 pub mod cronjob;
 pub mod daemonset;
@@ -19,6 +20,7 @@ pub mod publish;
 pub mod quota;
 pub mod replicaset;
 mod run;
+pub mod servicecidr;
 pub mod statefulset;
 pub mod storage;
 pub mod ttl;

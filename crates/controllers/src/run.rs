@@ -1,11 +1,14 @@
 //! Starts all controllers.
 
+use std::ops::RangeInclusive;
+
 use control::{Controller, Shell};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span};
 
+use crate::addresses::AddressRepair;
 use crate::aggregation::ClusterRoleAggregation;
 use crate::cronjob::CronJobController;
 use crate::daemonset::DaemonSetController;
@@ -20,6 +23,7 @@ use crate::podgc::PodGc;
 use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
 use crate::quota::QuotaController;
 use crate::replicaset::ReplicaController;
+use crate::servicecidr::ServiceCidrController;
 use crate::statefulset::StatefulSetController;
 use crate::storage::VolumeBinder;
 use crate::ttl::TtlAfterFinished;
@@ -34,6 +38,8 @@ pub struct ControllersConfig {
     pub cluster_cidr: Cidr,
     /// The prefix length of each node's part of it: 24.
     pub node_mask: u8,
+    /// The ports that Services are given on nodes: 30000 to 32767.
+    pub node_ports: RangeInclusive<u16>,
 }
 
 /// Reconciles at once, by controller. (upstream: --concurrent-*-syncs)
@@ -71,6 +77,8 @@ pub async fn run(config: ControllersConfig) {
     all.add(VolumeBinder::new(&shell), 1);
     all.add(EndpointSliceController::new(&shell), WORKERS);
     all.add(EndpointsController::new(&shell), WORKERS);
+    all.add(ServiceCidrController::new(&shell), 1);
+    all.add(AddressRepair::new(&shell, config.node_ports), 1);
     all.add(ServiceAccountController::new(&shell), 1);
     all.add(RootCaController::new(&shell, config.ca_pem), 1);
     all.add(TokenCleaner::new(&shell), 1);

@@ -80,6 +80,7 @@ impl Cluster {
             ca_pem: "the authority".to_owned(),
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
+            node_ports: 30000..=32767,
         };
         tokio::spawn(controllers::run(config));
         let informers = shell.informers.clone();
@@ -308,5 +309,41 @@ async fn jobs_complete_and_sets_are_filled() {
             let status = all.find("default", "log").and_then(|set| set.status.clone()).unwrap_or_default();
             (status.desired_number_scheduled, status.number_ready) == (1, 1)
         })
+        .await;
+}
+
+#[tokio::test]
+async fn the_record_of_a_services_address_comes_back_and_its_range_stays_while_it_is_needed() {
+    use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+    let cluster = Cluster::start().await;
+    let ready = |range: &ServiceCIDR, status: &str| {
+        let conditions = range.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions.into_iter().flatten().any(|of| of.type_ == "Ready" && of.status == status)
+    };
+    let range = |ranges: &Informer<ServiceCIDR>| ranges.find("", "kubernetes");
+    cluster
+        .until::<ServiceCIDR>("the range is ready and protected", |ranges| {
+            range(ranges).is_some_and(|range| ready(&range, "True") && !range.finalizers().is_empty())
+        })
+        .await;
+    cluster.create::<Service>(json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}})).await;
+    let address = cluster.api::<Service>().get("web").await.unwrap().spec.unwrap().cluster_ip.unwrap();
+    let addresses = Api::<IPAddress>::all(cluster.client.clone());
+    let before = addresses.get(&address).await.expect("the address is an object").uid();
+    addresses.delete(&address, &DeleteParams::default()).await.expect("anyone may delete it");
+    cluster
+        .until::<IPAddress>("the address is recorded again", |addresses| {
+            addresses.find("", &address).is_some_and(|found| found.uid() != before)
+        })
+        .await;
+    cluster
+        .until::<Event>("people are told", |events| {
+            events.list().iter().any(|event| event.reason.as_deref() == Some("ClusterIPNotAllocated"))
+        })
+        .await;
+    let ranges = Api::<ServiceCIDR>::all(cluster.client.clone());
+    ranges.delete("kubernetes", &DeleteParams::default()).await.expect("it may be deleted");
+    cluster
+        .until::<ServiceCIDR>("the range is in use", |ranges| range(ranges).is_some_and(|range| ready(&range, "False")))
         .await;
 }

@@ -221,6 +221,16 @@ pub(super) const CONTROLLERS: &[(&str, &[Line])] = &[
             EVENTS,
         ],
     ),
+    // Upstream's API server repairs addresses itself, as an administrator.
+    (
+        "service-address-repair",
+        &[
+            On(READ, "core", "services"),
+            On("get list watch create delete", "networking.k8s.io", "ipaddresses"),
+            On(READ, "networking.k8s.io", "servicecidrs"),
+            EVENTS,
+        ],
+    ),
     (
         "service-cidrs-controller",
         &[

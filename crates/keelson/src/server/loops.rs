@@ -23,6 +23,7 @@ pub fn start(running: &mut Running, flags: &flags::Server) -> anyhow::Result<She
         ca_pem: running.identities.authority_pem.clone(),
         cluster_cidr: flags.cluster_cidr.to_string().parse().map_err(anyhow::Error::msg)?,
         node_mask: cluster::NODE_MASK,
+        node_ports: running.server.registry().node_ports(),
     };
     let (registry, authority) = (running.server.registry().clone(), running.identities.authority.clone());
     let signer = auth::csr::run::run(registry, authority, running.authorizer.clone());

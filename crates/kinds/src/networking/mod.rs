@@ -13,6 +13,6 @@ pub use ingress::INGRESS;
 pub use ingress_class::INGRESS_CLASS;
 pub use ip_address::IP_ADDRESS;
 pub use network_policy::NETWORK_POLICY;
-pub use service_cidr::SERVICE_CIDR;
+pub use service_cidr::{DEFAULT_SERVICE_CIDR, SERVICE_CIDR};
 
 pub const KINDS: &[&KindDef] = &[&INGRESS_CLASS, &INGRESS, &IP_ADDRESS, &NETWORK_POLICY, &SERVICE_CIDR];

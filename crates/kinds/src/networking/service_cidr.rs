@@ -8,6 +8,9 @@ use crate::check::{At, is_cidr};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 
+/// The name of the range that the cluster starts with.
+pub const DEFAULT_SERVICE_CIDR: &str = "kubernetes";
+
 pub static SERVICE_CIDR: KindDef = KindDef {
     group: "networking.k8s.io",
     kind: "ServiceCIDR",

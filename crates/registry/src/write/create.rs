@@ -60,21 +60,31 @@ impl Registry {
     ) -> Result<Arc<Entry>, ApiError> {
         // Only now: what is prepared may hold the name.
         (kind.strategy.prepare_create)(&mut object);
+        let key = object_key(self.kinds().storage(kind), namespace, object.name());
+        let reservation = self.reserve(cx, kind, &mut object, None).await?;
+        let created = self.create_reserved(cx, kind, namespace, &key, object).await;
+        reservation.settle(created.is_ok() && !cx.dry_run).await;
+        created
+    }
+
+    async fn create_reserved(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        key: &str,
+        object: Object,
+    ) -> Result<Arc<Entry>, ApiError> {
         let name = object.name().to_owned();
-        let key = object_key(self.kinds().storage(kind), namespace, &name);
-        let reservation = self.0.services.reserve(kind, &mut object, None)?;
         check(kind, &name, validate(kind, &object))?;
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.admission().validate(self, &request, Some(&object)).await?;
         warn(cx, kind, &object);
         if cx.dry_run {
-            return self.dry_create(kind, &key, object).await;
+            return self.dry_create(kind, key, object).await;
         }
-        match self.put(kind, &key, object, Expect::Absent).await? {
-            Outcome::Written(entry) => {
-                reservation.keep();
-                Ok(entry)
-            }
+        match self.put(kind, key, object, Expect::Absent).await? {
+            Outcome::Written(entry) => Ok(entry),
             Outcome::Lost(_) => Err(ApiError::already_exists(&kind.group_resource(), &name)),
         }
     }

@@ -61,7 +61,7 @@ impl Registry {
         let expect = Expect::ModRevision(last.revision());
         match self.0.store.write(Write { key: last.key().into(), value: None, expect }).await {
             Ok(revision) => {
-                self.0.services.release(last);
+                self.release(last).await;
                 Ok(Outcome::Written(Arc::new(last.at_revision(revision))))
             }
             Err(store::Error::Conflict(held)) => Ok(Outcome::Lost(held)),

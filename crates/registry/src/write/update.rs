@@ -116,9 +116,24 @@ impl Registry {
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         self.mutate_and_default(&request, &mut new).await?;
         prepare(kind, target, &mut new, old);
-        let reservation = self.0.services.reserve(kind, &mut new, Some(old))?;
+        let reservation = self.reserve(cx, kind, &mut new, Some(old)).await?;
+        let outcome = self.replace_reserved(cx, subject, current, old, new).await;
+        reservation.settle(matches!(outcome, Ok(Outcome::Written(_))) && !cx.dry_run).await;
+        outcome
+    }
+
+    async fn replace_reserved(
+        &self,
+        cx: &Context,
+        subject: Subject<'_>,
+        current: &Arc<Entry>,
+        old: &Object,
+        mut new: Object,
+    ) -> Result<Outcome, ApiError> {
+        let Subject { kind, namespace, name, target } = subject;
         meta::count_generation(kind, target, &mut new, old);
         check(kind, name, validate(kind, target, &new, old))?;
+        let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         self.admission().validate(self, &request, Some(&new)).await?;
         warn(cx, kind, &new);
         if new == *old {
@@ -131,11 +146,7 @@ impl Registry {
         if ends {
             return self.remove_as(kind, current, new).await;
         }
-        let outcome = self.put(kind, current.key(), new, Expect::ModRevision(current.revision())).await?;
-        if matches!(outcome, Outcome::Written(_)) {
-            reservation.keep();
-        }
-        Ok(outcome)
+        self.put(kind, current.key(), new, Expect::ModRevision(current.revision())).await
     }
 
     /// Removes an object whose last finalizer went with this write; the answer shows it as written.

@@ -54,12 +54,10 @@ async fn an_address_is_given_once_and_free_again_after_deletion() {
         r#"Service "b" is invalid: spec.clusterIPs: Invalid value: ["10.43.0.10"]: failed to allocate IP 10.43.0.10: provided IP is already allocated"#
     );
     let outside = service(&api, "b", json!({"clusterIP": "10.1.0.1"})).await.unwrap_err();
-    assert!(
-        outside
-            .message
-            .ends_with("the provided IP (10.1.0.1) is not in the valid range. The range of valid IPs is 10.43.0.0/16"),
-        "{outside}"
-    );
+    assert!(outside.message.ends_with("the provided network does not match the current range"), "{outside}");
+    let network = service(&api, "b", json!({"clusterIP": "10.43.0.0"})).await.unwrap_err();
+    let text = "the provided IP (10.43.0.0) is not in the valid range. The range of valid IPs is 10.43.0.0/16";
+    assert!(network.message.ends_with(text), "{network}");
     delete(&api, "a").await;
     service(&api, "b", ask).await.unwrap();
 }
@@ -113,6 +111,88 @@ async fn allocations_are_known_again_after_opening() {
     service(&api, "a", json!({"clusterIP": "10.43.5.5"})).await.unwrap();
     api.registry = crate::open(api.store.clone()).await;
     assert!(service(&api, "b", json!({"clusterIP": "10.43.5.5"})).await.is_err());
+}
+
+async fn addresses(api: &Api) -> Vec<machinery::Object> {
+    let list = api.registry.list(kind("networking.k8s.io", "v1", "ipaddresses"), "", &Default::default()).await;
+    list.unwrap().items.iter().map(|entry| entry.object()).collect()
+}
+
+#[tokio::test]
+async fn an_address_is_an_object_that_names_its_service() {
+    let api = api().await;
+    let web = service(&api, "web", json!({})).await.unwrap();
+    let [address] = &addresses(&api).await[..] else { panic!("one address") };
+    assert_eq!(address.name(), web.str(&["spec", "clusterIP"]));
+    let parent = json!({"group": "", "resource": "services", "namespace": "default", "name": "web"});
+    assert_eq!(address.get(&["spec", "parentRef"]), Some(&parent));
+    assert_eq!(
+        serde_json::to_value(address.labels()).unwrap(),
+        json!({
+            "ipaddress.kubernetes.io/ip-family": "IPv4",
+            "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+        })
+    );
+    let external = json!({"spec": {"type": "ExternalName", "externalName": "a.example", "clusterIP": null}});
+    patch(&api, "web", external).await.unwrap();
+    assert!(addresses(&api).await.is_empty(), "a Service that needs no address gives it back");
+}
+
+#[tokio::test]
+async fn an_address_that_something_else_holds_is_not_given() {
+    let api = api().await;
+    let parent = json!({"group": "gateway.networking.k8s.io", "resource": "gateways", "namespace": "a", "name": "b"});
+    let held = json!({"metadata": {"name": "10.43.0.77"}, "spec": {"parentRef": parent}});
+    api.create(kind("networking.k8s.io", "v1", "ipaddresses"), held).await.unwrap();
+    let refused = service(&api, "web", json!({"clusterIP": "10.43.0.77"})).await.unwrap_err();
+    assert!(refused.message.ends_with("failed to allocate IP 10.43.0.77: provided IP is already allocated"));
+}
+
+async fn range(api: &Api, name: &str, cidr: &str) {
+    let body = json!({"metadata": {"name": name}, "spec": {"cidrs": [cidr]}});
+    api.create(kind("networking.k8s.io", "v1", "servicecidrs"), body).await.unwrap();
+}
+
+#[tokio::test]
+async fn ranges_are_used_one_after_the_other_until_all_are_full() {
+    let api = api().await;
+    range(&api, "kubernetes", "10.50.0.0/30").await;
+    range(&api, "a-later-one", "10.60.0.0/31").await;
+    range(&api, "more", "10.70.0.0/30").await;
+    let mut given = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        given.push(service(&api, name, json!({})).await.unwrap().str(&["spec", "clusterIP"]).to_owned());
+    }
+    given.sort();
+    assert_eq!(given, ["10.50.0.1", "10.50.0.2", "10.70.0.1", "10.70.0.2"]);
+    let full = service(&api, "e", json!({})).await.unwrap_err();
+    assert!(full.message.ends_with("failed to allocate a serviceIP: range is full"), "{full}");
+}
+
+#[tokio::test]
+async fn a_range_that_is_not_ready_gives_nothing() {
+    let api = api().await;
+    range(&api, "kubernetes", "10.50.0.0/24").await;
+    let kind = kind("networking.k8s.io", "v1", "servicecidrs");
+    let change = |range: &mut machinery::Object| {
+        range.set(&["status", "conditions"], json!([{"type": "Ready", "status": "False"}]));
+        Ok(())
+    };
+    api.registry.mutate(&api.cx, kind, "", "kubernetes", "status", change).await.unwrap();
+    api.registry.get(kind, "", "kubernetes", "").await.unwrap();
+    service(&api, "a", json!({})).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn services_made_at_once_get_different_addresses_and_ports() {
+    let api = api().await;
+    range(&api, "kubernetes", "10.50.0.0/26").await;
+    let names: Vec<String> = (0..62).map(|at| format!("s{at}")).collect();
+    let made = names.iter().map(|name| service(&api, name, json!({"type": "NodePort"})));
+    let made: Vec<_> = futures::future::join_all(made).await.into_iter().map(Result::unwrap).collect();
+    let addresses: std::collections::HashSet<&str> = made.iter().map(|made| made.str(&["spec", "clusterIP"])).collect();
+    let ports: std::collections::HashSet<_> = made.iter().map(|made| node_port(made, 0)).collect();
+    assert_eq!((addresses.len(), ports.len()), (62, 62));
 }
 
 /// Two updates at once, of which one fails: what the other was given stays given.
