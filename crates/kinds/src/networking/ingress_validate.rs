@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList, Path};
-use machinery::validation::{dns1123_label, dns1123_subdomain, port_name, port_number, wildcard_dns1123_subdomain};
+use machinery::validation::{dns1035_label, dns1123_subdomain, port_name, port_number, wildcard_dns1123_subdomain};
 
 use crate::check::{At, optional_name, required_name, typed_reference, validate_ip};
 
@@ -127,7 +127,7 @@ fn validate_backend(backend: &At) -> ErrorList {
 }
 
 fn validate_service(backend: &At, service: &At) -> ErrorList {
-    let mut errors = required_name(&service.child("name"), dns1123_label);
+    let mut errors = required_name(&service.child("name"), dns1035_label);
     let port = service.child("port");
     let (name, number) = (port.child("name"), port.child("number"));
     match (!name.is_empty(), number.int().is_some_and(|number| number != 0)) {

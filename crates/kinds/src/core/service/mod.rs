@@ -6,7 +6,7 @@ mod strategy;
 mod validate;
 
 use machinery::Object;
-use machinery::validation::dns1123_label;
+use machinery::validation::dns1035_label;
 
 use crate::def::{KindDef, PROXY_VERBS, SelectableField, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_text, each, is_absent, text};
@@ -36,7 +36,7 @@ pub static SERVICE: KindDef = KindDef {
         validate: validate::validate,
         validate_update: validate::validate_update,
         validate_status_update: validate::validate_status_update,
-        validate_name: dns1123_label,
+        validate_name: dns1035_label,
         warnings: validate::warnings,
         generation: false,
         create_on_update: true,
