@@ -1,5 +1,7 @@
 //! CertificateSigningRequest.
 
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use machinery::Object;
@@ -7,7 +9,7 @@ use machinery::field::ErrorList;
 use machinery::validation::dns1123_subdomain;
 use serde_json::Value;
 
-use crate::check::{At, required};
+use crate::check::{At, required, required_one_of};
 use crate::columns::{AGE, NAME, NONE, text_or_none};
 use crate::def::{
     Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
@@ -48,6 +50,7 @@ pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
         prepare_status_update,
         prepare_subresource_update: prepare_approval,
         validate,
+        validate_status_update,
         validate_subresource_update: validate_approval,
         generation: false,
         ..Strategy::WITH_STATUS
@@ -113,16 +116,52 @@ fn condition(request: &Object) -> String {
 }
 
 const EXPIRATION_MIN: i64 = 600;
+const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
 
 fn validate(request: &Object) -> ErrorList {
     let spec = At::field(request, "spec");
-    let mut errors: ErrorList = required(&spec.child("usages")).into_iter().collect();
-    errors.extend(required(&spec.child("request")));
+    let usages = spec.child("usages");
+    let mut errors: ErrorList = required(&spec.child("request")).into_iter().collect();
+    errors.extend(required(&usages));
+    let items = usages.items();
+    let unknown = items.iter().filter(|usage| !USAGES.contains(&usage.text()));
+    errors.extend(unknown.map(|usage| usage.not_supported(&USAGES)));
+    let mut seen = HashSet::new();
+    errors.extend(items.iter().filter(|usage| !seen.insert(usage.text())).map(At::duplicate));
     let expiration = spec.child("expirationSeconds");
     if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_MIN) {
         errors.push(expiration.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
     }
-    errors.extend(validate_signer_name(&spec.child("signerName")));
+    let signer = spec.child("signerName");
+    match signer.text() {
+        LEGACY_SIGNER => errors.push(signer.invalid("the legacy signerName is not allowed via this API version")),
+        _ => errors.extend(validate_signer_name(&signer)),
+    }
     errors.extend(validate_conditions(&At::field(request, "status").child("conditions")));
     errors
 }
@@ -138,28 +177,68 @@ pub fn validate_signer_name(signer: &At) -> ErrorList {
 }
 
 fn validate_conditions(conditions: &At) -> ErrorList {
-    let items = conditions.items();
-    let of = |of_type: &str| items.iter().position(|item| item.child("type").text() == of_type);
-    let mut errors = crate::check::duplicates(&items, "type");
-    if let (Some(approved), Some(denied)) = (of("Approved"), of("Denied")) {
-        let (last, other) = if approved > denied { (approved, "Denied") } else { (denied, "Approved") };
-        let at = items[last].child("type");
-        errors.push(at.invalid(format!("{} and {other} conditions are mutually exclusive", at.text())));
+    let mut errors = ErrorList::new();
+    let mut seen = HashSet::new();
+    for condition in conditions.items() {
+        let (of_type, status) = (condition.child("type"), condition.child("status"));
+        errors.extend(required(&of_type));
+        let always_true = ["Approved", "Denied", "Failed"].contains(&of_type.text());
+        let supported = if always_true { &["True"][..] } else { &["False", "True", "Unknown"] };
+        errors.extend(required_one_of(&status, supported));
+        let opposite = match of_type.text() {
+            "Approved" => seen.contains("Denied"),
+            "Denied" => seen.contains("Approved"),
+            _ => false,
+        };
+        let text = "Approved and Denied conditions are mutually exclusive";
+        errors.extend(opposite.then(|| of_type.invalid(text)));
+        errors.extend((!seen.insert(of_type.text())).then(|| of_type.duplicate()));
     }
-    errors.extend(items.iter().filter_map(|item| required(&item.child("type"))));
     errors
 }
 
-/// An approval or a denial, once given, stands.
+fn of_type<'a>(request: &'a Object, of_type: &str) -> Vec<&'a Value> {
+    let conditions = request.list(&["status", "conditions"]).iter();
+    conditions.filter(|condition| str_of(condition, "type") == of_type).collect()
+}
+
+/// An approval or a denial, once given, stands; so does a certificate.
 fn validate_approval(new: &Object, old: &Object, _subresource: &str) -> ErrorList {
+    let mut errors = not_removed(new, old);
+    if new.str(&["status", "certificate"]) != old.str(&["status", "certificate"]) {
+        let certificate = At::field(new, "status").child("certificate");
+        errors.push(certificate.forbidden("updates may not set certificate content"));
+    }
+    errors
+}
+
+/// A signer may not approve or deny, nor replace a certificate.
+fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
+    let status = At::field(new, "status");
+    let conditions = status.child("conditions");
+    let mut errors = not_removed(new, old);
+    for name in ["Approved", "Denied"] {
+        let (now, was) = (of_type(new, name), of_type(old, name));
+        let done = match now.len().cmp(&was.len()) {
+            Ordering::Greater => "add",
+            Ordering::Equal if now != was => "modify",
+            _ => continue,
+        };
+        errors.push(conditions.forbidden(format!("updates may not {done} a condition of type {name:?}")));
+    }
+    let certificate = old.str(&["status", "certificate"]);
+    if !certificate.is_empty() && status.child("certificate").text() != certificate {
+        let text = "updates may not modify existing certificate content";
+        errors.push(status.child("certificate").forbidden(text));
+    }
+    errors
+}
+
+fn not_removed(new: &Object, old: &Object) -> ErrorList {
     let conditions = At::field(new, "status").child("conditions");
-    let has = |conditions: &[At], of_type: &str| conditions.iter().any(|item| item.child("type").text() == of_type);
-    let (now, was) = (conditions.items(), At::field(old, "status").child("conditions").items());
-    let removed =
-        ["Approved", "Denied", "Failed"].into_iter().filter(|of_type| has(&was, of_type) && !has(&now, of_type));
-    removed
-        .map(|of_type| conditions.forbidden(format!("updates may not remove a condition of type {of_type:?}")))
-        .collect()
+    let types = ["Approved", "Denied", "Failed"].into_iter();
+    let removed = types.filter(|name| of_type(new, name).len() < of_type(old, name).len());
+    removed.map(|name| conditions.forbidden(format!("updates may not remove a condition of type {name:?}"))).collect()
 }
 
 #[cfg(test)]

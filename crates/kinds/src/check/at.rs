@@ -119,9 +119,10 @@ impl<'a> At<'a> {
         Error::duplicate(&self.path, self.value.clone())
     }
 
-    /// What `check` says about the text.
+    /// What `check` says about the text, which is empty when there is none.
     pub fn check(&self, check: fn(&str) -> Vec<String>) -> ErrorList {
-        self.messages(check(self.text()))
+        let messages = check(self.text()).into_iter();
+        messages.map(|message| Error::invalid(&self.path, self.text(), message)).collect()
     }
 
     pub fn messages(&self, messages: Vec<String>) -> ErrorList {

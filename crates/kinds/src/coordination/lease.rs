@@ -18,9 +18,28 @@ pub static LEASE: KindDef = KindDef {
         Column::string("Holder", "Who holds it", |lease| lease.str(&["spec", "holderIdentity"]).into()),
         AGE,
     ],
-    strategy: Strategy { validate, create_on_update: true, unconditional_update: false, ..Strategy::PLAIN },
+    strategy: Strategy {
+        prepare_create: |lease| COORDINATED.iter().for_each(|field| drop_field(lease, field)),
+        prepare_update: |new, old| {
+            let added = COORDINATED.iter().filter(|field| old.get(&["spec", field]).is_none());
+            added.for_each(|field| drop_field(new, field));
+        },
+        validate,
+        create_on_update: true,
+        unconditional_update: false,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
+
+/// Fields of coordinated leader election, which is not served.
+const COORDINATED: [&str; 2] = ["strategy", "preferredHolder"];
+
+fn drop_field(lease: &mut Object, field: &str) {
+    if lease.get(&["spec", field]).is_some() {
+        lease.map_mut(&["spec"]).remove(field);
+    }
+}
 
 fn validate(lease: &Object) -> ErrorList {
     let spec = At::field(lease, "spec");

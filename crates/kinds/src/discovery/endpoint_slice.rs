@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
-use machinery::validation::{dns1123_label, dns1123_subdomain, port_number, qualified_name};
+use machinery::validation::{
+    dns1123_label, dns1123_subdomain, label_value, port_number, qualified_name, validate_labels,
+};
 use serde_json::{Value, json};
 
 use crate::check::{At, immutable, optional_name, required_one_of};
@@ -66,6 +68,9 @@ fn few(texts: &[String]) -> String {
 const ENDPOINTS_MAX: usize = 1000;
 const PORTS_MAX: usize = 20_000;
 const ADDRESSES_MAX: usize = 100;
+const TOPOLOGY_MAX: usize = 16;
+const HINTS_MAX: usize = 8;
+const ZONE: &str = "topology.kubernetes.io/zone";
 const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
 
 fn validate(slice: &Object) -> ErrorList {
@@ -92,7 +97,33 @@ fn validate_endpoint(endpoint: &At, of_type: &str) -> ErrorList {
     }
     errors.extend(items.iter().flat_map(|address| validate_address(address, of_type)));
     errors.extend(optional_name(&endpoint.child("nodeName"), dns1123_subdomain));
+    let topology = endpoint.child("deprecatedTopology");
+    let labels = topology.strings();
+    if labels.len() > TOPOLOGY_MAX {
+        errors.push(Error::too_many(&topology.path, labels.len(), TOPOLOGY_MAX));
+    }
+    errors.extend(validate_labels(&labels, &topology.path));
+    if labels.contains_key(ZONE) {
+        errors.push(Error::internal(&topology.path.key(ZONE), "reserved key was not removed in conversion"));
+    }
     errors.extend(optional_name(&endpoint.child("hostname"), dns1123_label));
+    for field in ["forZones", "forNodes"] {
+        errors.extend(validate_hints(&endpoint.child("hints").child(field), field == "forZones"));
+    }
+    errors
+}
+
+fn validate_hints(hints: &At, zones: bool) -> ErrorList {
+    let items = hints.items();
+    if items.len() > HINTS_MAX {
+        return vec![Error::too_many(&hints.path, items.len(), HINTS_MAX)];
+    }
+    let mut errors = ErrorList::new();
+    let mut seen = HashSet::new();
+    for name in items.iter().map(|hint| hint.child("name")) {
+        errors.extend((!seen.insert(name.text())).then(|| name.duplicate()));
+        errors.extend(name.check(if zones { label_value } else { dns1123_subdomain }));
+    }
     errors
 }
 

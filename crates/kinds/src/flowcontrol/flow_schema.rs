@@ -1,5 +1,6 @@
 //! FlowSchema.
 
+use super::flow_schema_validate;
 use crate::columns::{AGE, NAME, NONE, non_empty, number};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::condition;
@@ -32,6 +33,8 @@ pub static FLOW_SCHEMA: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |schema| schema.set_default(&["spec", "matchingPrecedence"], PRECEDENCE),
+        validate: flow_schema_validate::validate,
+        validate_status_update: |schema, _| flow_schema_validate::validate_conditions(schema),
         unconditional_update: false,
         ..Strategy::WITH_STATUS
     },

@@ -1,6 +1,7 @@
 //! flowcontrol.apiserver.k8s.io/v1.
 
 mod flow_schema;
+mod flow_schema_validate;
 mod priority_level_configuration;
 
 use crate::def::KindDef;

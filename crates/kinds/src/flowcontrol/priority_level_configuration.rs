@@ -1,7 +1,10 @@
 //! PriorityLevelConfiguration.
 
 use machinery::Object;
+use machinery::field::{Error, ErrorList};
 
+use super::flow_schema_validate::validate_conditions;
+use crate::check::At;
 use crate::columns::{AGE, NAME, NONE, scalar};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::{Map, child, default};
@@ -29,7 +32,13 @@ pub static PRIORITY_LEVEL_CONFIGURATION: KindDef = KindDef {
         }),
         AGE,
     ],
-    strategy: Strategy { default: default_level, unconditional_update: false, ..Strategy::WITH_STATUS },
+    strategy: Strategy {
+        default: default_level,
+        validate,
+        validate_status_update: |level, _| validate_conditions(level),
+        unconditional_update: false,
+        ..Strategy::WITH_STATUS
+    },
     ..KindDef::PLAIN
 };
 
@@ -59,4 +68,91 @@ fn shown_of_queuing(level: &Object, field: &str) -> serde_json::Value {
 
 fn shown(level: &Object, path: &[&str]) -> serde_json::Value {
     level.get(path).map_or_else(|| NONE.to_owned(), scalar).into()
+}
+
+const QUEUES_MAX: i64 = 10_000_000;
+const HASH_BITS: f64 = 60.0;
+const PERCENT: std::ops::RangeInclusive<i64> = 0..=100;
+
+fn validate(level: &Object) -> ErrorList {
+    let spec = At::field(level, "spec");
+    let [of_type, limited, exempt] = ["type", "limited", "exempt"].map(|field| spec.child(field));
+    let mut errors = ErrorList::new();
+    if (level.name() == "exempt") != (of_type.text() == "Exempt") {
+        errors.push(of_type.invalid("type must be 'Exempt' if and only if name is 'exempt'"));
+    }
+    match of_type.text() {
+        "Exempt" => {
+            errors.extend(limited.is_set().then(|| limited.forbidden("must be nil if the type is not Limited")));
+            errors.extend(validate_share(&exempt));
+        }
+        "Limited" => {
+            errors.extend(exempt.is_set().then(|| exempt.forbidden("must be nil if the type is Limited")));
+            match limited.is_set() {
+                true => errors.extend(validate_limited(&limited)),
+                false => errors.push(limited.required("must not be empty when type is Limited")),
+            }
+        }
+        _ => errors.push(of_type.not_supported(&["Exempt", "Limited"])),
+    }
+    errors.extend(validate_conditions(level));
+    errors
+}
+
+fn validate_share(part: &At) -> ErrorList {
+    let (shares, lendable) = (part.child("nominalConcurrencyShares"), part.child("lendablePercent"));
+    let negative = shares.int().is_some_and(|number| number < 0);
+    let mut errors: ErrorList =
+        negative.then(|| shares.invalid("must be a non-negative integer")).into_iter().collect();
+    let outside = lendable.int().is_some_and(|number| !PERCENT.contains(&number));
+    errors.extend(outside.then(|| lendable.invalid("must be between 0 and 100, inclusive")));
+    errors
+}
+
+fn validate_limited(limited: &At) -> ErrorList {
+    let borrowing = limited.child("borrowingLimitPercent");
+    let mut errors = validate_share(limited);
+    let negative = borrowing.int().is_some_and(|number| number < 0);
+    errors.extend(negative.then(|| borrowing.invalid("if specified, must be a non-negative integer")));
+    let response = limited.child("limitResponse");
+    let (of_type, queuing) = (response.child("type"), response.child("queuing"));
+    match (of_type.text(), queuing.is_set()) {
+        ("Reject", true) => {
+            errors.push(queuing.forbidden("must be nil if limited.limitResponse.type is not Limited"));
+        }
+        ("Queue", false) => {
+            errors.push(queuing.required("must not be empty if limited.limitResponse.type is Limited"));
+        }
+        ("Queue", true) => errors.extend(validate_queuing(&queuing)),
+        ("Reject", false) => {}
+        _ => errors.push(of_type.not_supported(&["Queue", "Reject"])),
+    }
+    errors
+}
+
+fn validate_queuing(queuing: &At) -> ErrorList {
+    let [length, queues, hand] = ["queueLengthLimit", "queues", "handSize"].map(|field| queuing.child(field));
+    let positive = |at: &At| at.int().is_some_and(|number| number > 0);
+    let not_positive = |at: &At| -> Option<Error> { (!positive(at)).then(|| at.invalid("must be positive")) };
+    let (count, size) = (queues.int().unwrap_or(0), hand.int().unwrap_or(0));
+    let mut errors: ErrorList = [&length, &queues].into_iter().filter_map(not_positive).collect();
+    if count > QUEUES_MAX {
+        errors.push(queues.invalid(format!("must not be greater than {QUEUES_MAX}")));
+    }
+    if size <= 0 {
+        errors.extend(not_positive(&hand));
+    } else if size > count {
+        errors.push(hand.invalid(format!("should not be greater than queues ({count})")));
+    } else if entropy(count, size) > HASH_BITS {
+        let text =
+            format!("required entropy bits of deckSize {count} and handSize {size} should not be greater than 60");
+        errors.push(hand.invalid(text));
+    }
+    errors
+}
+
+/// Bits of a hash that dealing a hand from the queues takes.
+#[expect(clippy::cast_precision_loss, reason = "both are small")]
+fn entropy(queues: i64, hand: i64) -> f64 {
+    ((queues as f64).log2() * hand as f64).ceil()
 }

@@ -1,5 +1,8 @@
 //! DeviceClass and ResourceSlice.
 
+use super::claim_validate::validate_class;
+use super::slice_validate;
+use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, SelectableField, Strategy};
 
@@ -11,7 +14,12 @@ pub static DEVICE_CLASS: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.resource.v1.DeviceClass",
     columns: &[NAME, AGE],
-    strategy: Strategy { generation: true, returns_deleted: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        validate: |class| validate_class(&At::field(class, "spec")),
+        generation: true,
+        returns_deleted: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 
@@ -33,6 +41,12 @@ pub static RESOURCE_SLICE: KindDef = KindDef {
         Column::string("Pool", "Pool the devices belong to", |slice| slice.str(&["spec", "pool", "name"]).into()),
         AGE,
     ],
-    strategy: Strategy { generation: true, returns_deleted: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        validate: slice_validate::validate,
+        validate_update: slice_validate::validate_update,
+        generation: true,
+        returns_deleted: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };

@@ -1,7 +1,11 @@
 //! resource.k8s.io/v1.
 
+mod claim_validate;
 mod devices;
+mod names;
 mod resource_claim;
+mod slice_validate;
+mod status_validate;
 
 use crate::def::KindDef;
 

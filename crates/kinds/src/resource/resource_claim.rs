@@ -1,8 +1,13 @@
 //! ResourceClaim and ResourceClaimTemplate.
 
 use machinery::Object;
+use machinery::field::ErrorList;
+use machinery::validation::{validate_annotations, validate_labels};
 use serde_json::Value;
 
+use super::claim_validate::validate_spec;
+use super::status_validate::validate_status_update;
+use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{Map, child, child_or_new, default, default_text, each, text};
@@ -17,6 +22,9 @@ pub static RESOURCE_CLAIM: KindDef = KindDef {
     columns: &[NAME, Column::string("State", "How it stands", state), AGE],
     strategy: Strategy {
         default: |claim| default_claim_spec(claim.map_mut(&["spec"])),
+        validate: |claim| validate_spec(&At::field(claim, "spec")),
+        validate_update,
+        validate_status_update,
         generation: false,
         returns_deleted: true,
         ..Strategy::WITH_STATUS
@@ -33,11 +41,28 @@ pub static RESOURCE_CLAIM_TEMPLATE: KindDef = KindDef {
     columns: &[NAME, AGE],
     strategy: Strategy {
         default: |template| default_claim_spec(child_or_new(template.map_mut(&["spec"]), "spec")),
+        validate: validate_template,
+        validate_update,
         returns_deleted: true,
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN
 };
+
+fn validate_template(template: &Object) -> ErrorList {
+    let spec = At::field(template, "spec");
+    let metadata = spec.child("metadata");
+    let (labels, annotations) = (metadata.child("labels"), metadata.child("annotations"));
+    let mut errors = validate_labels(&labels.strings(), &labels.path);
+    errors.extend(validate_annotations(&annotations.strings(), &annotations.path));
+    errors.extend(validate_spec(&spec.child("spec")));
+    errors
+}
+
+/// What is asked for does not change.
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    immutable(&At::field(new, "spec"), &At::field(old, "spec")).into_iter().collect()
+}
 
 fn default_claim_spec(spec: &mut Map) {
     let Some(devices) = child(spec, "devices") else { return };

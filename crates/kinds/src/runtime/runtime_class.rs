@@ -2,10 +2,11 @@
 
 use machinery::Object;
 use machinery::field::ErrorList;
-use machinery::validation::dns1123_label;
+use machinery::validation::{dns1123_label, validate_labels};
 
-use crate::check::{At, immutable, required_name};
+use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
+use crate::core::pod::validate::{validate_overhead, validate_tolerations};
 use crate::def::{Column, KindDef, Scope, Strategy};
 
 pub static RUNTIME_CLASS: KindDef = KindDef {
@@ -25,7 +26,13 @@ pub static RUNTIME_CLASS: KindDef = KindDef {
 };
 
 fn validate(class: &Object) -> ErrorList {
-    required_name(&At::field(class, "handler"), dns1123_label)
+    let [handler, overhead, scheduling] = ["handler", "overhead", "scheduling"].map(|field| At::field(class, field));
+    let mut errors = handler.check(dns1123_label);
+    errors.extend(validate_overhead(&overhead.child("podFixed").at(overhead.path.child("limits"))));
+    let selector = scheduling.child("nodeSelector");
+    errors.extend(validate_labels(&selector.strings(), &selector.path));
+    errors.extend(validate_tolerations(&scheduling.child("tolerations")));
+    errors
 }
 
 fn validate_update(new: &Object, old: &Object) -> ErrorList {

@@ -1,8 +1,11 @@
 //! VolumeAttributesClass.
 
 use machinery::Object;
+use machinery::field::ErrorList;
 use serde_json::Value;
 
+use super::storage_class::{unchanged, validate_driver, validate_parameters};
+use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::{Column, KindDef, Scope, Strategy};
 
@@ -21,7 +24,12 @@ pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
         Column::string("DriverName", "Driver that understands it", |class| class.str(&["driverName"]).into()),
         AGE,
     ],
-    strategy: Strategy { returns_deleted: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        validate,
+        validate_update: |new, old| unchanged(new, old, &["driverName", "parameters"]),
+        returns_deleted: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 
@@ -30,4 +38,13 @@ fn name(class: &Object) -> Value {
         Some("true") => format!("{} (default)", class.name()).into(),
         _ => class.name().into(),
     }
+}
+
+fn validate(class: &Object) -> ErrorList {
+    let parameters = At::field(class, "parameters");
+    let mut errors = validate_driver(&At::field(class, "driverName"));
+    errors.extend(validate_parameters(&parameters));
+    let text = "must contain at least one key/value pair";
+    errors.extend(parameters.is_empty().then(|| parameters.required(text)));
+    errors
 }

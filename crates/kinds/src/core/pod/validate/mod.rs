@@ -28,6 +28,7 @@ use crate::check::At;
 
 use annotations::validate_pod_annotations;
 
+pub use resources::validate_overhead;
 pub use scheduling::{validate_node_selector, validate_taints, validate_tolerations};
 pub use spec::validate_spec;
 pub use status::validate_status_update;
