@@ -3,6 +3,15 @@
 //! Kept as a short table: whitespace parts the words of a rule, and the word `core` stands for the API
 //! group without a name. `roles` and `controllers` hold what upstream grants (upstream:
 //! plugin/pkg/auth/authorizer/rbac/bootstrappolicy), `bindings` who gets it.
+//!
+//! Compared with upstream role by role. What differs is meant:
+//! - `keelson:*` roles and bindings: how machines join, what the network on every node reads, and one role that unites
+//!   those of all controllers, which run as `system:kube-controller-manager` and sign bootstrap data under that name.
+//! - `system:aggregated-metrics-reader`, which comes with metrics-server elsewhere: metrics are built in.
+//! - The certificate controller may approve `kubernetes.io/kubelet-serving`, as an approver is built in.
+//! - Nodes may write events of `events.k8s.io`, and `system:kube-dns` may read endpoint slices.
+//! - Roles behind gates that are off by default are left out, such as those of cluster trust bundles, pod certificates
+//!   and device taints.
 
 mod bindings;
 mod controllers;

@@ -3,7 +3,7 @@
 mod at;
 mod same;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use machinery::field::{Error, ErrorList};
 use machinery::quantity::Quantity;
@@ -191,6 +191,32 @@ fn cidr(text: &str) -> Option<(IpAddr, u8)> {
     (length <= max).then_some((address, length))
 }
 
+/// What is unusual about how a range is written: bits below its prefix, or an IPv6 address in another form.
+///
+/// upstream: pkg/api/validation/warnings
+pub fn cidr_warning(at: &At) -> Option<String> {
+    let (text, path) = (at.text(), &at.path);
+    let (address, length) = cidr(text)?;
+    let (network, bits): (IpAddr, u8) = match address {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            (Ipv4Addr::from_bits(ip.to_bits() & mask).into(), 32)
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            (Ipv6Addr::from_bits(ip.to_bits() & mask).into(), 128)
+        }
+    };
+    let canonical = format!("{address}/{length}");
+    if network != address {
+        let (range, one) = (format!("{network}/{length}"), format!("{address}/{bits}"));
+        let text = format!("CIDR value {text:?} is ambiguous in this context (should be {range:?} or {one:?}?)");
+        return Some(format!("{path}: {text}"));
+    }
+    let text = format!("IPv6 CIDR value {text:?} should be in RFC 5952 canonical format ({canonical:?})");
+    (address.is_ipv6() && canonical != at.text()).then(|| format!("{path}: {text}"))
+}
+
 /// Whether all of `inner` lies in `outer`, and `outer` is larger.
 pub fn is_strict_subset(inner: &str, outer: &str) -> bool {
     let (Some((inner, inner_length)), Some((outer, outer_length))) = (cidr(inner), cidr(outer)) else { return false };
@@ -210,6 +236,24 @@ fn leading_bits(address: IpAddr) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unusual_ranges_are_told() {
+        let warning = |text: &str| {
+            let value = text.into();
+            cidr_warning(&At { value: &value, path: machinery::field::Path::new("cidr") })
+        };
+        assert_eq!(warning("10.0.0.0/8"), None);
+        assert_eq!(warning("fd00::/64"), None);
+        assert_eq!(
+            warning("10.1.2.3/8").unwrap(),
+            r#"cidr: CIDR value "10.1.2.3/8" is ambiguous in this context (should be "10.0.0.0/8" or "10.1.2.3/32"?)"#
+        );
+        assert_eq!(
+            warning("FD00::/64").unwrap(),
+            r#"cidr: IPv6 CIDR value "FD00::/64" should be in RFC 5952 canonical format ("fd00::/64")"#
+        );
+    }
 
     #[test]
     fn ranges_lie_in_larger_ranges() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use machinery::Object;
 use machinery::field::ErrorList;
-use machinery::validation::{dns1123_label, port_number};
+use machinery::validation::{dns1123_label, dns1123_subdomain, port_number, qualified_name};
 use serde_json::Value;
 
 use crate::check::{At, optional_name, required_one_of, validate_ip};
@@ -72,7 +72,11 @@ fn validate_subset(subset: &At) -> ErrorList {
         errors.push(subset.required("must specify `addresses` or `notReadyAddresses`"));
     }
     for address in ready.items().iter().chain(&others.items()) {
-        errors.extend(validate_address(&address.child("ip")));
+        let ip = address.child("ip");
+        errors.extend(validate_ip(&ip));
+        errors.extend(optional_name(&address.child("hostname"), dns1123_label));
+        errors.extend(optional_name(&address.child("nodeName"), dns1123_subdomain));
+        errors.extend(ip.messages(special_address(ip.text())));
     }
     let several = ports.items().len() > 1;
     for port in ports.items() {
@@ -83,26 +87,21 @@ fn validate_subset(subset: &At) -> ErrorList {
         errors.extend(optional_name(&name, dns1123_label));
         errors.extend(number.messages(port_number(number.int().unwrap_or(0))));
         errors.extend(required_one_of(&port.child("protocol"), &["SCTP", "TCP", "UDP"]));
+        errors.extend(optional_name(&port.child("appProtocol"), qualified_name));
     }
     errors
 }
 
-fn validate_address(ip: &At) -> ErrorList {
-    if let Some(error) = validate_ip(ip) {
-        return vec![error];
-    }
-    ip.messages(special_address(ip.text()))
-}
-
 /// An endpoint is an address that can be reached from elsewhere.
 pub fn special_address(text: &str) -> Vec<String> {
-    let Ok(address) = text.parse::<IpAddr>() else { return Vec::new() };
+    let Ok(address) = text.parse::<IpAddr>() else { return vec!["must be a valid IP address".to_owned()] };
+    let unspecified = format!("may not be unspecified ({text})");
     let (link_local, link_local_multicast) = match address {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
         IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] == 0xff02),
     };
     let checks = [
-        (address.is_unspecified(), "may not be unspecified (0.0.0.0 or ::)"),
+        (address.is_unspecified(), unspecified.as_str()),
         (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
         (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),

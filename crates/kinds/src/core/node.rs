@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::pod::validate::validate_taints;
 use super::resource_names::validate_amount;
-use crate::check::{At, is_cidr, same};
+use crate::check::{At, cidr_warning, is_cidr, same};
 use crate::columns::{AGE, NAME, NONE, non_empty};
 use crate::def::{Column, KindDef, PROXY_VERBS, Scope, SelectableField, Strategy, Subresource};
 use crate::tree::{condition, str_of};
@@ -55,6 +55,7 @@ pub static NODE: KindDef = KindDef {
         validate,
         validate_update,
         validate_status_update,
+        warnings,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
@@ -64,6 +65,20 @@ fn default_node(node: &mut Object) {
     if let Some(capacity) = node.map(&["status", "capacity"]).cloned() {
         node.set_default(&["status", "allocatable"], capacity);
     }
+}
+
+/// upstream: pkg/api/node/warnings.go
+fn warnings(node: &Object) -> Vec<String> {
+    let spec = At::field(node, "spec");
+    let deprecated = [
+        ("configSource", "the spec.configSource field is deprecated and will not be used"),
+        ("externalID", "this field is deprecated, and is unused by Kubernetes"),
+    ];
+    let deprecated = deprecated.iter().filter(|(field, _)| !spec.child(field).is_empty());
+    let ranges = spec.child("podCIDRs").items();
+    let mut warnings: Vec<String> = deprecated.map(|(field, text)| format!("spec.{field}: {text}")).collect();
+    warnings.extend(ranges.iter().filter_map(cidr_warning));
+    warnings
 }
 
 fn validate(node: &Object) -> ErrorList {

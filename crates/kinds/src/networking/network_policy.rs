@@ -5,7 +5,7 @@ use machinery::field::ErrorList;
 use machinery::validation::{in_range, validate_label_selector};
 use serde_json::json;
 
-use crate::check::{At, is_cidr, is_strict_subset, one_of, port_or_name};
+use crate::check::{At, cidr_warning, is_cidr, is_strict_subset, one_of, port_or_name};
 use crate::columns::{AGE, NAME, NONE, format_selector};
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{child_or_new, default_text, each};
@@ -24,7 +24,7 @@ pub static NETWORK_POLICY: KindDef = KindDef {
         }),
         AGE,
     ],
-    strategy: Strategy { default: default_policy, validate, generation: true, ..Strategy::PLAIN },
+    strategy: Strategy { default: default_policy, validate, warnings, generation: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -58,6 +58,19 @@ fn validate(policy: &Object) -> ErrorList {
         errors.extend(types.items().iter().filter_map(|of_type| one_of(of_type, &["Ingress", "Egress"])));
     }
     errors
+}
+
+fn warnings(policy: &Object) -> Vec<String> {
+    let spec = At::field(policy, "spec");
+    let directions = [("ingress", "from"), ("egress", "to")].into_iter();
+    let rules = directions.flat_map(|(direction, peers)| {
+        spec.child(direction).items().into_iter().flat_map(move |rule| rule.child(peers).items())
+    });
+    let ranges = rules.map(|peer| peer.child("ipBlock")).flat_map(|block| {
+        let except = block.child("except").items();
+        std::iter::once(block.child("cidr")).chain(except).collect::<Vec<_>>()
+    });
+    ranges.filter_map(|range| cidr_warning(&range)).collect()
 }
 
 fn validate_port(port: &At) -> ErrorList {

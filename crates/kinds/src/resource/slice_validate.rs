@@ -5,7 +5,6 @@
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
 use machinery::validation::{dns1123_label, dns1123_subdomain, label_value, validate_label_name};
-use regex::Regex;
 use serde_json::Value;
 
 use super::claim_validate::EFFECTS;
@@ -28,7 +27,6 @@ const ONE_PLACE_OF_DEVICE: &str = "exactly one of `nodeName`, `nodeSelector`, or
     `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
 const NO_PLACE_OF_DEVICE: &str = "`nodeName`, `nodeSelector` and `allNodes` can only be set if \
     `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
-const VERSION: &str = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$";
 
 pub fn validate(slice: &Object) -> ErrorList {
     let spec = At::field(slice, "spec");
@@ -149,8 +147,7 @@ fn validate_attribute(attribute: &At) -> ErrorList {
     let (text, version) = (attribute.child("string"), attribute.child("version"));
     let long = |at: &At| (at.text().len() > TEXT_MAX).then(|| Error::too_long(&at.path, TEXT_MAX));
     let mut errors: ErrorList = long(&text).into_iter().collect();
-    let semantic = Regex::new(VERSION).is_ok_and(|format| format.is_match(version.text()));
-    if version.is_set() && !semantic {
+    if version.is_set() && !is_semantic(version.text()) {
         errors.push(version.invalid("must be a string compatible with semver.org spec 2.0.0"));
     }
     errors.extend(long(&version));
@@ -160,6 +157,20 @@ fn validate_attribute(attribute: &At) -> ErrorList {
         _ => errors.push(attribute.invalid("exactly one value must be specified")),
     }
     errors
+}
+
+/// Whether the text is a version as semver.org has it.
+fn is_semantic(text: &str) -> bool {
+    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
+    let (core, early) = text.split_once('-').map_or((text, None), |(core, early)| (core, Some(early)));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    let canonical = |part: &str| part == "0" || !part.starts_with('0');
+    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    let numbers: Vec<&str> = core.split('.').collect();
+    numbers.len() == 3
+        && numbers.iter().all(|part| is_number(part) && canonical(part))
+        && early.is_none_or(|early| early.split('.').all(|part| is_word(part) && (!is_number(part) || canonical(part))))
+        && build.is_none_or(|build| build.split('.').all(is_word))
 }
 
 fn validate_taint(taint: &At) -> ErrorList {
@@ -197,4 +208,15 @@ fn validate_place_of_device(device: &At, by_device: bool) -> ErrorList {
         _ => errors.push(Error::invalid(&device.path, format!("{{{}}}", places.join(", ")), ONE_PLACE_OF_DEVICE)),
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_semantic;
+
+    #[test]
+    fn versions_are_semantic() {
+        assert!(["1.2.3", "0.0.0", "1.2.3-a.1", "1.2.3+b.01", "1.2.3-0a-b+c"].into_iter().all(is_semantic));
+        assert!(!["1", "1.2", "01.2.3", "1.2.3-01", "1.2.3-", "1.2.3+", "1.2.x", ""].into_iter().any(is_semantic));
+    }
 }

@@ -51,13 +51,9 @@ fn validate(class: &Object) -> ErrorList {
     let number = value.int().unwrap_or(0);
     let mut errors = ErrorList::new();
     if class.name().starts_with(RESERVED_PREFIX) {
-        let known = SYSTEM.contains(&(class.name(), number));
-        if !known {
-            let text = format!(
-                "priority class names with '{RESERVED_PREFIX}' prefix are reserved for system use only. \
-                 error: {} is not a known system priority class",
-                class.name()
-            );
+        if let Some(fault) = system_fault(class, number) {
+            let text = "prefix are reserved for system use only. error:";
+            let text = format!("priority class names with '{RESERVED_PREFIX}' {text} {fault}");
             errors.push(Error::forbidden(&Path::new("metadata").child("name"), text));
         }
     } else if number > USER_MAX {
@@ -65,6 +61,19 @@ fn validate(class: &Object) -> ErrorList {
     }
     errors.extend(one_of(&At::field(class, "preemptionPolicy"), &["Never", "PreemptLowerPriority"]));
     errors
+}
+
+/// Why the class is not one of the system's.
+fn system_fault(class: &Object, value: i64) -> Option<String> {
+    let name = class.name();
+    match SYSTEM.iter().find(|(known, _)| *known == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, known)) if *known != value => Some(format!("value of {name} PriorityClass must be {known}")),
+        Some(_) if class.bool(&["globalDefault"]) => {
+            Some(format!("globalDefault of {name} PriorityClass must be false"))
+        }
+        Some(_) => None,
+    }
 }
 
 fn validate_update(new: &Object, old: &Object) -> ErrorList {

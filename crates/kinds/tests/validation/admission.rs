@@ -1,0 +1,113 @@
+//! Webhooks and policies of admission.
+
+use serde_json::json;
+
+use super::{check, with};
+
+#[test]
+fn webhooks() {
+    let webhook = json!({"name": "a.b.c", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "clientConfig": {"url": "https://example.com/"}});
+    check(
+        "admissionregistration.k8s.io",
+        vec![
+            ("validatingwebhookconfigurations", json!({"webhooks": [webhook]}), vec![]),
+            (
+                "mutatingwebhookconfigurations",
+                json!({"webhooks": [with(webhook.clone(), "/name", json!("short"))]}),
+                vec![
+                    r#"webhooks[0].name: Invalid value: "short": should be a domain with at least three segments separated by dots"#,
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn rules_and_clients() {
+    let webhook = |rule, client| {
+        json!({"webhooks": [{"name": "a.b.c", "admissionReviewVersions": ["v1", "v1"],
+        "sideEffects": "None", "clientConfig": client, "rules": [rule]}]})
+    };
+    let all = json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]});
+    check(
+        "admissionregistration.k8s.io",
+        vec![
+            (
+                "validatingwebhookconfigurations",
+                webhook(all.clone(), json!({"url": "http://u@example.com/?a#b"})),
+                vec![
+                    r#"webhooks[0].clientConfig.url: Invalid value: "http": 'https' is the only allowed URL scheme; desired format: https://host[/path]"#,
+                    r#"webhooks[0].clientConfig.url: Invalid value: "u": user information is not permitted in the URL"#,
+                    r#"webhooks[0].clientConfig.url: Invalid value: "b": fragments are not permitted in the URL"#,
+                    r#"webhooks[0].clientConfig.url: Invalid value: "a": query parameters are not permitted in the URL"#,
+                    r#"webhooks[0].admissionReviewVersions[1]: Invalid value: "v1": duplicate version"#,
+                ],
+            ),
+            (
+                "mutatingwebhookconfigurations",
+                webhook(
+                    json!({"operations": ["*", "CREATE"], "apiGroups": ["*", ""], "apiVersions": [""], "resources": ["*/*", "pods"]}),
+                    json!({"service": {"name": "a", "path": "/a//b"}}),
+                ),
+                vec![
+                    r#"webhooks[0].rules[0].operations: Invalid value: ["*","CREATE"]: if '*' is present, must not specify other operations"#,
+                    r#"webhooks[0].rules[0].apiGroups: Invalid value: ["*",""]: if '*' is present, must not specify other API groups"#,
+                    "webhooks[0].rules[0].apiVersions[0]: Required value",
+                    r#"webhooks[0].rules[0].resources: Invalid value: ["*/*","pods"]: if '*/*' is present, must not specify other resources"#,
+                    "webhooks[0].clientConfig.service.namespace: Required value: service namespace is required",
+                    r#"webhooks[0].clientConfig.service.path: Invalid value: "/a//b": segment[1] may not be empty"#,
+                    r#"webhooks[0].admissionReviewVersions[1]: Invalid value: "v1": duplicate version"#,
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn policies() {
+    check(
+        "admissionregistration.k8s.io",
+        vec![
+            (
+                "validatingadmissionpolicies",
+                json!({"metadata": {"name": "p"}, "spec": {"paramKind": {"apiVersion": "a/b/c"}, "matchConditions": [{"name": "a"}]}}),
+                vec![
+                    r#"spec.paramKind.apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c"#,
+                    "spec.paramKind.kind: Required value",
+                    "spec.matchConstraints: Required value",
+                    "spec.matchConditions[0].expression: Required value",
+                    "spec.validations: Required value: validations or auditAnnotations must contain at least one item",
+                    "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item",
+                ],
+            ),
+            (
+                "validatingadmissionpolicies",
+                json!({"metadata": {"name": "p"}, "spec": {
+                    "matchConstraints": {"resourceRules": []},
+                    "variables": [{"name": "in", "expression": "1"}],
+                    "validations": [{"expression": " ", "message": "a\nb", "reason": "Never"}],
+                    "auditAnnotations": [{"key": "k", "valueExpression": "'a'"}, {"key": "k"}]}}),
+                vec![
+                    "spec.matchConstraints.resourceRules: Required value",
+                    r#"spec.variables[0].name: Invalid value: "in": name is not a valid CEL identifier"#,
+                    "spec.validations[0].expression: Required value: expression is not specified",
+                    r#"spec.validations[0].message: Invalid value: "a\nb": message must not contain line breaks"#,
+                    r#"spec.validations[0].reason: Unsupported value: "Never": supported values: "Forbidden", "Invalid", "RequestEntityTooLarge""#,
+                    "spec.auditAnnotations[1].valueExpression: Required value: valueExpression is not specified",
+                    r#"spec.auditAnnotations[1].key: Duplicate value: "k""#,
+                ],
+            ),
+            (
+                "validatingadmissionpolicybindings",
+                json!({"spec": {"policyName": "p", "validationActions": ["Deny", "Warn"], "paramRef": {"name": "a", "selector": {}}}}),
+                vec![
+                    "spec.paramRef.name: Forbidden: name and selector are mutually exclusive",
+                    "spec.paramRef.selector: Forbidden: name and selector are mutually exclusive",
+                    "spec.paramRef.parameterNotFoundAction: Required value",
+                    r#"spec.validationActions: Invalid value: ["Deny","Warn"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"#,
+                ],
+            ),
+        ],
+    );
+}

@@ -1,0 +1,50 @@
+//! Flow schemas and priority levels.
+
+use serde_json::json;
+
+use super::check;
+
+#[test]
+fn flow_control() {
+    let level = |queuing| {
+        json!({"metadata": {"name": "l"}, "spec": {"type": "Limited", "limited": {"lendablePercent": 101,
+        "limitResponse": {"type": "Queue", "queuing": queuing}}}})
+    };
+    check(
+        "flowcontrol.apiserver.k8s.io",
+        vec![
+            (
+                "flowschemas",
+                json!({"metadata": {"name": "f"}, "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": ""}, "rules": [{
+                    "subjects": [{"kind": "User", "group": {"name": "g"}}],
+                    "resourceRules": [{"verbs": ["see"], "apiGroups": ["*"], "resources": ["*"]}]}]}}),
+                vec![
+                    "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
+                    "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
+                    "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'",
+                    "spec.rules[0].subjects[0].group: Forbidden: group is forbidden when subject kind is not 'Group'",
+                    r#"spec.rules[0].resourceRules[0].verbs: Unsupported value: ["see"]: supported values: "create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch""#,
+                    "spec.rules[0].resourceRules[0].namespaces: Required value: resource rules that are not cluster scoped must supply at least one namespace",
+                ],
+            ),
+            (
+                "flowschemas",
+                json!({"metadata": {"name": "f"}, "spec": {"priorityLevelConfiguration": {"name": "a"}, "rules": [{
+                    "subjects": [{"kind": "Group", "group": {"name": "g"}}],
+                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["/a*"]}]}]}}),
+                vec![
+                    r#"spec.rules[0].nonResourceRules[0].nonResourceURLs[0]: Invalid value: "/a*": wildcard can only do suffix matching"#,
+                ],
+            ),
+            (
+                "prioritylevelconfigurations",
+                level(json!({"queues": 2, "handSize": 3, "queueLengthLimit": 0})),
+                vec![
+                    "spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive",
+                    "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: 0: must be positive",
+                    "spec.limited.limitResponse.queuing.handSize: Invalid value: 3: should not be greater than queues (2)",
+                ],
+            ),
+        ],
+    );
+}
