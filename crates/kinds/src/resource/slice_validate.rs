@@ -133,7 +133,7 @@ fn validate_counters(counters: &At) -> ErrorList {
     let entries = counters.entries();
     match entries.len() {
         0 => vec![counters.required("")],
-        ..=COUNTERS_MAX => {
+        1..=COUNTERS_MAX => {
             let faults = |name: &str, at: &At| -> ErrorList {
                 dns1123_label(name).into_iter().map(|fault| Error::invalid(&at.path, name, fault)).collect()
             };

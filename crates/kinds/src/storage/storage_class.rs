@@ -98,9 +98,8 @@ fn validate_topologies(terms: &At) -> ErrorList {
             let (key, values) = (expression.child("key"), expression.child("values"));
             let mut known = BTreeSet::new();
             errors.extend(required(&values));
-            errors.extend(
-                values.items().iter().filter_map(|value| (!known.insert(value.text())).then(|| value.duplicate())),
-            );
+            let items = values.items();
+            errors.extend(items.iter().filter(|value| !known.insert(value.text())).map(At::duplicate));
             errors.extend(validate_label_name(key.text(), &key.path));
             errors.extend(values_of.insert(key.text(), known).map(|_| key.duplicate()));
         }
