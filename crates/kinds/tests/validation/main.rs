@@ -67,7 +67,7 @@ fn names_follow_the_kind() {
     };
     assert!(valid("", "pods", "a.b") && !valid("", "pods", "A"));
     assert!(valid("", "namespaces", "a") && !valid("", "namespaces", "a.b"));
-    assert!(valid("", "services", "1a") && !valid("", "services", "a.b"));
+    assert!(valid("", "services", "a1") && !valid("", "services", "1a"));
     assert!(valid("apps", "statefulsets", "a") && !valid("apps", "statefulsets", "a.b"));
     assert!(
         valid("rbac.authorization.k8s.io", "clusterroles", "system:node")
