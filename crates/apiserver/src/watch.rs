@@ -50,7 +50,7 @@ pub fn answer(
     if accept.format == Format::Yaml {
         return Err(negotiate::not_acceptable(STREAMED));
     }
-    let framer = Framer { kind, encoding: Encoding::of(accept), include: respond::include_object(call), header: true };
+    let framer = Framer { kind, encoding: encoding(accept), include: respond::include_object(call), header: true };
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let frames = frames(Running { watch, framer, deadline, closing, ended: false, _guard: guard });
     let pieces = frames.flat_map(futures::stream::iter);
@@ -64,10 +64,15 @@ fn content_type(accept: Accept) -> &'static str {
     }
 }
 
+/// Events are lines: they are never indented.
+fn encoding(accept: Accept) -> Option<Encoding> {
+    Encoding::of(Accept { pretty: false, ..accept })
+}
+
 /// A watch that ends at once, because its start is compacted or yet to come. Clients expect this as an event: some
 /// try the same revision for ever when the request itself fails.
 pub fn failed(accept: Accept, error: &ApiError) -> Answer {
-    let encoding = Encoding::of(accept).unwrap_or_default();
+    let encoding = encoding(accept).unwrap_or_default();
     let body = body::full(encoding.error_event(error).concat());
     respond::with(StatusCode::OK, content_type(accept), body)
 }
@@ -155,8 +160,8 @@ mod tests {
     static PLAIN: KindDef = KindDef { kind: "ConfigMap", resource: "configmaps", ..KindDef::PLAIN };
 
     fn framer(shape: Shape) -> Framer {
-        let accept = Accept { shape, ..Accept::default() };
-        Framer { kind: &PLAIN, encoding: Encoding::of(accept), include: IncludeObject::Metadata, header: true }
+        let accept = Accept { shape, pretty: true, ..Accept::default() };
+        Framer { kind: &PLAIN, encoding: encoding(accept), include: IncludeObject::Metadata, header: true }
     }
 
     fn added() -> WatchEvent {
