@@ -55,23 +55,17 @@ impl Entry {
     fn spliced(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, stored: &[u8]) -> Self {
         // What was not written yet has no version to show.
         let start = metadata_start(stored).filter(|_| revision > 0);
-        let Some(at) = start else { return Self::raw(kind, key, prefix, revision, stored.to_vec(), 0) };
+        let Some(at) = start else {
+            return Self::raw(kind, key, prefix, revision, [stored, EVENT_TAIL].concat(), 0);
+        };
         let close: &[u8] = if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," };
         let digits = revision.to_string();
-        let parts = [&stored[..at], FIELD, digits.as_bytes(), close, &stored[at..]];
+        let parts = [&stored[..at], FIELD, digits.as_bytes(), close, &stored[at..], EVENT_TAIL];
         Self::raw(kind, key, prefix, revision, parts.concat(), at + FIELD.len())
     }
 
-    fn raw(
-        kind: &'static KindDef,
-        key: &str,
-        prefix: usize,
-        revision: Revision,
-        mut json: Vec<u8>,
-        splice: usize,
-    ) -> Self {
-        json.reserve_exact(EVENT_TAIL.len());
-        json.extend_from_slice(EVENT_TAIL);
+    /// `json` has its tail already.
+    fn raw(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, json: Vec<u8>, splice: usize) -> Self {
         Self {
             key: key.into(),
             prefix: prefix as u16,
@@ -88,10 +82,9 @@ impl Entry {
     pub fn at_revision(&self, revision: Revision) -> Self {
         let start = self.splice as usize;
         let old = self.revision.to_string().len();
-        let held = self.json_bytes();
         let json = match start {
-            0 => held.to_vec(),
-            _ => [&held[..start], revision.to_string().as_bytes(), &held[start + old..]].concat(),
+            0 => self.json.to_vec(),
+            _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
         };
         Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start)
     }
