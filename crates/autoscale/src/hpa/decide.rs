@@ -72,7 +72,7 @@ pub fn decide(view: &View, history: &History) -> Plan {
     let mut plan = Plan { status: view.status.clone(), ..Plan::default() };
     let got = "the HPA controller was able to get the target's current scale";
     set(&mut plan.status, ABLE_TO_SCALE, true, "SucceededGetScale", got, view.now);
-    plan.status.current_replicas = Some(view.replicas);
+    plan.status.current_replicas = Some(view.replicas).filter(|replicas| *replicas != 0);
     plan.status.observed_generation = None;
     let rescale = |to, reason: &str| Some(Rescale { from: view.replicas, to, reason: reason.to_owned() });
     if view.replicas == 0 && min(view.spec) != 0 {

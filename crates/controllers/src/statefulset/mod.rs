@@ -159,12 +159,14 @@ impl StatefulSetController {
 
     async fn write_status(&self, set: &StatefulSet, status: &Status) -> Result<(), Error> {
         let old = set.status.clone().unwrap_or_default();
+        // As the server shows them: without zeros, but for those that are available.
+        let some = |count: i32| Some(count).filter(|count| *count != 0);
         let wanted = StatefulSetStatus {
             replicas: status.replicas,
-            ready_replicas: Some(status.ready),
+            ready_replicas: some(status.ready),
             available_replicas: Some(status.available),
-            current_replicas: Some(status.current),
-            updated_replicas: Some(status.updated),
+            current_replicas: some(status.current),
+            updated_replicas: some(status.updated),
             current_revision: Some(status.current_revision.clone()),
             update_revision: Some(status.update_revision.clone()),
             observed_generation: set.metadata.generation,
