@@ -166,6 +166,11 @@ impl Field {
         self.required || self.pointer || self.always
     }
 
+    /// The message that Go holds in place, so that its JSON always shows it, if only as `{}`.
+    pub fn in_place(&self) -> Option<&'static Message> {
+        self.message().filter(|_| self.shape == Shape::One && !self.pointer)
+    }
+
     /// The message the field holds, or holds a list or map of.
     pub fn message(&self) -> Option<&'static Message> {
         match self.of {

@@ -2,8 +2,9 @@
 //!
 //! Values of the wrong type are refused in the words of upstream's decoder. Unknown and duplicate fields
 //! are never kept; what is said about them is the caller's [`FieldPolicy`]. What upstream's decoder would
-//! not write again (nulls, empty optional lists and maps) is dropped, so that two ways to say the same
-//! are stored as the same.
+//! not write again (nulls, empty optional lists and maps, zeros that are no pointers) is dropped, and what
+//! it always writes (messages that are no pointers) is added, so that two ways to say the same are stored as
+//! the same.
 
 mod report;
 mod scalar;
@@ -17,7 +18,7 @@ use crate::field;
 use crate::names::{GroupVersion, GroupVersionKind};
 use crate::object::Object;
 use report::Report;
-pub(crate) use walk::is_zero;
+pub(crate) use walk::{complete, is_zero};
 
 /// What becomes of unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ fn known_fields_are_kept_as_they_are() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"x": "y"}},
         "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80}],
             "livenessProbe": {"httpGet": {"port": "http"}}, "resources": {"limits": {"cpu": "100m"}}}],
-            "volumes": [{"name": "v", "emptyDir": {}}]}});
+            "volumes": [{"name": "v", "emptyDir": {}}]}, "status": {}});
     assert_eq!(warn(POD, &pod.to_string()), (pod, Vec::new()));
 }
 
@@ -32,7 +32,7 @@ fn unknown_and_duplicate_fields_are_named_and_dropped() {
             "spec":{"foo":{"a":1},"containers":[{"name":"c","bar":1}]}}"#,
     );
     assert_eq!(pod["metadata"], json!({"name": "b", "labels": {"x": "2"}}));
-    assert_eq!(pod["spec"], json!({"containers": [{"name": "c"}]}));
+    assert_eq!(pod["spec"], json!({"containers": [{"name": "c", "resources": {}}]}));
     assert_eq!(
         problems,
         [
@@ -105,13 +105,26 @@ fn what_says_nothing_is_dropped() {
         r#"{"metadata":{"name":"a","labels":null,"annotations":{},"finalizers":[]},
             "spec":{"containers":[],"nodeSelector":{},"securityContext":{},"hostname":null}}"#,
     );
-    assert_eq!(pod, json!({"metadata": {"name": "a"}, "spec": {"containers": [], "securityContext": {}}}));
+    assert_eq!(pod["metadata"], json!({"name": "a"}));
+    assert_eq!(pod["spec"], json!({"containers": [], "securityContext": {}}));
     assert_eq!(problems, [""; 0]);
 }
 
 #[test]
+fn what_go_always_shows_is_there() {
+    let (deployment, _) = warn(
+        DEPLOYMENT,
+        r#"{"spec":{"replicas":0,"minReadySeconds":0,"paused":false,"template":{"spec":{"containers":[{"image":""}]}}},
+            "status":{"updatedReplicas":0,"readyReplicas":1}}"#,
+    );
+    let template = json!({"metadata": {}, "spec": {"containers": [{"resources": {}}]}});
+    assert_eq!(deployment["spec"], json!({"replicas": 0, "strategy": {}, "template": template}));
+    assert_eq!(deployment["status"], json!({"readyReplicas": 1}));
+}
+
+#[test]
 fn schemas_of_custom_resources_take_their_unions() {
-    let text = json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {
+    let text = json!({"metadata": {}, "status": {"acceptedNames": {}}, "spec": {"names": {}, "versions": [{"name": "v1", "schema": {"openAPIV3Schema": {
         "type": "object", "default": {"a": {}}, "additionalProperties": false,
         "properties": {"a": {"items": {"type": "string"}, "enum": [1, null], "additionalProperties": {"type": "integer"}}},
     }}}]}});

@@ -111,7 +111,18 @@ fn fields<'de, A: MapAccess<'de>>(
             }
         }
     }
+    complete(&mut map, message);
     Ok(map)
+}
+
+/// Adds what Go always shows: messages that are no pointers.
+pub(crate) fn complete(map: &mut Map<String, Value>, message: &'static schema::Message) {
+    for field in message.fields {
+        let Some(within) = field.in_place().filter(|_| !map.contains_key(field.json)) else { continue };
+        let mut inner = Map::new();
+        complete(&mut inner, within);
+        map.insert(field.json.to_owned(), Value::Object(inner));
+    }
 }
 
 fn keep(map: &mut Map<String, Value>, field: &Field, value: Value) {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schema::{Field, Message, Shape, Type};
 use serde_json::{Map, Value, json};
 
-use crate::decode::{is_zero, mishandled, unreadable};
+use crate::decode::{complete, is_zero, mishandled, unreadable};
 use crate::error::ApiError;
 use crate::object::Object;
 pub use encode::{ENVELOPE_TAIL, encode_message, encode_metadata, encode_protobuf, envelope_head, put_length};
@@ -97,6 +97,9 @@ fn fill(
             fill(map, message, &inner, raw.bytes()?, depth + 1)?;
         }
     }
+    if within.is_empty() {
+        complete(map, message);
+    }
     Ok(())
 }
 
@@ -137,7 +140,6 @@ fn is_absent(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
         _ if field.shows_zero() => false,
-        Value::Object(map) => map.is_empty() && field.message().is_some(),
         other => is_zero(other),
     }
 }

@@ -59,7 +59,7 @@ fn shaped(numbers: &mut Numbers, field: &Field, depth: usize) -> Option<Value> {
     match field.shape {
         Shape::One => {
             let value = value(numbers, field.of, depth);
-            (field.shows_zero() && value != json!("") || !is_zero(&value)).then_some(value)
+            (field.shows_zero() || field.in_place().is_some() || !is_zero(&value)).then_some(value)
         }
         Shape::List => Some((0..count).map(|_| value(numbers, field.of, depth)).collect()),
         Shape::Map => {
