@@ -1,7 +1,8 @@
-//! The schema table, made from the sources of two crates.
+//! The schema table, made from the sources of two crates and a list.
 //!
 //! k8s-openapi says what the JSON is (names, types, what is required), k8s-pb what the protobuf is (tags,
-//! wire types) and, in its doc comments, how lists and maps merge. The two are joined by names.
+//! wire types) and, in its doc comments, how lists and maps merge. The two are joined by names. What
+//! neither knows, which fields are pointers in Go, is in `pointers.txt`.
 
 mod emit;
 mod join;
