@@ -10,7 +10,7 @@ use machinery::validation::{
 };
 use serde_json::{Value, json};
 
-use crate::check::{At, immutable, optional_name, required_one_of};
+use crate::check::{At, immutable, optional_name, required_one_of, same};
 use crate::columns::{AGE, NAME, UNSET, first_few};
 use crate::core::special_address;
 use crate::def::{Column, KindDef, Strategy};
@@ -32,7 +32,20 @@ pub static ENDPOINT_SLICE: KindDef = KindDef {
         Column::string("Endpoints", "Addresses of the endpoints", |slice| endpoints(slice).into()),
         AGE,
     ],
-    strategy: Strategy { default: default_slice, validate, validate_update, generation: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        default: default_slice,
+        prepare_create: drop_topology,
+        prepare_update: |new, old| {
+            if !same(At::field(new, "endpoints").value, At::field(old, "endpoints").value) {
+                drop_topology(new);
+            }
+        },
+        validate,
+        validate_update,
+        warnings,
+        generation: true,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 
@@ -44,6 +57,16 @@ fn default_slice(slice: &mut Object) {
     slice.0.entry("ports").or_insert(Value::Null);
     slice.0.entry("endpoints").or_insert(Value::Null);
     each(&mut slice.0, "endpoints", |endpoint| default(endpoint, "conditions", json!({})));
+}
+
+/// The topology of older versions is kept where it is, but not written.
+fn drop_topology(slice: &mut Object) {
+    each(&mut slice.0, "endpoints", |endpoint| drop(endpoint.remove("deprecatedTopology")));
+}
+
+fn warnings(slice: &Object) -> Vec<String> {
+    let old = slice.str(&["addressType"]) == "FQDN";
+    old.then(|| "spec.addressType: FQDN endpoints are deprecated".to_owned()).into_iter().collect()
 }
 
 fn ports(slice: &Object) -> String {
