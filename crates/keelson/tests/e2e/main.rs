@@ -5,6 +5,7 @@
 //! say so.
 
 mod basics;
+mod clients;
 mod dns;
 mod faults;
 mod lifecycle;

@@ -130,7 +130,12 @@ impl Cluster {
     }
 
     pub fn kubectl_command(&self) -> Command {
-        let mut command = self.machine.command("kubectl");
+        self.kubectl_command_of(Path::new("kubectl"))
+    }
+
+    /// The same with a certain kubectl.
+    pub fn kubectl_command_of(&self, kubectl: &Path) -> Command {
+        let mut command = self.machine.command(kubectl.to_str().expect("a plain path"));
         command.arg("--kubeconfig").arg(self.data_dir().join("kubeconfig"));
         command.arg("--cache-dir").arg(self.directory.path().join("kubectl"));
         command
