@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kinds::KindDef;
 use machinery::ApiError;
 use machinery::protobuf::{self, ENVELOPE_TAIL};
+use registry::table::{self, IncludeObject};
 use registry::{Entry, List};
 use serde_json::{Value, json};
 
@@ -108,19 +109,17 @@ impl Encoding {
         protobuf_event(event, &api_version, kind, object)
     }
 
-    /// A list, piece by piece, and how many bytes it has: a long list is never in memory twice.
-    pub fn list(self, kind: &KindDef, list: List) -> (Joined, usize) {
-        let metadata = list_metadata(&list);
-        let items: usize = list.items.iter().map(|entry| self.framed_length(entry)).sum();
-        let (head, tail) = self.around(kind, &metadata, items);
-        let size = head.len() + items + tail.len();
-        (Joined { encoding: self, head: Some(head), items: list.items.into_iter(), tail, first: true }, size)
+    /// A list, piece by piece: a long list is never in memory twice.
+    pub fn list(self, kind: &KindDef, list: List) -> Joined {
+        let (head, tail) = self.around(kind, &list_metadata(&list), &list.items);
+        Joined::new(Form::Encoded(self), head, list.items, tail)
     }
 
-    /// What stands before and behind the items, which are `items` bytes long.
-    fn around(self, kind: &KindDef, metadata: &Value, items: usize) -> (Vec<u8>, &'static [u8]) {
+    /// What stands before and behind the items.
+    fn around(self, kind: &KindDef, metadata: &Value, items: &[Arc<Entry>]) -> (Vec<u8>, &'static [u8]) {
         let (api_version, kind) = self.list_type_of(kind);
         if self.protobuf {
+            let items: usize = items.iter().map(|entry| self.framed_length(entry)).sum();
             let metadata = respond::message(LIST_META, metadata);
             let mut first = Vec::new();
             protobuf::put_length(&mut first, 1, metadata.len());
@@ -135,10 +134,10 @@ impl Encoding {
         (format!("{open},\"items\":[").into_bytes(), b"]}\n")
     }
 
-    /// The bytes that an item takes in a list.
+    /// The bytes that an item takes in a list in protobuf.
     fn framed_length(self, entry: &Entry) -> usize {
         let length = self.item(entry).len();
-        if self.protobuf { length + length_head(length).len() } else { length + 1 }
+        length + length_head(length).len()
     }
 }
 
@@ -191,9 +190,35 @@ fn protobuf_event(event: &str, api_version: &str, kind: &str, object: Bytes) -> 
     [Bytes::from([length.to_be_bytes().as_slice(), &message].concat()), object]
 }
 
+/// A list as a table, piece by piece: only the rows of one piece are in memory.
+pub fn table(kind: &'static KindDef, list: List, include: IncludeObject) -> Joined {
+    let empty = table::render(kind, std::iter::empty(), list_metadata(&list), include, true).to_string();
+    let head = empty.strip_suffix("]}").expect("the rows come last").as_bytes().to_vec();
+    Joined::new(Form::Rows(kind, include), head, list.items, b"]}\n")
+}
+
+/// How the items of a list are printed.
+enum Form {
+    Encoded(Encoding),
+    Rows(&'static KindDef, IncludeObject),
+}
+
+impl Form {
+    fn item(&self, entry: &Entry) -> Bytes {
+        match self {
+            Self::Encoded(encoding) => encoding.item(entry),
+            Self::Rows(kind, include) => Bytes::from(table::row(kind, &entry.object(), *include).to_string()),
+        }
+    }
+
+    fn is_protobuf(&self) -> bool {
+        matches!(self, Self::Encoded(encoding) if encoding.protobuf)
+    }
+}
+
 /// The pieces of a list, each of about [`CHUNK_BYTES`].
 pub struct Joined {
-    encoding: Encoding,
+    form: Form,
     head: Option<Vec<u8>>,
     items: std::vec::IntoIter<Arc<Entry>>,
     tail: &'static [u8],
@@ -202,6 +227,12 @@ pub struct Joined {
 
 /// Lists longer than this are sent in pieces of about this size.
 pub const CHUNK_BYTES: usize = 64 << 10;
+
+impl Joined {
+    fn new(form: Form, head: Vec<u8>, items: Vec<Arc<Entry>>, tail: &'static [u8]) -> Self {
+        Self { form, head: Some(head), items: items.into_iter(), tail, first: true }
+    }
+}
 
 impl Iterator for Joined {
     type Item = Bytes;
@@ -213,8 +244,8 @@ impl Iterator for Joined {
                 chunk.put_slice(std::mem::take(&mut self.tail));
                 break;
             };
-            let item = self.encoding.item(&entry);
-            if self.encoding.protobuf {
+            let item = self.form.item(&entry);
+            if self.form.is_protobuf() {
                 chunk.put_slice(&length_head(item.len()));
             } else if !self.first {
                 chunk.put_u8(b',');

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::call::Call;
-use crate::encoded::{self, CHUNK_BYTES, Encoding};
+use crate::encoded::{self, CHUNK_BYTES, Encoding, Joined};
 use crate::negotiate::{Accept, Format, Offer, Shape};
 
 pub type Answer = Response<Body>;
@@ -162,7 +162,10 @@ pub fn include_object(call: &Call) -> IncludeObject {
 /// A list in the shape asked for.
 pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> Answer {
     if let Some(encoding) = Encoding::of(accept) {
-        return joined(call, encoding, kind, list);
+        return joined(call, encoding.format(), encoding.list(kind, list));
+    }
+    if (accept.shape, accept.format, accept.pretty) == (Shape::Table, Format::Json, false) {
+        return joined(call, Format::Json, encoded::table(kind, list, include_object(call)));
     }
     let metadata = encoded::list_metadata(&list);
     let objects: Vec<Object> = list.items.iter().map(|entry| entry.object()).collect();
@@ -186,14 +189,17 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
     value(call, accept, StatusCode::OK, kind.schema, &shown)
 }
 
-fn joined(call: &Call, encoding: Encoding, kind: &KindDef, list: List) -> Answer {
-    let (mut pieces, size) = encoding.list(kind, list);
-    let content_type = encoding.format().content_type();
+fn joined(call: &Call, format: Format, mut pieces: Joined) -> Answer {
+    let content_type = format.content_type();
+    // So many pieces tell whether the list is long enough to be compressed.
+    let start: Vec<Bytes> = pieces.by_ref().take(GZIP_BYTES / CHUNK_BYTES + 1).collect();
+    let size: usize = start.iter().map(Bytes::len).sum();
+    if let ([whole], 0..CHUNK_BYTES) = (start.as_slice(), size) {
+        return with(StatusCode::OK, content_type, body::full(whole.clone()));
+    }
+    let pieces = start.into_iter().chain(pieces);
     if size > GZIP_BYTES && accepts_gzip(call) {
         return compressed(with(StatusCode::OK, content_type, body::stream(Gzip::new(pieces).stream())));
-    }
-    if size < CHUNK_BYTES {
-        return with(StatusCode::OK, content_type, body::full(pieces.next().unwrap_or_default()));
     }
     with(StatusCode::OK, content_type, body::stream(futures::stream::iter(pieces)))
 }

@@ -49,9 +49,8 @@ pub fn render<'a>(
     include: IncludeObject,
     header: bool,
 ) -> Value {
-    let columns = columns(kind);
-    let rows: Vec<Value> = objects.map(|object| row(columns, object, include)).collect();
-    let definitions = if header { columns.iter().map(definition).collect() } else { Value::Null };
+    let rows: Vec<Value> = objects.map(|object| row(kind, object, include)).collect();
+    let definitions = if header { columns(kind).iter().map(definition).collect() } else { Value::Null };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": definitions, "rows": rows,
@@ -69,8 +68,9 @@ fn definition(column: &Column) -> Value {
     })
 }
 
-fn row(columns: &[Column], object: &Object, include: IncludeObject) -> Value {
-    let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(object)).collect();
+/// One row of a table.
+pub fn row(kind: &KindDef, object: &Object, include: IncludeObject) -> Value {
+    let cells: Vec<Value> = columns(kind).iter().map(|column| (column.cell)(object)).collect();
     let object = match include {
         IncludeObject::None => Value::Null,
         IncludeObject::Metadata => partial_metadata(object),
