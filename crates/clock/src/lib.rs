@@ -2,6 +2,7 @@
 //!
 //! Everything else takes both from here, so that a test can own them: inside [`simulate`] the wall
 //! clock follows tokio's paused clock from a fixed epoch, and names, uids and jitter come from one seed.
+//! Threads race each other, which is chance too: work that blocks goes through [`offload`].
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -83,6 +84,24 @@ pub fn monotonic() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
+/// Runs work that blocks on a thread of its own, or at once inside a simulation, where no thread may race another.
+///
+/// Dropping the future does not stop the work.
+///
+/// # Panics
+/// If the work does.
+pub async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if SIMULATION.with_borrow(Option::is_some) {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down, and this future with it.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 fn with_random<T>(draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
     SIMULATION.with_borrow_mut(|simulation| match simulation {
         Some(simulation) => draw(&mut simulation.random),
@@ -136,6 +155,15 @@ mod tests {
         assert_eq!(first, draws());
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(now(), SIMULATED_EPOCH + Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn work_that_blocks_runs_on_this_thread_only_in_a_simulation() {
+        let here = std::thread::current().id();
+        let thread = || std::thread::current().id();
+        assert_ne!(offload(thread).await, here);
+        let _guard = simulate(7);
+        assert_eq!(offload(thread).await, here);
     }
 
     #[test]

@@ -227,11 +227,8 @@ fn record_faults(cx: &PodContext, faults: &volumes::Faults) {
 
 async fn tear_down_volumes(cx: &PodContext) {
     let dir = cx.node.paths.pod(spec::uid(&cx.pod()));
-    let torn_down = tokio::task::spawn_blocking(move || volumes::tear_down(&dir)).await;
-    match torn_down {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, pod = spec::full_name(&cx.pod()), "cannot take the volumes down"),
-        Err(error) => warn!(%error, "the tear-down of volumes failed"),
+    if let Err(error) = clock::offload(move || volumes::tear_down(&dir)).await {
+        warn!(%error, pod = spec::full_name(&cx.pod()), "cannot take the volumes down");
     }
     cx.tell(Event::VolumesDown);
 }

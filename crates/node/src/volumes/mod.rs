@@ -61,8 +61,7 @@ pub async fn set_up(cx: &SetUp<'_>, pod: &Pod) -> Result<Mounted, Faults> {
         }
     }
     let group = fs_group(pod);
-    let carried = tokio::task::spawn_blocking(move || carry_out(plans, group));
-    let (mounted, failed) = carried.await.map_err(|error| vec![("*".to_string(), error.to_string())])?;
+    let (mounted, failed) = clock::offload(move || carry_out(plans, group)).await;
     faults.extend(failed);
     if faults.is_empty() { Ok(mounted) } else { Err(faults) }
 }
