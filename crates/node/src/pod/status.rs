@@ -44,7 +44,10 @@ impl PodPhase {
 }
 
 /// The whole status; conditions that others own are carried over from the pod.
-pub fn status(state: &State, node: &NodeView, now: Timestamp) -> PodStatus {
+///
+/// `told` is what this function answered last. A condition that holds since then keeps its time: the API may
+/// still show an earlier telling, and two of them would chase each other for ever.
+pub fn status(state: &State, told: Option<&PodStatus>, node: &NodeView, now: Timestamp) -> PodStatus {
     let pod = &*state.pod;
     if let Some(last) = last_status(state) {
         return last;
@@ -62,7 +65,7 @@ pub fn status(state: &State, node: &NodeView, now: Timestamp) -> PodStatus {
         host_ips: Some(vec![HostIP { ip: node.ip.to_string() }]),
         pod_ip: ips.first().map(ToString::to_string),
         pod_ips: (!ips.is_empty()).then(|| ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
-        conditions: Some(conditions(state, phase, now)),
+        conditions: Some(conditions(state, told, phase, now)),
         ..PodStatus::default()
     };
     if !rejected(state) {
@@ -328,8 +331,13 @@ fn whole(at: Timestamp) -> Timestamp {
 /// A condition's type, and why it does not hold.
 type Finding = Result<Option<&'static str>, (&'static str, String)>;
 
-fn conditions(state: &State, phase: PodPhase, now: Timestamp) -> Vec<PodCondition> {
+fn conditions(state: &State, told: Option<&PodStatus>, phase: PodPhase, now: Timestamp) -> Vec<PodCondition> {
     let pod = &state.pod;
+    let old = conditions_of(told.or(pod.status.as_ref()));
+    let condition = |kind: &str, finding| PodCondition {
+        observed_generation: pod.metadata.generation,
+        ..condition(old, kind, finding, now)
+    };
     let containers = containers_ready(state, phase);
     let ready = ready(pod, &containers);
     let has_network = matches!(state.sandbox, Sandbox::Ready { .. });
@@ -341,27 +349,29 @@ fn conditions(state: &State, phase: PodPhase, now: Timestamp) -> Vec<PodConditio
         ("ContainersReady", containers),
         ("PodScheduled", Ok(None)),
     ];
-    let mut conditions: Vec<PodCondition> =
-        ours.into_iter().map(|(kind, finding)| condition(pod, kind, finding, now)).collect();
+    let mut conditions: Vec<PodCondition> = ours.into_iter().map(|(kind, finding)| condition(kind, finding)).collect();
     if let Some(verdict) = state.verdict.as_ref().filter(|verdict| verdict.is_eviction()) {
-        let mut target = condition(pod, "DisruptionTarget", Ok(Some("TerminationByKubelet")), now);
+        let mut target = condition("DisruptionTarget", Ok(Some("TerminationByKubelet")));
         target.message = Some(verdict.message.clone());
         conditions.push(target);
     }
     let names: Vec<String> = conditions.iter().map(|condition| condition.type_.clone()).collect();
-    let known = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.extend(known.into_iter().flatten().filter(|condition| !names.contains(&condition.type_)).cloned());
+    let others = conditions_of(pod.status.as_ref()).iter().filter(|condition| !names.contains(&condition.type_));
+    conditions.extend(others.cloned());
     conditions
 }
 
-fn condition(pod: &Pod, kind: &str, finding: Finding, now: Timestamp) -> PodCondition {
+fn conditions_of(status: Option<&PodStatus>) -> &[PodCondition] {
+    status.and_then(|status| status.conditions.as_deref()).unwrap_or_default()
+}
+
+fn condition(old: &[PodCondition], kind: &str, finding: Finding, now: Timestamp) -> PodCondition {
     let status = if finding.is_ok() { "True" } else { "False" };
     let (reason, message) = match finding {
         Ok(reason) => (reason.unwrap_or_default(), String::new()),
         Err((reason, message)) => (reason, message),
     };
-    let old = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let since = old.into_iter().find(|old| old.type_ == kind && old.status == status);
+    let since = old.iter().find(|old| old.type_ == kind && old.status == status);
     PodCondition {
         type_: kind.into(),
         status: status.into(),
@@ -369,7 +379,7 @@ fn condition(pod: &Pod, kind: &str, finding: Finding, now: Timestamp) -> PodCond
         message: Some(message).filter(|message| !message.is_empty()),
         last_probe_time: None,
         last_transition_time: since.and_then(|old| old.last_transition_time.clone()).or(Some(Time(whole(now)))),
-        observed_generation: pod.metadata.generation,
+        observed_generation: None,
     }
 }
 
@@ -408,11 +418,11 @@ fn ready(pod: &Pod, containers: &Finding) -> Finding {
     if containers.is_err() {
         return containers.clone();
     }
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let conditions = conditions_of(pod.status.as_ref());
     let mut faults = Vec::new();
     for gate in spec::spec(pod).readiness_gates.iter().flatten() {
         let kind = &gate.condition_type;
-        match conditions.into_iter().flatten().find(|condition| condition.type_ == *kind) {
+        match conditions.iter().find(|condition| condition.type_ == *kind) {
             None => faults.push(format!("corresponding condition of pod readiness gate \"{kind}\" does not exist.")),
             Some(found) if found.status != "True" => {
                 let status = &found.status;

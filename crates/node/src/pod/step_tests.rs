@@ -6,6 +6,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::state::*;
@@ -118,21 +119,20 @@ impl Story {
 
     fn deleted(&mut self, grace: i64) -> &mut Story {
         let pod = self.pod(|pod| {
-            pod.metadata.deletion_timestamp =
-                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+            pod.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
             pod.metadata.deletion_grace_period_seconds = Some(grace);
         });
         self.on("deleted", Event::Pod(pod))
     }
 
-    fn status(&self) -> PodStatus {
+    fn status(&self, told: Option<&PodStatus>) -> PodStatus {
         let node = NodeView { ip: "10.0.0.1".parse().unwrap(), scheme: "keelson".into() };
-        status(&self.state, &node, self.now)
+        status(&self.state, told, &node, self.now)
     }
 
     /// Phase, conditions that do not hold, and each container.
     fn looks(&mut self) -> &mut Story {
-        let status = self.status();
+        let status = self.status(None);
         let open = status.conditions.iter().flatten().filter(|condition| condition.status != "True");
         let open: Vec<String> =
             open.map(|c| format!("{} {}", c.type_, c.message.clone().unwrap_or_default())).collect();
@@ -576,4 +576,17 @@ fn what_an_earlier_agent_left_is_adopted() {
           i#0 ended 0, ready
           a#2 running, ready
     "#]]);
+}
+
+#[test]
+fn an_older_status_that_comes_back_moves_no_times() {
+    let mut story = Story::new(json!({"containers": [{"name": "a"}]}));
+    let told = story.status(None);
+    let mut older = told.clone();
+    for condition in older.conditions.iter_mut().flatten() {
+        condition.last_transition_time = Some(Time(Timestamp::UNIX_EPOCH));
+    }
+    story.state.pod = story.pod(|pod| pod.status = Some(older));
+    story.now += Duration::from_secs(10);
+    assert_eq!(story.status(Some(&told)), told);
 }

@@ -91,7 +91,8 @@ impl Worker {
         }
         let effects = step(&mut self.state, event, clock::now());
         let deletes = effects.contains(&Effect::DeletePod);
-        let status = status(&self.state, &self.cx.node.view, clock::now());
+        let told = self.wanted.borrow().status.clone();
+        let status = status(&self.state, told.as_ref(), &self.cx.node.view, clock::now());
         self.wanted.send_if_modified(|wanted| {
             let wish = Wanted { status: Some(status), delete: wanted.delete || deletes };
             let differs = *wanted != wish;
