@@ -7,6 +7,7 @@
 //!
 //! Nothing here polls: an idle cluster does no work.
 
+mod backoff;
 pub mod error;
 pub mod events;
 mod expectations;
@@ -24,6 +25,7 @@ mod shell;
 mod testing;
 pub mod write;
 
+pub use backoff::WatchBackoff;
 pub use error::{Class, Error};
 pub use events::{EventType, Recorder};
 pub use expectations::Expectations;

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::ObjectKey;
+use crate::{ObjectKey, WatchBackoff};
 use cache::Cache;
 
 /// What an informer can hold: any built-in typed kind.
@@ -198,7 +198,7 @@ impl<K: Watched> Informer<K> {
     }
 
     async fn reflect(self, api: Api<K>, config: watcher::Config) {
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut events = watcher(api, config).backoff(WatchBackoff::default()).boxed();
         let mut listed: Option<Vec<ObjectKey>> = None;
         loop {
             match events.try_next().await {

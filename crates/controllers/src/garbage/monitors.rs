@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{CancellationToken, WorkQueue};
+use control::{CancellationToken, WatchBackoff, WorkQueue};
 use futures::StreamExt;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -166,7 +166,7 @@ impl Monitors {
 
     async fn follow_kind(self: Arc<Self>, served: Served, synced: watch::Sender<bool>) {
         let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &served.resource);
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
         let mut known: HashSet<Uid> = HashSet::new();
         let mut listed: HashSet<Uid> = HashSet::new();
         while let Some(event) = events.next().await {
