@@ -3,10 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
-use async_trait::async_trait;
-use auth::authz::{Masters, Rbac};
-use auth::{Authenticator, Credentials};
 use control::{CancellationToken, Informer, Informers, Metrics, Shell, Watched, pods};
 use controllers::ControllersConfig;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -15,21 +11,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, P
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
-use machinery::{ApiError, UserInfo};
-use registry::{Config, Registry};
+use machinery::UserInfo;
 use serde_json::{Value, json};
+use testkit::api::{self, Setup};
 
 /// Nothing here takes longer; a test that waits for more has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Nobody;
-
-#[async_trait]
-impl Authenticator for Nobody {
-    async fn authenticate(&self, _: &Credentials) -> Result<Option<UserInfo>, ApiError> {
-        Ok(None)
-    }
-}
 
 struct Cluster {
     client: Client,
@@ -43,36 +30,11 @@ impl Drop for Cluster {
     }
 }
 
-async fn server() -> Server {
-    let store = Arc::new(store::Memory::new());
-    let transformer = Arc::new(registry::Identity);
-    let config = Config { store, kinds: kinds::all(), transformer, hooks: registry::Hooks::default() };
-    let registry = Registry::open(config).await.expect("an empty store opens");
-    let bootstrap = Bootstrap {
-        address: "192.0.2.1".parse().expect("an address"),
-        port: 6443,
-        service_port: 443,
-        client_ca: String::new(),
-    };
-    apiserver::bootstrap(&registry, &bootstrap).await.expect("the first objects are made");
-    Server::new(ServerConfig {
-        rbac: Arc::new(Rbac::new(Arc::new(registry.clone()))),
-        registry,
-        authenticator: Arc::new(Nobody),
-        authorizer: Arc::new(Masters),
-        tokens: None,
-        node_tls: None,
-        version: Version::default(),
-        local_apis: Vec::new(),
-        advertised: "192.0.2.1:6443".to_owned(),
-        limits: Limits::default(),
-    })
-}
-
 impl Cluster {
     async fn start() -> Self {
         let user = UserInfo::new("system:kube-controller-manager", &[UserInfo::MASTERS]);
-        let client = Client::new(server().await.client(user), "default");
+        let server = api::serve(Setup::new(Arc::new(store::Memory::new()))).await;
+        let client = Client::new(server.client(user), "default");
         let shutdown = CancellationToken::new();
         let shell = Shell::new(client.clone(), Metrics::default(), shutdown.clone());
         let config = ControllersConfig {

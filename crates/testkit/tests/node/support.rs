@@ -5,37 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
-use async_trait::async_trait;
-use auth::authz::escalation::Escalation;
-use auth::authz::{Rbac, Union};
+use apiserver::Server;
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
 use auth::tokens::TokenIssuer;
-use auth::{Authenticator, Authorizer, Credentials, View};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
-use machinery::{ApiError, UserInfo};
+use machinery::UserInfo;
 use node::{Agent, AgentConfig};
-use registry::{Config, Registry};
 use serde_json::{Value, json};
+use testkit::api::{self, Setup};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Whoever comes by network is trusted: TLS has asked for a certificate.
-struct Everyone;
-
-#[async_trait]
-impl Authenticator for Everyone {
-    async fn authenticate(&self, _: &Credentials) -> Result<Option<UserInfo>, ApiError> {
-        Ok(Some(UserInfo::new("admin", &[UserInfo::MASTERS])))
-    }
-}
 
 pub struct Cluster {
     pub server: Server,
@@ -62,41 +48,16 @@ impl Running {
 
 impl Cluster {
     pub async fn new() -> Cluster {
-        let config = Config {
-            store: Arc::new(store::Memory::new()),
-            kinds: kinds::all(),
-            transformer: Arc::new(registry::Identity),
-            hooks: registry::Hooks::default(),
-        };
-        let registry = Registry::open(config).await.unwrap();
         let authority = Authority::create("test-ca").unwrap();
-        auth::policy::reconcile(&registry).await.unwrap();
-        let view: Arc<dyn View> = Arc::new(registry.clone());
-        let rbac = Arc::new(Rbac::new(view.clone()));
-        let authorizer: Arc<dyn Authorizer> = Arc::new(Union::standard(view.clone(), rbac.clone()));
-        let escalation = Escalation::new(rbac.clone(), authorizer.clone());
-        registry.set_admission(Arc::new(admission::BuiltIn::new(view, authorizer.clone(), escalation)));
         let directory = tempfile::Builder::new().prefix("keelson-node").tempdir().unwrap();
         let tokens = TokenIssuer::load_or_create(&directory.path().join("keys"), "https://issuer.test").unwrap();
-        let server = Server::new(ServerConfig {
-            rbac,
-            registry,
-            authenticator: Arc::new(Everyone),
-            authorizer,
+        let setup = Setup {
             tokens: Some(Arc::new(tokens)),
             node_tls: Some(Arc::new(client_tls(&authority))),
-            version: Version::default(),
-            local_apis: Vec::new(),
-            advertised: "192.0.2.1:6443".to_owned(),
-            limits: Limits::default(),
-        });
-        let bootstrap = Bootstrap {
-            address: "192.0.2.1".parse().unwrap(),
-            port: 6443,
-            service_port: 443,
             client_ca: authority.certificate_pem().unwrap(),
+            ..Setup::new(Arc::new(store::Memory::new()))
         };
-        apiserver::bootstrap(server.registry(), &bootstrap).await.unwrap();
+        let server = api::serve(setup).await;
         let client = Client::new(server.client(UserInfo::new("admin", &[UserInfo::MASTERS])), "default");
         let cluster = Cluster { server, authority, client, directory };
         cluster.fill_namespace().await;

@@ -1,0 +1,9 @@
+//! Whole clusters on paused time: `testkit::sim`.
+
+mod crashes;
+mod deletion;
+mod faults;
+mod jobs;
+mod nodes;
+mod support;
+mod workloads;
