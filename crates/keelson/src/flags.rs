@@ -23,6 +23,8 @@ pub enum Command {
     Agent(Agent),
     /// Make tokens with which machines join
     Token(Token),
+    /// Look after the keys by which Secrets are encrypted
+    Secrets(Secrets),
     /// Stop everything of a data directory and remove what it left on this machine
     Reset(Reset),
     /// Print versions
@@ -53,6 +55,10 @@ pub struct Server {
     /// Addresses of Services
     #[arg(long, value_name = "CIDR", default_value = "10.43.0.0/16")]
     pub service_cidr: network::links::Cidr,
+    /// How objects are encrypted at rest: a file with an EncryptionConfiguration, taken over whenever it changes
+    /// [default: Secrets are encrypted by the cluster's own key]
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,
@@ -104,6 +110,21 @@ pub enum TokenCommand {
         /// How long it lets machines join; 0: for ever
         #[arg(long, value_name = "HOURS", default_value_t = 24)]
         hours: u32,
+    },
+}
+
+#[derive(Args)]
+pub struct Secrets {
+    #[command(subcommand)]
+    pub command: SecretsCommand,
+}
+
+#[derive(Subcommand)]
+pub enum SecretsCommand {
+    /// Make a new key, have the server encrypt all Secrets by it, and drop the old one
+    RotateKeys {
+        #[command(flatten)]
+        data: DataDir,
     },
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod flags;
 mod paths;
 mod reset;
+mod secrets;
 mod server;
 mod signals;
 mod token;
@@ -64,6 +65,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Server(flags) => server::run(flags).await?,
         Command::Agent(flags) => agent::run(flags).await?,
         Command::Token(flags) => token::run(flags).await?,
+        Command::Secrets(flags) => secrets::run(flags).await?,
         Command::Reset(flags) => reset::run(flags).await?,
         Command::Version => {
             println!("keelson {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), apiserver::GIT_VERSION);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::answer::WatchEvent;
 use crate::entry::Entry;
+use crate::keys::{ROOT, resource_prefix};
 use crate::registry::{Inner, Registry};
 use crate::request::{Context, DeleteOptions, WatchOptions};
 
@@ -46,9 +47,56 @@ async fn store_anew(inner: Weak<Inner>, outdated: Vec<Box<str>>) {
     }
 }
 
+/// Values that are read at once to see which are outdated.
+const PAGE: usize = 500;
+
+impl Registry {
+    /// Stores anew, by the newest key, whatever is encrypted by an older one or not at all, and answers how much
+    /// that was. Sees every write that was begun before.
+    pub async fn store_outdated_anew(&self) -> Result<usize, String> {
+        self.0.pass_writes().await?;
+        let mut count = 0;
+        for kind in self.kinds().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none()) {
+            let prefix = resource_prefix(kind);
+            if self.0.transformer.covers(&prefix) {
+                count += self.0.store_range_anew(&prefix).await?;
+            }
+        }
+        Ok(count)
+    }
+}
+
 impl Inner {
+    /// Waits until the store has done all that was asked of it before: writes happen in order.
+    async fn pass_writes(&self) -> Result<(), String> {
+        let never = Write { key: ROOT.into(), value: None, expect: Expect::ModRevision(Revision::MAX) };
+        match self.store.write(never).await {
+            Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn store_range_anew(&self, prefix: &str) -> Result<usize, String> {
+        let mut range = store::prefix_range(prefix);
+        let mut count = 0;
+        loop {
+            let page = self.store.range(range.clone(), PAGE, None).await.map_err(|error| error.to_string())?;
+            for held in &page.items {
+                if self.transformer.is_outdated(&held.key, &held.value) {
+                    self.store_anew(&held.key).await?;
+                    count += 1;
+                }
+            }
+            match page.items.last() {
+                Some(last) if page.remaining > 0 => range.start = format!("{}\0", last.key),
+                _ => return Ok(count),
+            }
+        }
+    }
+
     async fn store_anew(&self, key: &str) -> Result<(), String> {
         let Some(held) = self.store.get(key, None).await.map_err(|error| error.to_string())? else { return Ok(()) };
+        let _in_use = self.transformer.hold(key);
         let plain = self.transformer.from_storage(key, held.value).map_err(|error| error.to_string())?;
         let value = self.transformer.to_storage(key, plain).map_err(|error| error.to_string())?;
         let write = Write { key: key.into(), value: Some(value), expect: Expect::ModRevision(held.mod_revision) };

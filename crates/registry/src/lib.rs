@@ -29,5 +29,5 @@ pub use entry::Entry;
 pub use kind_table::KindTable;
 pub use registry::{Config, Hooks, Lister, Registry};
 pub use request::*;
-pub use transform::{Encryption, Identity, TransformError, Transformer};
+pub use transform::{Identity, TransformError, Transformer};
 pub use watch::Watch;

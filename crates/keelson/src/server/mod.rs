@@ -18,6 +18,7 @@ use auth::Authorizer;
 use auth::authn;
 use auth::authz::{self, rbac::Rbac};
 use control::{CancellationToken, Informers};
+use encryption::Encryption;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::wait::await_condition;
 use machinery::UserInfo;
@@ -96,13 +97,15 @@ async fn start(
 ) -> anyhow::Result<Running> {
     let store = Arc::new(store::Sqlite::open(&paths.store())?);
     let identities = Identities::load(paths, node_name, address, flags)?;
+    let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
     let config = registry::Config {
         store,
         kinds: kinds::all(),
-        transformer: Arc::new(registry::transform::Encryption::load_or_create(&paths.encryption_keys())?),
+        transformer: encryption.clone(),
         hooks: Hooks { service_cidr: flags.service_cidr.to_string(), ..Hooks::default() },
     };
     let registry = Registry::open(config).await?;
+    let following = encryption::follow(encryption, registry.clone());
     let view: Arc<dyn auth::View> = Arc::new(registry.clone());
     let rbac = Arc::new(Rbac::new(view.clone()));
     let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union::standard(view.clone(), rbac.clone()));
@@ -126,7 +129,16 @@ async fn start(
         limits: Limits::default(),
         registry,
     });
-    Ok(Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown })
+    let mut running = Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown };
+    running.spawn(following);
+    Ok(running)
+}
+
+fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source {
+    match &flags.encryption_provider_config {
+        Some(path) => encryption::Source::Config(path.clone()),
+        None => encryption::Source::OwnKeys(paths.encryption_keys()),
+    }
 }
 
 fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {

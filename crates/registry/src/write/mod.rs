@@ -45,6 +45,7 @@ impl Registry {
             return Err(ApiError::bad_request(format!("the object is nested deeper than {DEPTH_MAX} levels")));
         }
         let json = Bytes::from(object.to_bytes());
+        let _in_use = self.0.transformer.hold(key);
         let value = self.0.transformer.to_storage(key, json.clone()).map_err(ApiError::internal)?;
         match self.0.store.write(Write { key: key.into(), value: Some(value), expect }).await {
             Ok(revision) => {
@@ -67,6 +68,15 @@ impl Registry {
             Err(store::Error::Conflict(held)) => Ok(Outcome::Lost(held)),
             Err(error) => Err(of_store(error)),
         }
+    }
+
+    /// Whether the value would be encrypted otherwise today, so that even a write that changes nothing stores it.
+    async fn is_outdated(&self, key: &str) -> Result<bool, ApiError> {
+        if !self.0.transformer.covers(key) {
+            return Ok(false);
+        }
+        let held = self.0.store.get(key, None).await.map_err(of_store)?;
+        Ok(held.is_some_and(|held| self.0.transformer.is_outdated(key, &held.value)))
     }
 
     /// What was written while this request was under way, to try again from.

@@ -136,7 +136,7 @@ impl Registry {
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         self.admission().validate(self, &request, Some(&new)).await?;
         warn(cx, kind, &new);
-        if new == *old {
+        if new == *old && (cx.dry_run || !self.is_outdated(current.key()).await?) {
             return Ok(Outcome::Written(view(current, kind)));
         }
         let ends = deletion::ends_with(kind, &new, old);

@@ -3,60 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry::{Config, Context, Encryption, Hooks, Registry, WatchOptions};
+use registry::{Config, Context, Hooks, Registry, WatchOptions};
 use serde_json::json;
 use store::Store;
 
 use crate::{api, config_maps, kind, object, open};
-
-#[tokio::test]
-async fn secrets_are_encrypted_in_the_store_and_plain_in_the_api() {
-    let dir = tempfile::tempdir().unwrap();
-    let keys = dir.path().join("keys");
-    let store = Arc::new(store::Memory::new());
-    let encrypted = async || {
-        let transformer = Arc::new(Encryption::load_or_create(&keys).unwrap());
-        let config = Config { store: store.clone(), kinds: kinds::all(), transformer, hooks: Hooks::default() };
-        Registry::open(config).await.unwrap()
-    };
-    let registry = encrypted().await;
-    let secrets = kind("", "v1", "secrets");
-    let body = object(json!({"metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}));
-    registry.create(&Context::default(), secrets, "default", body).await.unwrap();
-    let stored = store.get("/registry/secrets/default/s", None).await.unwrap().unwrap().value;
-    assert!(stored.starts_with(b"k8s:enc:aesgcm:v1:key1:"));
-    for registry in [registry, encrypted().await] {
-        let read = registry.get(secrets, "default", "s", "").await.unwrap().object();
-        assert_eq!(read.str(&["data", "password"]), "aHVudGVyMg==");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn secrets_are_stored_anew_when_the_key_rotates() {
-    let dir = tempfile::tempdir().unwrap();
-    let keys = dir.path().join("keys");
-    let store = Arc::new(store::Memory::new());
-    let plain = open(store.clone()).await;
-    let body = object(json!({"metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}));
-    plain.create(&Context::default(), kind("", "v1", "secrets"), "default", body).await.unwrap();
-    drop(plain);
-    let first = Encryption::load_or_create(&keys).unwrap();
-    let rotated = format!("key2:{}\n{}", "A".repeat(43) + "=", std::fs::read_to_string(&keys).unwrap());
-    for (transformer, name) in [(Some(first), "key1"), (None, "key2")] {
-        std::fs::write(&keys, &rotated).unwrap();
-        let transformer = transformer.unwrap_or_else(|| Encryption::load_or_create(&keys).unwrap());
-        let config = Config {
-            store: store.clone(),
-            kinds: kinds::all(),
-            transformer: Arc::new(transformer),
-            hooks: Hooks::default(),
-        };
-        let _registry = Registry::open(config).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let stored = store.get("/registry/secrets/default/s", None).await.unwrap().unwrap().value;
-        assert!(stored.starts_with(format!("k8s:enc:aesgcm:v1:{name}:").as_bytes()), "{name} writes");
-    }
-}
 
 #[tokio::test]
 async fn the_embedded_store_keeps_everything_over_a_restart() {

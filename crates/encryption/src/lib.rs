@@ -1,0 +1,109 @@
+//! Encryption at rest: what becomes of objects on their way to the store and back.
+//!
+//! Either the cluster's own keys encrypt Secrets ([`keys`]), or an `EncryptionConfiguration` says which
+//! resources are encrypted how ([`config`]): by AES-GCM, AES-CBC, secretbox, or by keys that a KMS plugin keeps.
+//! Values are as upstream's: `k8s:enc:<provider>:<version>:<key>:` and what the provider made of them.
+
+mod cipher;
+pub mod config;
+pub mod keys;
+mod kms;
+mod provider;
+mod resources;
+mod rotate;
+mod watch;
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use registry::{TransformError, Transformer};
+
+use provider::{Opened, Providers};
+use resources::Resources;
+
+pub use config::ConfigError;
+pub use rotate::follow;
+
+/// Resources, and how their values are kept. The first provider writes, all of them read.
+pub(crate) struct Rule {
+    pub resources: Resources,
+    pub providers: Providers,
+}
+
+/// What a configuration file says, at one time.
+#[derive(Default)]
+pub(crate) struct Rules(pub Vec<Rule>);
+
+/// Where the rules come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The cluster's own keys, made at first start.
+    OwnKeys(PathBuf),
+    /// An `EncryptionConfiguration` that an administrator wrote.
+    Config(PathBuf),
+}
+
+/// Encrypts and decrypts by rules that can be replaced while it is in use.
+pub struct Encryption {
+    source: Source,
+    rules: ArcSwap<Rules>,
+}
+
+impl Encryption {
+    /// Reads the rules, and makes the cluster's own keys where there are none. Must run inside a tokio runtime.
+    pub fn open(source: Source) -> Result<Self, ConfigError> {
+        let rules = read(&source, None)?;
+        Ok(Self { source, rules: ArcSwap::from_pointee(rules) })
+    }
+
+    /// Reads the rules again; what is wrong with them leaves the old ones in force.
+    pub(crate) fn reload(&self) -> Result<Arc<Rules>, ConfigError> {
+        let rules = read(&self.source, Some(&self.rules.load()))?;
+        Ok(self.rules.swap(Arc::new(rules)))
+    }
+}
+
+fn read(source: &Source, before: Option<&Rules>) -> Result<Rules, ConfigError> {
+    match source {
+        Source::OwnKeys(path) => keys::rules(path, before),
+        Source::Config(path) => config::read(path),
+    }
+}
+
+impl Rules {
+    fn of(&self, key: &str) -> Option<&Providers> {
+        self.0.iter().find(|rule| rule.resources.contain(key)).map(|rule| &rule.providers)
+    }
+}
+
+impl Transformer for Encryption {
+    fn to_storage(&self, key: &str, value: Bytes) -> Result<Bytes, TransformError> {
+        match self.rules.load().of(key) {
+            None => Ok(value),
+            Some(providers) => providers.seal(key, value),
+        }
+    }
+
+    fn from_storage(&self, key: &str, stored: Bytes) -> Result<Bytes, TransformError> {
+        match self.rules.load().of(key) {
+            None => Ok(stored),
+            Some(providers) => providers.open(key, stored).map(|Opened { plain, .. }| plain),
+        }
+    }
+
+    fn is_outdated(&self, key: &str, stored: &[u8]) -> bool {
+        self.rules.load().of(key).is_some_and(|providers| providers.is_outdated(stored))
+    }
+
+    fn covers(&self, key: &str) -> bool {
+        self.rules.load().of(key).is_some()
+    }
+
+    fn hold(&self, key: &str) -> Option<Arc<dyn Any + Send + Sync>> {
+        let rules = self.rules.load_full();
+        rules.of(key).is_some().then_some(rules as Arc<dyn Any + Send + Sync>)
+    }
+}

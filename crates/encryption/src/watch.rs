@@ -1,0 +1,69 @@
+//! Tells when a file has another content.
+//!
+//! Holds one `unsafe` block: registering a descriptor with the runtime.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use sha2::{Digest as _, Sha256};
+use tokio::io::unix::AsyncFd;
+
+pub(crate) struct FileWatch {
+    fd: AsyncFd<OwnedFd>,
+    path: PathBuf,
+    seen: Option<[u8; 32]>,
+}
+
+impl FileWatch {
+    /// Watches the directory, as files are replaced rather than written.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        inotify.add_watch(path.parent().unwrap_or(Path::new("/")), flags)?;
+        let fd = inotify.as_fd().try_clone_to_owned()?;
+        // SAFETY: `fd` is owned, so it is open and stays the same file until this is dropped.
+        let fd = unsafe { AsyncFd::register(fd)? };
+        Ok(Self { fd, path: path.to_owned(), seen: digest(path) })
+    }
+
+    /// Waits until the file holds something else. Safe to drop.
+    pub async fn changed(&mut self) -> io::Result<()> {
+        loop {
+            let now = digest(&self.path);
+            if now.is_some() && now != self.seen {
+                self.seen = now;
+                return Ok(());
+            }
+            let mut ready = self.fd.readable().await?;
+            let read = |fd: &AsyncFd<OwnedFd>| nix::unistd::read(fd.get_ref(), &mut [0; 4096]).map_err(io::Error::from);
+            if let Ok(read) = ready.try_io(read) {
+                read?;
+            }
+        }
+    }
+}
+
+fn digest(path: &Path) -> Option<[u8; 32]> {
+    std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_replaced_or_written_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, "one").unwrap();
+        let mut watch = FileWatch::new(&path).unwrap();
+        std::fs::write(dir.path().join("other"), "x").unwrap();
+        std::fs::write(&path, "two").unwrap();
+        watch.changed().await.unwrap();
+        std::fs::write(dir.path().join("new"), "three").unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+        watch.changed().await.unwrap();
+    }
+}
