@@ -1,5 +1,7 @@
 //! Who asks, on whose behalf, and whether they may.
 
+use std::net::IpAddr;
+
 use auth::authn::ClientCertificate;
 use auth::{Attributes, Credentials, Decision};
 use http::HeaderMap;
@@ -10,6 +12,10 @@ use crate::call::Call;
 use crate::info::RequestInfo;
 use crate::query;
 use crate::server::Server;
+
+/// In a request's extensions: where the connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientAddress(pub IpAddr);
 
 /// In a request's extensions: the request comes from a component of this process that acts as this user.
 #[derive(Clone, Debug)]
@@ -36,12 +42,16 @@ impl Server {
         Ok(())
     }
 
-    pub(crate) fn authorize(&self, call: &Call) -> Result<(), ApiError> {
+    pub(crate) fn authorize(&self, call: &mut Call) -> Result<(), ApiError> {
         if is_open(&call.info.path) {
             return Ok(());
         }
         let attributes = attributes(call);
-        self.check(&attributes)?;
+        let decision = self.authorizer().authorize(&attributes);
+        if let Some(auditing) = &mut call.auditing {
+            auditing.decide(matches!(decision, Decision::Allow(_)), decision.reason());
+        }
+        allowed(decision, &attributes)?;
         // A GET that becomes a connection does what a POST does.
         if is_streaming(&call.info) && attributes.verb == "get" && call.headers().contains_key(UPGRADE) {
             self.check(&Attributes { verb: "create".to_owned(), ..attributes })?;
@@ -56,14 +66,21 @@ impl Server {
             self.check(&attributes)?;
         }
         call.user = wanted.into_user();
+        if let Some(auditing) = &mut call.auditing {
+            auditing.impersonate(&call.user);
+        }
         Ok(())
     }
 
     pub(crate) fn check(&self, attributes: &Attributes) -> Result<(), ApiError> {
-        match self.authorizer().authorize(attributes) {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(auth::authz::forbidden(attributes, &reason)),
-        }
+        allowed(self.authorizer().authorize(attributes), attributes)
+    }
+}
+
+fn allowed(decision: Decision, attributes: &Attributes) -> Result<(), ApiError> {
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(auth::authz::forbidden(attributes, &reason)),
     }
 }
 

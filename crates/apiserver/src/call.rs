@@ -1,5 +1,7 @@
 //! One request on its way through the server.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::USER_AGENT;
@@ -10,7 +12,9 @@ use machinery::{ApiError, GroupVersionKind, UserInfo};
 use parking_lot::Mutex;
 use registry::{Context, FieldValidation, Warnings};
 
+use crate::audit::Auditing;
 use crate::body::{self, Body};
+use crate::fairness::Schema;
 use crate::info::RequestInfo;
 use crate::negotiate::{self, Accept, Offer};
 use crate::query::Query;
@@ -24,6 +28,10 @@ pub struct Call {
     /// Made by a component of this process, not read from a connection.
     pub local: bool,
     pub warnings: Warnings,
+    /// The rules of fairness that the request is under, once they are known.
+    pub flow: Option<Arc<Schema>>,
+    /// What the audit log will say of the request, if anything.
+    pub auditing: Option<Auditing>,
     /// Behind a lock only because bodies are not `Sync` and a request is shared between awaits.
     body: Mutex<Option<Body>>,
 }
@@ -33,7 +41,8 @@ impl Call {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::new(&parts.method, parts.uri.path(), &query);
         let (user, warnings) = (UserInfo::anonymous(), Warnings::default());
-        Self { parts, info, query, user, local: false, warnings, body: Mutex::new(Some(body)) }
+        let body = Mutex::new(Some(body));
+        Self { parts, info, query, user, local: false, warnings, flow: None, auditing: None, body }
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -48,7 +57,11 @@ impl Call {
     /// The whole body, within its limit.
     pub async fn read_body(&mut self) -> Result<Bytes, ApiError> {
         let body = self.take_body();
-        body::read(&self.parts.headers, body).await
+        let bytes = body::read(&self.parts.headers, body).await?;
+        if let Some(auditing) = &mut self.auditing {
+            auditing.request_body(&bytes);
+        }
+        Ok(bytes)
     }
 
     pub fn accept(&self, offer: Offer) -> Result<Accept, ApiError> {

@@ -5,6 +5,7 @@
 //! answers the network ([`Server::serve`]) and the components of this process ([`Server::client`]).
 
 mod access;
+mod audit;
 mod body;
 mod bootstrap;
 mod call;
@@ -13,6 +14,7 @@ mod decode;
 mod digest;
 mod discovery;
 mod encoded;
+mod fairness;
 mod health;
 mod info;
 mod limits;
@@ -32,6 +34,7 @@ mod verbs;
 mod version;
 mod watch;
 
+pub use audit::{Audit, AuditError, LogOptions as AuditLogOptions};
 pub use auth::authn::ClientCertificate;
 pub use body::{Body, BoxError};
 pub use bootstrap::{Bootstrap, bootstrap};

@@ -1,6 +1,7 @@
 //! The listener: TCP, TLS, HTTP/1.1 and HTTP/2 on one port.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower::util::MapRequest;
 
+use crate::access::ClientAddress;
 use crate::pace::{Pace, UNREAD_MAX};
 use crate::server::{ApiService, Server};
 
@@ -55,8 +57,8 @@ impl Server {
                 accepted = accepting => accepted,
                 () = shutdown.cancelled() => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,7 +67,7 @@ impl Server {
             };
             let (server, acceptor) = (self.clone(), acceptor.clone());
             connections.spawn(async move {
-                server.connection(stream, acceptor).await;
+                server.connection(stream, peer.ip(), acceptor).await;
                 drop(place);
             });
         }
@@ -75,29 +77,33 @@ impl Server {
         if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
             tracing::warn!(open = connections.len(), "connections are still open");
         }
+        self.flush_audit_log();
         Ok(())
     }
 
-    async fn connection(&self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+    async fn connection(&self, stream: TcpStream, address: IpAddr, acceptor: Option<TlsAcceptor>) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the connection is gone");
             return;
         }
-        let Some(acceptor) = acceptor else { return self.http(stream, None).await };
+        let Some(acceptor) = acceptor else { return self.http(stream, Peer { address, certificate: None }).await };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
                 let certificate = certificates.and_then(|chain| chain.first()).cloned().map(ClientCertificate::from);
-                self.http(stream, certificate).await;
+                self.http(stream, Peer { address, certificate }).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake error"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
         }
     }
 
-    async fn http(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Option<ClientCertificate>) {
+    async fn http(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let pace = Pace::default();
-        let service = TowerToHyperService::new(with_connection(self.service(), peer, pace.clone()));
+        // Nobody but the audit log asks where a request comes from.
+        let address = self.audit().map(|_| ClientAddress(peer.address));
+        let service = with_connection(self.service(), peer.certificate, address, pace.clone());
+        let service = TowerToHyperService::new(service);
         let builder = builder();
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
@@ -135,17 +141,27 @@ fn builder() -> Builder<TokioExecutor> {
 
 type Incoming = http::Request<hyper::body::Incoming>;
 
+/// Who is at the other end of a connection.
+struct Peer {
+    address: IpAddr,
+    certificate: Option<ClientCertificate>,
+}
+
 /// Tells each request about the connection it came by.
 fn with_connection(
     service: ApiService,
-    peer: Option<ClientCertificate>,
+    certificate: Option<ClientCertificate>,
+    address: Option<ClientAddress>,
     pace: Pace,
 ) -> MapRequest<ApiService, impl FnMut(Incoming) -> Incoming + Clone> {
     service.map_request(move |mut request: Incoming| {
-        if let Some(certificate) = &peer {
+        if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
         }
         request.extensions_mut().insert(pace.clone());
+        if let Some(address) = address {
+            request.extensions_mut().insert(address);
+        }
         request
     })
 }

@@ -15,16 +15,19 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use kinds::KindDef;
 use machinery::{ApiError, Reason, UserInfo};
+use prometheus_client::registry::Registry as Metrics;
 use registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::Instrument as _;
 
 use crate::access::LocalUser;
+use crate::audit::Audit;
 use crate::body::{self, Body, BoxError};
 use crate::call::Call;
 use crate::discovery::Discovery;
-use crate::limits::{Limits, Turnstile};
+use crate::fairness::{self, Fairness, Permit};
+use crate::limits::Limits;
 use crate::local::LocalApi;
 use crate::metrics::{Labels, ServerMetrics, SharedMetrics};
 use crate::openapi::Documents;
@@ -48,6 +51,8 @@ pub struct ServerConfig {
     /// `host:port` where clients reach the server.
     pub advertised: String,
     pub limits: Limits,
+    /// Records requests; without it nothing is recorded.
+    pub audit: Option<Audit>,
 }
 
 /// The API server; clones share everything.
@@ -58,7 +63,7 @@ struct Inner {
     config: ServerConfig,
     discovery: Discovery,
     metrics: SharedMetrics,
-    turnstile: Turnstile,
+    fairness: Arc<Fairness>,
     openapi: Documents,
     /// Cancelled when the server closes: watches end, connections drain.
     closing: CancellationToken,
@@ -67,10 +72,13 @@ struct Inner {
 impl Server {
     pub fn new(config: ServerConfig) -> Self {
         let discovery = Discovery::new(&config);
-        let turnstile = Turnstile::new(&config.limits);
         let metrics = Arc::new(ServerMetrics::default());
+        let mut parts = Metrics::default();
+        let fairness = Fairness::new(config.limits.requests, config.limits.queue_wait, &mut parts);
+        config.audit.iter().for_each(|audit| audit.register(&mut parts));
+        metrics.add(parts);
         let (openapi, closing) = (Documents::default(), CancellationToken::new());
-        Self(Arc::new(Inner { config, discovery, metrics, turnstile, openapi, closing }))
+        Self(Arc::new(Inner { config, discovery, metrics, fairness, openapi, closing }))
     }
 
     /// The service for callers over the network. A [`crate::ClientCertificate`] in a request's extensions
@@ -85,6 +93,12 @@ impl Server {
         LocalClient { server: self.clone(), user: LocalUser(user) }
     }
 
+    /// Keeps the rules of priority and fairness as FlowSchemas and PriorityLevelConfigurations say. Runs until it is
+    /// dropped; without it the default rules hold.
+    pub async fn follow_flow_control(&self) {
+        fairness::follow(self.registry().clone(), Arc::downgrade(&self.0.fairness)).await;
+    }
+
     pub fn registry(&self) -> &Registry {
         &self.0.config.registry
     }
@@ -95,6 +109,15 @@ impl Server {
 
     pub(crate) fn config(&self) -> &ServerConfig {
         &self.0.config
+    }
+
+    /// Waits until all that was recorded so far is in the audit log.
+    pub fn flush_audit_log(&self) {
+        self.audit().iter().for_each(|audit| audit.flush());
+    }
+
+    pub(crate) fn audit(&self) -> Option<&Audit> {
+        self.0.config.audit.as_ref()
     }
 
     pub(crate) fn authenticator(&self) -> &dyn Authenticator {
@@ -125,14 +148,11 @@ impl Server {
         let started = clock::monotonic();
         let span = tracing::info_span!("request", method = %call.parts.method, path = %call.info.path);
         let answering = AssertUnwindSafe(self.answer(&mut call, kind)).catch_unwind();
-        let mut answer = match answering.instrument(span).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => respond::error(&call, &error),
-            Err(_) => {
-                tracing::error!(path = %call.info.path, "a request caused a panic");
-                let message = "This request caused apiserver to panic. Look in the logs for details.";
-                respond::error(&call, &ApiError::new(Reason::InternalError, message))
-            }
+        let outcome = answering.instrument(span).await;
+        let panicked = outcome.is_err();
+        let (mut answer, error) = match outcome.unwrap_or_else(|_| Err(panic_of(&call))) {
+            Ok(answer) => (answer, None),
+            Err(error) => (respond::error(&call, &error), Some(error)),
         };
         if let Some(pace) = call.parts.extensions.get::<Pace>()
             && matches!(call.info.verb.as_str(), "list" | "watch")
@@ -141,6 +161,15 @@ impl Server {
         }
         respond::add_warnings(&mut answer, call.warnings.take());
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        if let Some(flow) = &call.flow {
+            fairness::add_headers(answer.headers_mut(), flow);
+        }
+        if let Some(auditing) = call.auditing.take() {
+            answer = match panicked {
+                true => auditing.panicked(answer),
+                false => auditing.answered(answer, error.as_ref(), call.info.long_running()).await,
+            };
+        }
         let labels = Labels::new(&call.info, &call.parts.method, kind);
         let dry_run = call.query.has("dryRun");
         self.metrics().observe(labels, dry_run, answer.status().as_u16(), started.elapsed());
@@ -156,23 +185,40 @@ impl Server {
     }
 
     async fn answer(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
-        self.authenticate(call).await?;
+        let authenticated = self.authenticate(call).await;
+        call.auditing = self.audit().and_then(|audit| audit.begin(call));
+        authenticated?;
         self.impersonate(call)?;
+        // Held until there is an answer: a watch no longer counts once it has begun.
+        let _permit = self.take_turn(call, kind).await?;
         self.authorize(call)?;
         if call.info.long_running() {
             return self.dispatch(call, kind).await;
         }
         let mutating = !matches!(call.parts.method, Method::GET | Method::HEAD);
-        let _permit = match call.local {
-            true => None,
-            false => Some(self.0.turnstile.enter(mutating).await?),
-        };
         let _running = self.metrics().in_flight(mutating);
         let limit = self.0.config.limits.request_timeout;
         match tokio::time::timeout(limit, self.dispatch(call, kind)).await {
             Ok(answered) => answered,
             Err(_) => Err(timed_out()),
         }
+    }
+
+    /// Components of this process are not made to wait, nor are connections to nodes counted.
+    async fn take_turn(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Option<Permit>, ApiError> {
+        if call.local || (call.info.long_running() && call.info.verb != "watch") {
+            return Ok(None);
+        }
+        let Some(schema) = self.0.fairness.classify(&call.user, &call.info) else { return Ok(None) };
+        call.flow = Some(schema.clone());
+        let seats = self.seats(call, kind);
+        self.0.fairness.enter(schema, &call.user, &call.info, seats).await.map(Some)
+    }
+
+    fn seats(&self, call: &Call, kind: Option<&'static KindDef>) -> u32 {
+        let listed = kind.filter(|kind| call.info.verb == "list" && call.info.name.is_empty() && !kind.virtual_kind);
+        let limit = call.query.get("limit").parse().unwrap_or(0);
+        listed.map_or(1, |kind| fairness::list_seats(self.registry().lister(kind).count(), limit))
     }
 
     async fn dispatch(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
@@ -193,6 +239,12 @@ impl Server {
     fn local_api(&self, call: &Call) -> Option<&LocalApi> {
         self.0.config.local_apis.iter().find(|api| api.serves(&call.info.group, &call.info.version))
     }
+}
+
+fn panic_of(call: &Call) -> ApiError {
+    tracing::error!(path = %call.info.path, "a request caused a panic");
+    let message = "This request caused apiserver to panic. Look in the logs for details.";
+    ApiError::new(Reason::InternalError, message)
 }
 
 fn timed_out() -> ApiError {
@@ -272,8 +324,7 @@ impl Server {
 
     fn serve_metrics(&self) -> Result<Answer, ApiError> {
         let kinds = self.registry().kinds().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none());
-        let objects =
-            kinds.map(|kind| (kind.group_resource().to_string(), self.registry().lister(kind).list("").len()));
+        let objects = kinds.map(|kind| (kind.group_resource().to_string(), self.registry().lister(kind).count()));
         let text = self.metrics().print(objects).map_err(ApiError::internal)?;
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         Ok(respond::with(StatusCode::OK, content_type, body::full(text)))

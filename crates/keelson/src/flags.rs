@@ -59,6 +59,21 @@ pub struct Server {
     /// [default: Secrets are encrypted by the cluster's own key]
     #[arg(long, value_name = "FILE")]
     pub encryption_provider_config: Option<PathBuf>,
+    /// Which requests the audit log records: a file with an audit.k8s.io/v1 Policy [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Where the audit log goes; `-`: standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub audit_log_path: PathBuf,
+    /// Megabytes at which the audit log is cut off and a new file begun [default: 100]
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 0, hide_default_value = true)]
+    pub audit_log_maxsize: u64,
+    /// How many files of the audit log that were cut off are kept; 0: all
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub audit_log_maxbackup: usize,
+    /// How many days files of the audit log that were cut off are kept; 0: for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    pub audit_log_maxage: u64,
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,

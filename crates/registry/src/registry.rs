@@ -88,6 +88,11 @@ impl Lister {
         found
     }
 
+    /// How many objects there are, in all namespaces.
+    pub fn count(&self) -> usize {
+        self.resource.count()
+    }
+
     /// Changes whenever anything of the kind changed.
     pub fn version(&self) -> u64 {
         *self.resource.moved().borrow()

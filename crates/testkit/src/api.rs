@@ -66,5 +66,6 @@ pub async fn serve(setup: Setup) -> Server {
         local_apis: Vec::new(),
         advertised: "192.0.2.1:6443".to_owned(),
         limits: Limits::default(),
+        audit: None,
     })
 }

@@ -16,17 +16,8 @@ async fn a_body_over_three_mebibytes_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_without_turns_left_says_when_to_come_back() {
-    let limits = Limits { writes: 0, queue_wait: Duration::from_millis(1), ..Limits::default() };
-    let api = start_with(Options { limits, ..Options::default() }).await;
-    let got = api.post("/api/v1/namespaces", &json!({"metadata": {"name": "a"}})).await;
-    assert_eq!((got.status.as_u16(), &got.headers["retry-after"]), (429, &http::HeaderValue::from_static("1")));
-    api.get("/api").await.expect(200);
-}
-
-#[tokio::test]
 async fn components_of_the_process_are_not_made_to_wait() {
-    let limits = Limits { reads: 0, writes: 0, queue_wait: Duration::from_millis(1), ..Limits::default() };
+    let limits = Limits { requests: 0, queue_wait: Duration::from_millis(1), ..Limits::default() };
     let api = start_with(Options { limits, ..Options::default() }).await;
     let user = machinery::UserInfo::new("component", &[machinery::UserInfo::MASTERS]);
     let request = Request::get("/api").body(Full::<bytes::Bytes>::default()).unwrap();

@@ -1,9 +1,11 @@
 //! The server as its clients see it: over loopback, over TLS, in process, and with kubectl.
 
 mod access;
+mod audit;
 mod bad_input;
 mod content;
 mod discovery;
+mod fairness;
 mod in_process;
 mod kubectl;
 mod limits;

@@ -63,6 +63,7 @@ pub struct Api {
 pub struct Options {
     pub limits: Limits,
     pub local_apis: Vec<LocalApi>,
+    pub audit: Option<apiserver::Audit>,
 }
 
 pub async fn start() -> Api {
@@ -92,6 +93,7 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
         local_apis: options.local_apis,
         advertised: "192.0.2.1:6443".to_owned(),
         limits: options.limits,
+        audit: options.audit,
     });
     Api { server, authority, store }
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
+use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Server, ServerConfig, Version};
 use auth::Authorizer;
 use auth::authn;
 use auth::authz::{self, rbac::Rbac};
@@ -127,11 +127,24 @@ async fn start(
         local_apis: vec![metrics_api.local_api()],
         advertised: url.trim_start_matches("https://").to_owned(),
         limits: Limits::default(),
+        audit: audit(flags)?,
         registry,
     });
     let mut running = Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown };
     running.spawn(following);
+    let server = running.server.clone();
+    running.spawn(async move { server.follow_flow_control().await });
     Ok(running)
+}
+
+fn audit(flags: &flags::Server) -> anyhow::Result<Option<Audit>> {
+    let options = AuditLogOptions {
+        path: flags.audit_log_path.clone(),
+        max_megabytes: flags.audit_log_maxsize,
+        max_backups: flags.audit_log_maxbackup,
+        max_age_days: flags.audit_log_maxage,
+    };
+    Ok(flags.audit_policy_file.as_deref().map(|policy| Audit::open(policy, options)).transpose()?)
 }
 
 fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source {

@@ -137,6 +137,10 @@ impl Resource {
         self.moved.send_modify(|_| {});
     }
 
+    pub fn count(&self) -> usize {
+        self.state.read().objects.len()
+    }
+
     /// Where to start reading changes after `revision`; nothing when they are no longer all kept.
     pub fn cursor_after(&self, revision: Revision) -> Option<u64> {
         let state = self.state.read();

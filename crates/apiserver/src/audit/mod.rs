@@ -1,0 +1,163 @@
+//! The audit log: who did what, as `audit.k8s.io/v1` Events. Without a policy nothing here runs.
+//! (upstream: apiserver/pkg/audit, endpoints/filters/audit.go)
+
+mod event;
+mod log;
+mod policy;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
+use machinery::{ApiError, UserInfo};
+use prometheus_client::registry::Registry as Metrics;
+
+use crate::body;
+use crate::call::Call;
+use crate::respond::Answer;
+use event::Record;
+use log::Log;
+use policy::{Level, Policy, Stage};
+
+pub use log::LogOptions;
+
+/// What answers carry, and what clients may choose.
+const AUDIT_ID: &str = "audit-id";
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
+
+/// Records requests as a policy says.
+pub struct Audit {
+    policy: Policy,
+    log: std::sync::Arc<Log>,
+}
+
+/// One request that is recorded, on its way. Kept in its [`Call`].
+pub(crate) struct Auditing {
+    record: Record,
+    omit_stages: Vec<Stage>,
+    log: std::sync::Arc<Log>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("audit policy {0}: {1}")]
+    Policy(String, String),
+    #[error("audit log: {0}")]
+    Log(std::io::Error),
+}
+
+impl Audit {
+    pub fn open(policy: &Path, log: LogOptions) -> Result<Self, AuditError> {
+        let shown = || policy.display().to_string();
+        let text = std::fs::read_to_string(policy).map_err(|error| AuditError::Policy(shown(), error.to_string()))?;
+        let parsed = Policy::parse(&text).map_err(|error| AuditError::Policy(shown(), error))?;
+        Ok(Self { policy: parsed, log: std::sync::Arc::new(Log::start(log).map_err(AuditError::Log)?) })
+    }
+
+    pub(crate) fn register(&self, metrics: &mut Metrics) {
+        // The printer adds `_total` to counters.
+        metrics.register("apiserver_audit_event", "Audit events that were taken on", self.log.events.clone());
+        metrics.register("apiserver_audit_error", "Audit events that were lost", self.log.errors.clone());
+    }
+
+    /// Begins to record the request, if the policy says so.
+    pub(crate) fn begin(&self, call: &Call) -> Option<Auditing> {
+        let verdict = self.policy.judge(&call.user, &call.info);
+        if verdict.level == Level::None {
+            return None;
+        }
+        let record = Record::new(call, audit_id(call), verdict.level, verdict.omit_managed_fields);
+        let auditing = Auditing { record, omit_stages: verdict.omit_stages, log: self.log.clone() };
+        auditing.write(Stage::RequestReceived);
+        Some(auditing)
+    }
+
+    pub(crate) fn flush(&self) {
+        self.log.flush();
+    }
+}
+
+/// The client's own, if it is one that fits in a header.
+fn audit_id(call: &Call) -> String {
+    let given = call.headers().get(AUDIT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    given.map_or_else(clock::uuid, str::to_owned)
+}
+
+impl Auditing {
+    fn write(&self, stage: Stage) {
+        if !self.omit_stages.contains(&stage) {
+            self.log.write(self.record.line(stage, clock::now()));
+        }
+    }
+
+    pub fn impersonate(&mut self, user: &UserInfo) {
+        self.record.impersonated = Some(user.clone());
+    }
+
+    pub fn decide(&mut self, allowed: bool, reason: &str) {
+        let decision = if allowed { "allow" } else { "forbid" };
+        self.record.annotations.insert(DECISION, decision.to_owned());
+        self.record.annotations.insert(REASON, reason.to_owned());
+    }
+
+    /// Keeps what was sent, if the policy wants to see it.
+    pub fn request_body(&mut self, bytes: &Bytes) {
+        if self.record.level >= Level::Request {
+            self.record.request = Some(bytes.clone());
+        }
+    }
+
+    pub fn panicked(mut self, mut answer: Answer) -> Answer {
+        self.add_id(&mut answer);
+        self.record.status = Some(event::status(answer.status(), None));
+        self.write(Stage::Panic);
+        answer
+    }
+
+    /// The answer is ready. One that goes on for long is complete when its body ends, however it ends.
+    pub async fn answered(mut self, mut answer: Answer, error: Option<&ApiError>, long_running: bool) -> Answer {
+        self.add_id(&mut answer);
+        self.record.status = Some(event::status(answer.status(), error));
+        if long_running && answer.status() != StatusCode::UNAUTHORIZED {
+            self.write(Stage::ResponseStarted);
+            return answer.map(|body| body::guarded(body, Completion(self)));
+        }
+        if self.record.level == Level::RequestResponse {
+            answer = self.keep_response(answer).await;
+        }
+        self.write(Stage::ResponseComplete);
+        answer
+    }
+
+    fn add_id(&self, answer: &mut Answer) {
+        if let Ok(id) = HeaderValue::from_str(&self.record.id) {
+            answer.headers_mut().insert(AUDIT_ID, id);
+        }
+    }
+
+    async fn keep_response(&mut self, answer: Answer) -> Answer {
+        let (parts, body) = answer.into_parts();
+        match body.collect().await {
+            Ok(collected) => {
+                let bytes = collected.to_bytes();
+                self.record.response = event::plain(&parts.headers, &bytes);
+                Answer::from_parts(parts, body::full(bytes))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an answer could not be recorded");
+                Answer::from_parts(parts, body::empty())
+            }
+        }
+    }
+}
+
+/// Records the end of an answer that goes on for long.
+struct Completion(Auditing);
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        self.0.write(Stage::ResponseComplete);
+    }
+}
