@@ -28,7 +28,7 @@ impl Server {
     fn checks(&self, endpoint: &str) -> Vec<Check> {
         let mut checks: Vec<Check> = vec![("ping", Ok(())), ("log", Ok(()))];
         if endpoint == "readyz" {
-            let closing = self.closing().is_cancelled();
+            let closing = self.stopping().is_cancelled();
             checks.push(("shutdown", if closing { Err("process is shutting down") } else { Ok(()) }));
         }
         checks

@@ -11,6 +11,8 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// How long a request may take that is neither a watch nor a connection.
     pub request_timeout: Duration,
+    /// How long the server goes on, no longer ready, after it was told to stop.
+    pub shutdown_delay: Duration,
     /// Connections open at once; more wait in the listener's queue.
     pub connections: usize,
 }
@@ -22,6 +24,7 @@ impl Default for Limits {
             requests: 600,
             queue_wait: Duration::from_secs(15),
             request_timeout: Duration::from_secs(60),
+            shutdown_delay: Duration::ZERO,
             connections: 10_000,
         }
     }

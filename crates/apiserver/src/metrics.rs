@@ -21,6 +21,8 @@ const SECONDS: [f64; 23] = [
     45.0, 60.0,
 ];
 
+const BYTES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
 /// What a request was about, in words that come from the kind table, so that no client makes new ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Labels {
@@ -102,6 +104,7 @@ pub struct ServerMetrics {
     in_flight: Family<KindLabel, Gauge>,
     long_running: Family<Labels, Gauge>,
     objects: Family<ResourceLabel, Gauge>,
+    sizes: Family<Labels, Histogram>,
 }
 
 /// Counts something as running until it is dropped.
@@ -123,6 +126,7 @@ impl Default for ServerMetrics {
         let requests = Family::default();
         let seconds: Family<TimedLabels, Histogram> = Family::new_with_constructor(|| Histogram::new(SECONDS));
         let (in_flight, long_running, objects) = (Family::default(), Family::default(), Family::default());
+        let sizes: Family<Labels, Histogram> = Family::new_with_constructor(|| Histogram::new(BYTES));
         let mut shown = Metrics::default();
         // The printer adds `_total` to counters.
         shown.register("apiserver_request", "Counter of apiserver requests", Family::clone(&requests));
@@ -137,7 +141,9 @@ impl Default for ServerMetrics {
         shown.register("apiserver_longrunning_requests", help, Family::clone(&long_running));
         let help = "Number of stored objects at the time of last check split by kind";
         shown.register("apiserver_storage_objects", help, Family::clone(&objects));
-        Self { shown, others: Mutex::default(), requests, seconds, in_flight, long_running, objects }
+        let help = "Response size distribution in bytes for each group, version, verb, resource, subresource and scope";
+        shown.register("apiserver_response_sizes", help, sizes.clone());
+        Self { sizes, shown, others: Mutex::default(), requests, seconds, in_flight, long_running, objects }
     }
 }
 
@@ -146,6 +152,13 @@ impl ServerMetrics {
         let dry_run = if dry_run { "All" } else { "" };
         self.requests.get_or_create(&CountedLabels { labels: labels.clone(), dry_run, code }).inc();
         self.seconds.get_or_create(&TimedLabels { labels, dry_run }).observe(took.as_secs_f64());
+    }
+
+    /// Of reads whose size is known before they are sent.
+    pub fn observe_size(&self, labels: &Labels, bytes: Option<u64>) {
+        if let Some(bytes) = bytes.filter(|_| matches!(labels.verb, "GET" | "LIST")) {
+            self.sizes.get_or_create(labels).observe(bytes as f64);
+        }
     }
 
     pub fn in_flight(&self, mutating: bool) -> Running {
@@ -169,6 +182,7 @@ impl ServerMetrics {
         for others in self.others.lock().iter() {
             encode_registry(&mut text, others)?;
         }
+        text.push_str(&crate::process::metrics());
         encode_eof(&mut text)?;
         Ok(text)
     }

@@ -1,5 +1,7 @@
 //! Query strings, as clients of the API write them.
 
+use std::time::Duration;
+
 use machinery::ApiError;
 
 /// The decoded pairs of a query string, in their order.
@@ -42,6 +44,30 @@ impl Query {
     pub fn int(&self, name: &str) -> Result<Option<i64>, ApiError> {
         self.first(name).map(machinery::strconv::parse_int).transpose().map_err(ApiError::bad_request)
     }
+}
+
+/// A duration in Go's notation, as `1m30s` or `1.5h`; nothing for what is none, or negative.
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let letters = rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - digits);
+        let (number, after) = rest.split_at(digits);
+        let (unit, after) = after.split_at(letters);
+        let scale = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * scale;
+        rest = after;
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
 }
 
 fn decode_pair((name, value): (&str, &str)) -> (String, String) {
@@ -117,5 +143,13 @@ mod tests {
     fn encoding_is_undone_by_decoding() {
         let text = "a b/ü&=%";
         assert_eq!(decode(&encode(text)), text);
+    }
+
+    #[test]
+    fn durations_are_in_gos_notation() {
+        let table = [("10s", Some(10_000)), ("1m30s", Some(90_000)), ("1.5h", Some(5_400_000)), ("250ms", Some(250))];
+        for (text, millis) in table.into_iter().chain(["", "10", "s", "1d", "-1s"].map(|text| (text, None))) {
+            assert_eq!(duration(text), millis.map(Duration::from_millis), "{text}");
+        }
     }
 }

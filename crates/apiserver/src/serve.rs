@@ -35,7 +35,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Server {
-    /// Serves until `shutdown`; then ends watches, lets requests finish for a while, and returns.
+    /// Serves until `shutdown` and a delay; then ends watches, lets requests finish for a while, and returns.
     ///
     /// Without `tls` the connection is plain, which is for tests. Dropping the future closes the listener
     /// and leaves open connections to themselves.
@@ -48,6 +48,7 @@ impl Server {
         let connections = TaskTracker::new();
         let places = Arc::new(Semaphore::new(self.config().limits.connections));
         let acceptor = tls.map(TlsAcceptor::from);
+        let mut stop = std::pin::pin!(self.stop(shutdown));
         loop {
             let accepting = async {
                 let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
@@ -55,7 +56,7 @@ impl Server {
             };
             let (place, accepted) = tokio::select! {
                 accepted = accepting => accepted,
-                () = shutdown.cancelled() => break,
+                () = &mut stop => break,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -79,6 +80,14 @@ impl Server {
         }
         self.flush_audit_log();
         Ok(())
+    }
+
+    /// Ends once nobody should come any more: those who look at whether the server is ready were given time to see
+    /// that it is not.
+    async fn stop(&self, shutdown: CancellationToken) {
+        shutdown.cancelled().await;
+        self.stopping().cancel();
+        tokio::time::sleep(self.config().limits.shutdown_delay).await;
     }
 
     async fn connection(&self, stream: TcpStream, address: IpAddr, acceptor: Option<TlsAcceptor>) {

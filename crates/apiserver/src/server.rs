@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use auth::authz::Rbac;
 use auth::tokens::TokenIssuer;
@@ -65,6 +66,8 @@ struct Inner {
     metrics: SharedMetrics,
     fairness: Arc<Fairness>,
     openapi: Documents,
+    /// Cancelled when the server is told to stop: it is no longer ready, and still serves.
+    stopping: CancellationToken,
     /// Cancelled when the server closes: watches end, connections drain.
     closing: CancellationToken,
 }
@@ -77,8 +80,9 @@ impl Server {
         let fairness = Fairness::new(config.limits.requests, config.limits.queue_wait, &mut parts);
         config.audit.iter().for_each(|audit| audit.register(&mut parts));
         metrics.add(parts);
-        let (openapi, closing) = (Documents::default(), CancellationToken::new());
-        Self(Arc::new(Inner { config, discovery, metrics, fairness, openapi, closing }))
+        let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
+        let openapi = Documents::default();
+        Self(Arc::new(Inner { config, discovery, metrics, fairness, openapi, stopping, closing }))
     }
 
     /// The service for callers over the network. A [`crate::ClientCertificate`] in a request's extensions
@@ -136,6 +140,10 @@ impl Server {
         &self.0.openapi
     }
 
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
     pub(crate) fn closing(&self) -> CancellationToken {
         self.0.closing.clone()
     }
@@ -172,6 +180,7 @@ impl Server {
         }
         let labels = Labels::new(&call.info, &call.parts.method, kind);
         let dry_run = call.query.has("dryRun");
+        self.metrics().observe_size(&labels, http_body::Body::size_hint(answer.body()).exact());
         self.metrics().observe(labels, dry_run, answer.status().as_u16(), started.elapsed());
         answer
     }
@@ -197,11 +206,25 @@ impl Server {
         }
         let mutating = !matches!(call.parts.method, Method::GET | Method::HEAD);
         let _running = self.metrics().in_flight(mutating);
-        let limit = self.0.config.limits.request_timeout;
+        let limit = self.time_limit(call)?;
         match tokio::time::timeout(limit, self.dispatch(call, kind)).await {
             Ok(answered) => answered,
             Err(_) => Err(timed_out()),
         }
+    }
+
+    /// What the client gives the request, within the server's bound. (upstream: filters/request_deadline.go)
+    fn time_limit(&self, call: &Call) -> Result<Duration, ApiError> {
+        let most = self.0.config.limits.request_timeout;
+        let asked = call.query.get("timeout");
+        if asked.is_empty() {
+            return Ok(most);
+        }
+        let asked = crate::query::duration(asked).ok_or_else(|| {
+            let message = format!("invalid timeout specified in the request URL - time: invalid duration {asked:?}");
+            ApiError::bad_request(message)
+        })?;
+        Ok(if asked.is_zero() { most } else { asked.min(most) })
     }
 
     /// Components of this process are not made to wait, nor are connections to nodes counted.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -74,9 +75,25 @@ pub struct Server {
     /// How many days files of the audit log that were cut off are kept; 0: for ever
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     pub audit_log_maxage: u64,
+    /// How long a request may take that is neither a watch nor a connection
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// How long the server still serves, no longer ready, after it was told to stop
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub shutdown_delay_duration: Duration,
+    /// How long events are kept
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub event_ttl: Duration,
+    /// Requests served at once, of all priority levels together
+    #[arg(long, value_name = "COUNT", default_value_t = 600)]
+    pub max_requests_inflight: usize,
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    apiserver::duration(text).ok_or_else(|| format!("{text:?} is no duration such as 1m30s"))
 }
 
 #[derive(Args)]

@@ -15,8 +15,6 @@ use crate::keys::{ROOT, resource_prefix};
 use crate::registry::{Inner, Registry};
 use crate::request::{Context, DeleteOptions, WatchOptions};
 
-/// How long events are kept after they were last written.
-const EVENT_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How long the past can be read and watched.
 const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
 /// How many revisions can be, even if they are younger.
@@ -179,21 +177,22 @@ impl Expiries {
     }
 }
 
-/// Deletes each event an hour after its last write.
+/// Deletes each event some time after it last happened.
 async fn expire_events(inner: Weak<Inner>) {
     while let Some(registry) = inner.upgrade().map(Registry) {
         let Some(kind) = registry.kinds().find("", "v1", "events") else { return };
         let watch = registry.watch(kind, "", &WatchOptions::default()).await;
+        let life = registry.0.event_ttl;
         drop(registry);
         match watch {
-            Ok(watch) => follow_events(&inner, watch).await,
+            Ok(watch) => follow_events(&inner, watch, life).await,
             Err(error) => tracing::warn!(%error, "events can not be watched"),
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn follow_events(inner: &Weak<Inner>, mut watch: crate::watch::Watch) {
+async fn follow_events(inner: &Weak<Inner>, mut watch: crate::watch::Watch, life: Duration) {
     let mut expiries = Expiries::default();
     loop {
         let due = expiries.next();
@@ -209,7 +208,7 @@ async fn follow_events(inner: &Weak<Inner>, mut watch: crate::watch::Watch) {
         };
         match event {
             Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) => {
-                expiries.put(clock::monotonic() + remaining_life(&entry.object()), entry);
+                expiries.put(clock::monotonic() + remaining_life(&entry.object(), life), entry);
             }
             Some(WatchEvent::Deleted(entry)) => {
                 expiries.forget(entry.key());
@@ -238,12 +237,12 @@ async fn expire(registry: &Registry, entry: &Entry) {
 }
 
 /// What is left of an event's life, by when it says it last happened.
-fn remaining_life(event: &Object) -> Duration {
+fn remaining_life(event: &Object, life: Duration) -> Duration {
     let paths: [&[&str]; 4] =
         [&["series", "lastObservedTime"], &["lastTimestamp"], &["eventTime"], &["metadata", "creationTimestamp"]];
     let times = paths.into_iter().filter_map(|path| event.str(path).parse::<Timestamp>().ok());
     let age = times.max().map_or(Duration::ZERO, clock::since);
-    EVENT_LIFE.saturating_sub(age)
+    life.saturating_sub(age)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The registry: every verb for every kind, over one store.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kinds::KindDef;
 use machinery::{ApiError, Object, Reason};
@@ -22,18 +23,24 @@ use crate::selection::Selection;
 use crate::transform::Transformer;
 use crate::watch::{Bookmarks, Start, Watch};
 
-/// The address and port ranges that Services are given.
+/// What administrators choose: ranges that Services are given from, and how long events are kept.
 #[derive(Clone, Debug)]
 pub struct Hooks {
     /// An IPv4 network: `10.43.0.0/16`.
     pub service_cidr: String,
     /// First and last port for `NodePort` services.
     pub node_ports: (u16, u16),
+    /// How long events are kept after they last happened.
+    pub event_ttl: Duration,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { service_cidr: "10.43.0.0/16".to_owned(), node_ports: (30000, 32767) }
+        Self {
+            service_cidr: "10.43.0.0/16".to_owned(),
+            node_ports: (30000, 32767),
+            event_ttl: Duration::from_secs(60 * 60),
+        }
     }
 }
 
@@ -54,6 +61,7 @@ pub(crate) struct Inner {
     pub cache: Arc<Cache>,
     pub transformer: Arc<dyn Transformer>,
     pub services: Allocator,
+    pub event_ttl: Duration,
     admission: OnceLock<Arc<dyn Admission>>,
 }
 
@@ -121,6 +129,7 @@ impl Registry {
             cache,
             transformer: config.transformer,
             services,
+            event_ttl: config.hooks.event_ttl,
             admission: OnceLock::new(),
         }));
         background::start(&registry, loaded.outdated);

@@ -44,3 +44,67 @@ async fn a_panic_ends_one_request_and_no_more() {
     );
     api.get("/api").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_request_ends_when_its_time_is_up() {
+    let service = tower::service_fn(|_: Request<bytes::Bytes>| {
+        std::future::pending::<Result<http::Response<apiserver::Body>, apiserver::BoxError>>()
+    });
+    let service = tower::util::BoxCloneSyncService::new(service);
+    let local = LocalApi { group: "metrics.k8s.io", version: "v1beta1", resources: json!([]), service };
+    let api = start_with(Options { local_apis: vec![local], ..Options::default() }).await;
+    assert_eq!(
+        api.get("/apis/metrics.k8s.io/v1beta1/nodes?timeout=5ms").await.problem(),
+        "504 Timeout: Timeout: request did not complete within the allotted timeout"
+    );
+    let wrong = api.get("/apis/metrics.k8s.io/v1beta1/nodes?timeout=soon").await.problem();
+    assert!(wrong.starts_with("400 BadRequest: invalid timeout specified in the request URL"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_first_no_longer_ready() {
+    let limits = Limits { shutdown_delay: Duration::from_secs(3600), ..Limits::default() };
+    let api = start_with(Options { limits, ..Options::default() }).await.bootstrapped().await;
+    let (address, guard) = api.listen().await;
+    assert_eq!(api.as_user("", "GET", "/readyz").await.status.as_u16(), 200);
+    drop(guard);
+    while api.as_user("", "GET", "/readyz").await.status.as_u16() == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(api.as_user("", "GET", "/livez").await.status.as_u16(), 200);
+    assert!(tokio::net::TcpStream::connect(address).await.is_ok(), "whoever comes now is still served");
+    api.get("/api/v1/namespaces").await.expect(200);
+}
+
+#[tokio::test]
+async fn the_server_is_known_by_a_lease() {
+    let api = start().await.bootstrapped().await;
+    let server = api.server.clone();
+    tokio::spawn(async move { server.hold_identity_lease("host").await });
+    let path =
+        "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io/identity";
+    let mut leases = api.get(path).await.expect(200);
+    while leases["items"].as_array().is_none_or(Vec::is_empty) {
+        tokio::task::yield_now().await;
+        leases = api.get(path).await.expect(200);
+    }
+    let lease = &leases["items"][0];
+    assert!(lease["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("apiserver-")));
+    assert_eq!(
+        (&lease["metadata"]["labels"]["kubernetes.io/hostname"], &lease["spec"]["leaseDurationSeconds"]),
+        (&json!("host"), &json!(3600))
+    );
+}
+
+#[tokio::test]
+async fn metrics_tell_of_answers_and_of_the_process() {
+    let api = start().await.bootstrapped().await;
+    api.get("/api/v1/namespaces").await.expect(200);
+    let metrics = api.get("/metrics").await;
+    let text = metrics.text();
+    assert!(
+        text.contains(r#"apiserver_response_sizes_count{verb="LIST",group="",version="v1",resource="namespaces""#),
+        "{text}"
+    );
+    assert!(text.contains("process_resident_memory_bytes "), "{text}");
+}

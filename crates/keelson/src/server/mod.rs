@@ -102,7 +102,7 @@ async fn start(
         store,
         kinds: kinds::all(),
         transformer: encryption.clone(),
-        hooks: Hooks { service_cidr: flags.service_cidr.to_string(), ..Hooks::default() },
+        hooks: Hooks { service_cidr: flags.service_cidr.to_string(), event_ttl: flags.event_ttl, ..Hooks::default() },
     };
     let registry = Registry::open(config).await?;
     let following = encryption::follow(encryption, registry.clone());
@@ -126,7 +126,12 @@ async fn start(
         version: Version::default(),
         local_apis: vec![metrics_api.local_api()],
         advertised: url.trim_start_matches("https://").to_owned(),
-        limits: Limits::default(),
+        limits: Limits {
+            requests: flags.max_requests_inflight,
+            request_timeout: flags.request_timeout,
+            shutdown_delay: flags.shutdown_delay_duration,
+            ..Limits::default()
+        },
         audit: audit(flags)?,
         registry,
     });
@@ -134,6 +139,8 @@ async fn start(
     running.spawn(following);
     let server = running.server.clone();
     running.spawn(async move { server.follow_flow_control().await });
+    let (server, host) = (running.server.clone(), cluster::host_name()?);
+    running.spawn(async move { server.hold_identity_lease(&host).await });
     Ok(running)
 }
 

@@ -8,6 +8,7 @@ mod basics;
 mod clients;
 mod dns;
 mod faults;
+mod keys;
 mod lifecycle;
 mod machines;
 mod placement;
