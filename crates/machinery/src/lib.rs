@@ -3,6 +3,7 @@
 //! Objects are JSON trees ([`Object`]). What a field is comes from the `schema` crate; what a kind is
 //! comes from `kinds`. Nothing here does I/O.
 
+pub mod apply;
 pub mod decode;
 pub mod error;
 pub mod field;

@@ -13,6 +13,9 @@ use super::scalar::{self, Scalar};
 /// The schema of `JSONSchemaProps`, which some types may hold besides other things.
 const SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
+/// An empty list of managers is no absent one: it asks for a reset.
+const MANAGED_FIELDS: &str = "managedFields";
+
 /// What the next value must be.
 #[derive(Clone, Copy)]
 struct Expected {
@@ -128,7 +131,9 @@ pub(crate) fn complete(map: &mut Map<String, Value>, message: &'static schema::M
 fn keep(map: &mut Map<String, Value>, field: &Field, value: Value) {
     let is_nothing = match &value {
         Value::Null => true,
-        Value::Array(items) => items.is_empty() && !field.required && field.shape == Shape::List,
+        Value::Array(items) => {
+            items.is_empty() && !field.required && field.shape == Shape::List && field.json != MANAGED_FIELDS
+        }
         Value::Object(entries) => entries.is_empty() && !field.required && field.shape == Shape::Map,
         scalar => !field.shows_zero() && is_zero(scalar),
     };
