@@ -167,7 +167,12 @@ pub struct Strategy {
     pub default_propagation: Propagation,
     /// Warnings for the client about an accepted object.
     pub warnings: fn(&Object) -> Vec<String>,
+    /// What writes of `status` leave as it is, besides `spec`: such fields get no manager by them.
+    pub kept_by_status: &'static [FieldPath],
 }
+
+/// Names of fields, outermost first.
+pub type FieldPath = &'static [&'static str];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
@@ -199,6 +204,7 @@ impl Strategy {
         returns_deleted: false,
         default_propagation: Propagation::Background,
         warnings: |_| Vec::new(),
+        kept_by_status: &[],
     };
 
     /// A kind whose status belongs to its controller: clients can not create it, and spec updates keep it.
@@ -335,6 +341,16 @@ impl KindDef {
 
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
         self.subresources.iter().find(|subresource| subresource.name() == name)
+    }
+
+    /// The fields that writes of the object itself (by no name) or of a subresource leave as they are.
+    pub fn kept_fields(&self, subresource: &str) -> Vec<FieldPath> {
+        match subresource {
+            "status" => [&[&["spec"] as FieldPath], self.strategy.kept_by_status].concat(),
+            "approval" => vec![&["spec"], &["status", "certificate"]],
+            _ if self.subresource("status").is_some() => vec![&["status"]],
+            _ => Vec::new(),
+        }
     }
 
     pub fn allows(&self, verb: Verb) -> bool {

@@ -28,6 +28,7 @@ pub static VALIDATING_ADMISSION_POLICY: KindDef = KindDef {
         validate: policy_validate::validate_policy,
         validate_status_update: policy_validate::validate_policy_status,
         unconditional_update: false,
+        kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

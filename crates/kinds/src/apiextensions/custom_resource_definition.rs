@@ -29,6 +29,7 @@ pub static CUSTOM_RESOURCE_DEFINITION: KindDef = KindDef {
         validate,
         validate_update,
         unconditional_update: false,
+        kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

@@ -36,6 +36,12 @@ pub static API_SERVICE: KindDef = KindDef {
         validate_name: path_segment_name,
         generation: false,
         unconditional_update: false,
+        kept_by_status: &[
+            &["metadata", "annotations"],
+            &["metadata", "finalizers"],
+            &["metadata", "labels"],
+            &["metadata", "ownerReferences"],
+        ],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

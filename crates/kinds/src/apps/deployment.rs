@@ -42,6 +42,7 @@ pub static DEPLOYMENT: KindDef = KindDef {
         validate_update: keeps_selector,
         validate_status_update: |new, old| STATUS.validate(new, old),
         warnings: of_template,
+        kept_by_status: &[&["metadata", "labels"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

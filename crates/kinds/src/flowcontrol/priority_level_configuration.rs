@@ -37,6 +37,7 @@ pub static PRIORITY_LEVEL_CONFIGURATION: KindDef = KindDef {
         validate,
         validate_status_update: |level, _| validate_conditions(level),
         unconditional_update: false,
+        kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

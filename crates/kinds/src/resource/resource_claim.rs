@@ -27,6 +27,7 @@ pub static RESOURCE_CLAIM: KindDef = KindDef {
         validate_status_update,
         generation: false,
         returns_deleted: true,
+        kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

@@ -37,6 +37,7 @@ pub static VOLUME_ATTACHMENT: KindDef = KindDef {
         generation: false,
         unconditional_update: false,
         returns_deleted: true,
+        kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

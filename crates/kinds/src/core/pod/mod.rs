@@ -59,6 +59,7 @@ pub static POD: KindDef = KindDef {
         warnings: warnings::of_pod,
         grace: strategy::grace,
         returns_deleted: true,
+        kept_by_status: &[&["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
