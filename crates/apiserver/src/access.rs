@@ -54,9 +54,14 @@ impl Server {
         allowed(decision, &attributes)?;
         // A GET that becomes a connection does what a POST does.
         if is_streaming(&call.info) && attributes.verb == "get" && call.headers().contains_key(UPGRADE) {
-            self.check(&Attributes { verb: "create".to_owned(), ..attributes })?;
+            self.may_also(call, "create")?;
         }
         Ok(())
+    }
+
+    /// Whether the caller may also do `verb` to what the request is about.
+    pub(crate) fn may_also(&self, call: &Call, verb: &str) -> Result<(), ApiError> {
+        self.check(&Attributes { verb: verb.to_owned(), ..attributes(call) })
     }
 
     /// Switches to the user that the impersonation headers name, if the caller may.

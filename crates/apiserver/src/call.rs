@@ -8,6 +8,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use kinds::KindDef;
 use machinery::field::{self, Path};
+use machinery::validation::validate_field_manager;
 use machinery::{ApiError, GroupVersionKind, UserInfo};
 use parking_lot::Mutex;
 use registry::{Context, FieldValidation, Warnings};
@@ -88,9 +89,23 @@ impl Call {
             user: self.user.clone(),
             dry_run: self.dry_run()?,
             field_validation: self.field_validation()?,
-            field_manager: self.field_manager().to_owned(),
+            field_manager: self.field_manager()?,
+            create_denied: None,
             warnings: self.warnings.clone(),
         })
+    }
+
+    /// Only a configuration that is applied can be forced, and it must say by whom it is.
+    pub fn check_patch_options(&self, is_apply: bool) -> Result<(), ApiError> {
+        if is_apply && self.query.get("fieldManager").is_empty() {
+            let why = "is required for apply patch";
+            return Err(self.invalid_options(&[field::Error::required(&Path::new("fieldManager"), why)]));
+        }
+        if !is_apply && self.query.has("force") {
+            let why = "may not be specified for non-apply patch";
+            return Err(self.invalid_options(&[field::Error::forbidden(&Path::new("force"), why)]));
+        }
+        Ok(())
     }
 
     fn field_validation(&self) -> Result<FieldValidation, ApiError> {
@@ -102,18 +117,25 @@ impl Call {
         }
     }
 
-    /// The user agent's first word stands in for a manager that is not named.
-    fn field_manager(&self) -> &str {
-        match self.query.get("fieldManager") {
-            "" => {
-                let agent = self.parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-                agent.unwrap_or("unknown").split('/').next().unwrap_or_default()
-            }
-            manager => manager,
+    /// The user agent's first word stands in for a manager that is not named, and a component of the cluster needs
+    /// no user agent to be known.
+    fn field_manager(&self) -> Result<String, ApiError> {
+        let manager = self.query.get("fieldManager");
+        if manager.is_empty() {
+            let agent = self.parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+            return Ok(agent.map_or_else(|| component(&self.user.name).to_owned(), manager_of));
+        }
+        match validate_field_manager(manager, &Path::new("fieldManager")) {
+            problems if problems.is_empty() => Ok(manager.to_owned()),
+            problems => Err(self.invalid_options(&problems)),
         }
     }
 
     fn invalid_option(&self, option: &str, value: &str, supported: &[&str]) -> ApiError {
+        self.invalid_options(&[field::Error::not_supported(&Path::new(option), value, supported)])
+    }
+
+    fn invalid_options(&self, problems: &[field::Error]) -> ApiError {
         let options = match self.info.verb.as_str() {
             "create" => "CreateOptions",
             "patch" => "PatchOptions",
@@ -121,6 +143,25 @@ impl Call {
             _ => "DeleteOptions",
         };
         let gvk = GroupVersionKind::new("meta.k8s.io", "v1", options);
-        ApiError::invalid(&gvk, "", &[field::Error::not_supported(&Path::new(option), value, supported)])
+        ApiError::invalid(&gvk, "", problems)
     }
+}
+
+/// Characters of a user agent that name a manager.
+const MANAGER_MAX: usize = 128;
+
+/// The component that acts as this user; empty when it is none.
+fn component(user: &str) -> &str {
+    match user.strip_prefix("system:") {
+        Some("apiserver") => "kube-apiserver",
+        Some(name) if name.starts_with("node:") => "kubelet",
+        Some(name) if !name.contains(':') => name,
+        _ => "",
+    }
+}
+
+/// The manager that a user agent stands for: what is before the version, as far as it can be printed.
+fn manager_of(agent: &str) -> String {
+    let name = agent.split('/').next().unwrap_or_default();
+    name.chars().take(MANAGER_MAX).filter(|c| !c.is_control()).collect()
 }

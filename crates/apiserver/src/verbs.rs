@@ -3,8 +3,8 @@
 use http::StatusCode;
 use kinds::{KindDef, Verb};
 use machinery::selector::FieldSelector;
-use machinery::{ApiError, Reason};
-use registry::{Deleted, Entry, Patch, Target, Written};
+use machinery::{ApiError, Object, Reason};
+use registry::{Deleted, Entry, FieldValidation, Patch, Target, Written};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -15,7 +15,8 @@ use crate::server::Server;
 use crate::{options, watch};
 
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
-application/strategic-merge-patch+json";
+application/strategic-merge-patch+json, application/apply-patch+yaml";
+const APPLY: &str = "application/apply-patch+yaml";
 
 impl Server {
     /// A request for objects of `kind` themselves.
@@ -78,7 +79,10 @@ impl Server {
         target: Target,
     ) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
-        let context = call.context()?;
+        let mut context = call.context()?;
+        if kind.strategy.create_on_update && target == Target::Main {
+            context.create_denied = self.may_also(call, "create").err();
+        }
         let body = decode::object(call, kind.into(), context.field_validation).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         let written = self.registry().update(&context, kind, namespace, name, target, body).await?;
@@ -92,8 +96,11 @@ impl Server {
         target: Target,
     ) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
-        let context = call.context()?;
+        let mut context = call.context()?;
         let patch = read_patch(call).await?;
+        if matches!(patch, Patch::Apply { .. }) {
+            context.create_denied = self.may_also(call, "create").err();
+        }
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         let written = self.registry().patch(&context, kind, namespace, name, target, &patch).await?;
         Ok(answer_written(call, accept, kind, &written))
@@ -188,6 +195,11 @@ fn deleted_details(kind: &KindDef, entry: &Entry) -> Value {
 
 /// The patch in the body, by its content type.
 pub(crate) async fn read_patch(call: &mut Call) -> Result<Patch, ApiError> {
+    let is_apply = negotiate::content_type(call.headers()) == APPLY;
+    call.check_patch_options(is_apply)?;
+    if is_apply {
+        return read_config(call).await;
+    }
     let make: fn(Value) -> Patch = match negotiate::content_type(call.headers()) {
         "application/json-patch+json" => Patch::Json,
         "application/merge-patch+json" => Patch::Merge,
@@ -197,6 +209,22 @@ pub(crate) async fn read_patch(call: &mut Call) -> Result<Patch, ApiError> {
     let bytes = call.read_body().await?;
     let value = serde_json::from_slice(&bytes);
     value.map(make).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+}
+
+/// A configuration to apply. Duplicate fields become warnings or an error, as asked for.
+async fn read_config(call: &mut Call) -> Result<Patch, ApiError> {
+    let bytes = call.read_body().await?;
+    let (value, duplicates) = machinery::decode::parse_yaml(&bytes)?;
+    let config = Object::from_value(value)
+        .ok_or_else(|| ApiError::bad_request("error decoding YAML: the configuration is no object"))?;
+    match call.context()?.field_validation {
+        FieldValidation::Strict if !duplicates.is_empty() => {
+            return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", duplicates.join(", "))));
+        }
+        FieldValidation::Ignore => {}
+        _ => duplicates.into_iter().for_each(|problem| call.warnings.add(problem)),
+    }
+    Ok(Patch::Apply { config, force: call.query.flag("force") })
 }
 
 /// The format of an answer that has but one shape.

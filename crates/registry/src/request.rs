@@ -1,7 +1,7 @@
 //! What a caller asks of the registry, in typed form. HTTP is parsed into this by the apiserver.
 
 use kinds::Propagation;
-use machinery::{Object, UserInfo};
+use machinery::{ApiError, Object, UserInfo};
 use tokio::time::Instant;
 
 /// Who asks, and what holds for the whole request.
@@ -13,8 +13,17 @@ pub struct Context {
     pub field_validation: FieldValidation,
     /// Recorded with the write; the user agent's first word when the client names none.
     pub field_manager: String,
+    /// Why the caller may not create objects, for writes that make what is not there.
+    pub create_denied: Option<ApiError>,
     /// Warnings for the client, collected on the way.
     pub warnings: Warnings,
+}
+
+impl Context {
+    /// Asked where a write turns out to make the object.
+    pub fn may_create(&self) -> Result<(), ApiError> {
+        self.create_denied.clone().map_or(Ok(()), Err)
+    }
 }
 
 /// `fieldValidation`: what becomes of unknown and duplicate fields.
@@ -96,6 +105,8 @@ pub enum Patch {
     Merge(serde_json::Value),
     /// `application/strategic-merge-patch+json`
     Strategic(serde_json::Value),
+    /// `application/apply-patch+yaml`; `force` takes what others own.
+    Apply { config: Object, force: bool },
 }
 
 /// What a write touches.

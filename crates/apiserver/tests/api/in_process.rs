@@ -38,6 +38,22 @@ async fn kube_works_without_a_socket() {
 }
 
 #[tokio::test]
+async fn a_component_is_known_by_its_name_and_may_apply() {
+    let api = start().await.bootstrapped().await;
+    let managers = async |user: &str, name: &str| {
+        let maps: Api<ConfigMap> = Api::default_namespaced(client(&api, user, &[UserInfo::MASTERS]));
+        maps.create(&PostParams::default(), &config_map(name)).await.unwrap();
+        let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"b": "1"}});
+        let applied = maps.patch(name, &PatchParams::apply("me"), &Patch::Apply(applied)).await.unwrap();
+        let managers = applied.metadata.managed_fields.unwrap().into_iter().filter_map(|entry| entry.manager);
+        managers.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(managers("system:kube-controller-manager", "a").await, "me kube-controller-manager");
+    assert_eq!(managers("system:node:n1", "b").await, "me kubelet");
+    assert_eq!(managers("somebody", "c").await, "me unknown");
+}
+
+#[tokio::test]
 async fn a_component_may_do_what_its_user_may() {
     let api = start().await.bootstrapped().await;
     let nodes: Api<Node> = Api::all(client(&api, "reader", &[]));

@@ -35,10 +35,15 @@ impl Kubectl {
 
     /// The output of `kubectl WORDS`, given `input`; what it says when it fails counts too.
     async fn run(&self, words: &str, input: &str) -> String {
+        self.run_with(words, input, &[]).await
+    }
+
+    async fn run_with(&self, words: &str, input: &str, environment: &[(&str, &str)]) -> String {
         let mut child = Command::new("kubectl")
             .args(words.split(' '))
             .env("KUBECONFIG", self.home.path().join("config"))
             .env("HOME", self.home.path())
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -54,6 +59,16 @@ impl Kubectl {
     async fn check(&self, words: &str, input: &str, wanted: &str) {
         let got = self.run(words, input).await;
         assert!(got.contains(wanted), "kubectl {words}\ngot: {got}\nwanted: {wanted}");
+    }
+}
+
+impl Kubectl {
+    /// Writes a script that stands in for a person's editor or for `diff`, and names it in the environment.
+    fn script(&self, name: &str, body: &str) -> String {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path.display().to_string()
     }
 }
 
@@ -97,6 +112,73 @@ async fn kubectl_applies_scales_and_waits() {
     kubectl.check("set image deployment/web a=example.com/a:3", "", "deployment.apps/web image updated").await;
     kubectl.check("describe deployment web", "", "example.com/a:3").await;
     kubectl.check("delete deployment web --wait=true", "", "deployment.apps \"web\" deleted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_applies_on_the_server() {
+    let kubectl = Kubectl::start().await;
+    let applied = "deployment.apps/web serverside-applied";
+    kubectl.check("apply --server-side -f -", DEPLOYMENT, applied).await;
+    kubectl.check("apply --server-side -f -", DEPLOYMENT, applied).await;
+    kubectl.check("get deployment web -o jsonpath={.metadata.generation}", "", "1").await;
+    kubectl.check("scale deployment web --replicas=3", "", "scaled").await;
+    kubectl
+        .check(
+            "apply --server-side -f -",
+            DEPLOYMENT,
+            "Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using apps/v1: \
+             .spec.replicas",
+        )
+        .await;
+    kubectl.check("apply --server-side --force-conflicts -f -", DEPLOYMENT, applied).await;
+    kubectl.check("get deployment web -o jsonpath={.spec.replicas}", "", "2").await;
+    let other = "apply --server-side --field-manager=other --dry-run=server -f -";
+    kubectl
+        .check(
+            other,
+            &DEPLOYMENT.replace("a:1", "a:2"),
+            "conflict with \"kubectl\": .spec.template.spec.containers[name=\"a\"].image",
+        )
+        .await;
+    kubectl.check("get deployment web -o yaml --show-managed-fields", "", "operation: Apply").await;
+    let hidden = kubectl.run("get deployment web -o yaml", "").await;
+    assert!(!hidden.contains("managedFields"), "{hidden}");
+    let without_labels = DEPLOYMENT.replace(", labels: {app: web}}\nspec", "}\nspec");
+    kubectl.check("apply --server-side -f -", &without_labels, applied).await;
+    kubectl.check("get deployment web --show-labels", "", "<none>").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_goes_over_to_applying_on_the_server_and_back() {
+    let kubectl = Kubectl::start().await;
+    let image = "get deployment web -o jsonpath={.spec.template.spec.containers[0].image}";
+    kubectl.check("apply -f -", DEPLOYMENT, "deployment.apps/web created").await;
+    let second = DEPLOYMENT.replace("a:1", "a:2");
+    kubectl.check("apply --server-side -f -", &second, "deployment.apps/web serverside-applied").await;
+    kubectl.check(image, "", "example.com/a:2").await;
+    let managers = kubectl.run("get deployment web -o jsonpath={.metadata.managedFields[*].manager}", "").await;
+    assert_eq!(managers, "kubectl kubectl-last-applied", "the fields of the client-side manager went over");
+    kubectl.check("apply -f -", &DEPLOYMENT.replace("a:1", "a:3"), "deployment.apps/web configured").await;
+    kubectl.check(image, "", "example.com/a:3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_shows_differences_and_edits() {
+    let kubectl = Kubectl::start().await;
+    kubectl.check("apply -f -", DEPLOYMENT, "created").await;
+    assert_eq!(kubectl.run("diff -f -", DEPLOYMENT).await, "");
+    kubectl.check("diff -f -", &DEPLOYMENT.replace("a:1", "a:2"), "+      - image: example.com/a:2").await;
+    kubectl.check("apply --server-side -f -", DEPLOYMENT, "serverside-applied").await;
+    assert_eq!(kubectl.run("diff --server-side -f -", DEPLOYMENT).await, "");
+    kubectl
+        .check("diff --server-side -f -", &DEPLOYMENT.replace("a:1", "a:2"), "+      - image: example.com/a:2")
+        .await;
+    let editor = kubectl.script("editor", "sed -i 's/replicas: 2/replicas: 5/' \"$1\"");
+    let edited = kubectl.run_with("edit deployment web", "", &[("KUBE_EDITOR", &editor)]).await;
+    assert!(edited.contains("deployment.apps/web edited"), "{edited}");
+    kubectl.check("get deployment web -o jsonpath={.spec.replicas}", "", "5").await;
+    let managers = kubectl.run("get deployment web -o jsonpath={.metadata.managedFields[*].manager}", "").await;
+    assert!(managers.contains("kubectl-edit"), "{managers}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

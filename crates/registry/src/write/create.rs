@@ -31,6 +31,20 @@ impl Registry {
         }
         meta::check_type(kind, &mut object)?;
         meta::check_namespace(kind, namespace, &mut object)?;
+        meta::wipe(&mut object);
+        (kind.strategy.default)(&mut object);
+        self.authorship(cx, kind, Target::Main).track(None, &mut object);
+        self.make(cx, kind, namespace, object).await
+    }
+
+    /// Makes an object whose managers are known.
+    pub(super) async fn make(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Entry>, ApiError> {
         let name = object.name().to_owned();
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.mutate_and_default(&request, &mut object).await?;

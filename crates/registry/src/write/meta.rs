@@ -1,7 +1,7 @@
 //! What an object says about itself, held against the path it was sent to and against what is stored.
 
 use kinds::KindDef;
-use machinery::{ApiError, Object, Reason};
+use machinery::{ApiError, Object, Reason, apply};
 use serde_json::Value;
 
 use crate::convert::set_type;
@@ -12,6 +12,7 @@ const SUFFIX: usize = 5;
 /// Characters of `generateName` that are used.
 const PREFIX_MAX: usize = 63 - SUFFIX;
 
+pub const MANAGED_FIELDS: &[&str] = &["metadata", "managedFields"];
 const DELETION: &[&str] = &["deletionTimestamp", "deletionGracePeriodSeconds"];
 
 /// Fills in `apiVersion` and `kind`, or refuses others.
@@ -63,15 +64,20 @@ pub fn check_name(name: &str, object: &Object) -> Result<(), ApiError> {
     }
 }
 
-/// Gives a new object what the server decides: uid and time of birth, and nothing that only the server sets.
+/// Takes out what only the server sets; nobody gets to own it.
+pub fn wipe(object: &mut Object) {
+    for field in ["selfLink", "uid", "creationTimestamp", "generation"].iter().chain(DELETION) {
+        object.remove(&["metadata", field]);
+    }
+}
+
+/// Gives a new object what the server decides: uid and time of birth.
 pub fn begin(kind: &KindDef, object: &mut Object) -> Result<(), ApiError> {
     if !object.resource_version().is_empty() {
         let message = "resourceVersion should not be set on objects to be created";
         return Err(ApiError::new(Reason::InternalError, message));
     }
-    for field in ["managedFields", "selfLink", "resourceVersion", "generation"].iter().chain(DELETION) {
-        object.remove(&["metadata", field]);
-    }
+    object.remove(&["metadata", "resourceVersion"]);
     object.set(&["metadata", "uid"], clock::uuid());
     object.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
     if kind.strategy.generation {
@@ -110,9 +116,7 @@ pub fn check_preconditions(kind: &KindDef, key: &str, new: &Object, old: &Object
 
 /// Carries over what an update does not decide.
 pub fn inherit(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
-    for field in ["managedFields", "selfLink"] {
-        new.remove(&["metadata", field]);
-    }
+    new.remove(&["metadata", "selfLink"]);
     if new.resource_version().is_empty() && (kind.strategy.unconditional_update || target != Target::Main) {
         new.set(&["metadata", "resourceVersion"], old.resource_version());
     }
@@ -124,6 +128,38 @@ pub fn inherit(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
     copy(new, old, "generation");
     if target == Target::Status {
         copy(new, old, "ownerReferences");
+    }
+}
+
+/// Makes the fields at `paths` what they are in the old object; of all metadata only the managers are the new ones.
+pub fn keep(new: &mut Object, old: &Object, paths: &[kinds::FieldPath]) {
+    let own = new.get(MANAGED_FIELDS).cloned();
+    for path in paths {
+        match old.get(path) {
+            Some(value) => new.set(path, value.clone()),
+            None => drop(new.remove(path)),
+        }
+    }
+    set_or_remove(new, MANAGED_FIELDS, own);
+}
+
+pub fn set_or_remove(object: &mut Object, path: &[&str], value: Option<Value>) {
+    match value {
+        Some(value) => object.set(path, value),
+        None => drop(object.remove(path)),
+    }
+}
+
+/// Puts back the times of the managers where nothing but these would be written.
+pub fn forget_times(new: &mut Object, old: &Object) {
+    let (Some(now), Some(before)) = (new.get(MANAGED_FIELDS), old.get(MANAGED_FIELDS)) else { return };
+    if now == before || !apply::same_but_times(now, before) {
+        return;
+    }
+    let now = now.clone();
+    new.set(MANAGED_FIELDS, before.clone());
+    if new != old {
+        new.set(MANAGED_FIELDS, now);
     }
 }
 

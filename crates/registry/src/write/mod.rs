@@ -17,8 +17,10 @@ use crate::request::{AdmissionRequest, Context, Operation, Target};
 mod create;
 mod delete;
 pub(crate) mod deletion;
+mod managers;
 mod meta;
 mod patch;
+mod scale;
 mod update;
 
 /// What came of a write under a condition.
@@ -85,9 +87,8 @@ impl Registry {
         self.0.cache.decode(&held).map_err(ApiError::internal)
     }
 
-    /// Defaults, admission's changes, and defaults for what admission added.
+    /// Admission's changes, and defaults for what admission added.
     async fn mutate_and_default(&self, request: &AdmissionRequest<'_>, object: &mut Object) -> Result<(), ApiError> {
-        (request.kind.strategy.default)(object);
         self.admission().mutate(self, request, object).await?;
         (request.kind.strategy.default)(object);
         Ok(())

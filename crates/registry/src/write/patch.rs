@@ -2,21 +2,21 @@
 
 use kinds::KindDef;
 use machinery::decode::{FieldPolicy, decode_patched};
-use machinery::{ApiError, Object, patch};
+use machinery::{ApiError, Object, Reason, patch};
 
+use super::managers::SCALE_SCHEMA;
 use super::meta;
-use super::update::{Subject, seen_as_scale};
+use super::update::{Subject, Tracking, is_absent};
 use crate::answer::Written;
 use crate::registry::Registry;
 use crate::request::{Context, FieldValidation, Patch, Target};
-use crate::scale;
 
-/// The schema of what `scale` shows.
-const SCALE_SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
+/// How often a configuration is applied again because the object came or went meanwhile.
+const ATTEMPTS: usize = 8;
 
 impl Registry {
     /// Changes an object, its status or its scale as `patch` says; applies it again when another write was
-    /// faster, unless the patch names a resource version.
+    /// faster, unless the patch names a resource version. A configuration that is applied makes an absent object.
     pub async fn patch(
         &self,
         cx: &Context,
@@ -26,40 +26,86 @@ impl Registry {
         target: Target,
         patch: &Patch,
     ) -> Result<Written, ApiError> {
-        let subject = Subject { kind, namespace, name, target };
+        let tracking = if matches!(patch, Patch::Apply { .. }) { Tracking::Known } else { Tracking::Compare };
+        let subject = Subject { kind, namespace, name, target, tracking };
         if target == Target::Scale {
-            let paths = scale::paths(kind)?;
-            let patched = |old: &Object| {
-                let mut scale = apply(cx, patch, scale::of(&paths, old), SCALE_SCHEMA)?;
-                scale::check(&mut scale, namespace, name)?;
-                scale::apply(&paths, &scale, old)
-            };
-            let written = self.rewrite(cx, subject, patched).await?;
-            return Ok(written.map(|entry| seen_as_scale(kind, &entry)));
+            return self.rewrite_scale(cx, subject, |old| self.patched(cx, subject, patch, Some(old))).await;
         }
-        let patched = |old: &Object| {
-            let mut new = apply(cx, patch, old.clone(), kind.schema)?;
-            meta::check_type(kind, &mut new)?;
-            Ok(new)
+        for _ in 0..ATTEMPTS {
+            match self.rewrite(cx, subject, |old| self.patched_whole(cx, subject, patch, Some(old))).await {
+                Err(error) if tracking == Tracking::Known && is_absent(subject, &error) => {}
+                done => return done,
+            }
+            match self.make_applied(cx, subject, self.patched_whole(cx, subject, patch, None)?).await {
+                Err(error) if error.reason == Reason::AlreadyExists => {}
+                done => return done,
+            }
+        }
+        Err(ApiError::stale(&kind.group_resource(), name))
+    }
+
+    /// The patched object, which must be the one that the path names.
+    fn patched_whole(
+        &self,
+        cx: &Context,
+        subject: Subject<'_>,
+        patch: &Patch,
+        old: Option<&Object>,
+    ) -> Result<Object, ApiError> {
+        let mut new = self.patched(cx, subject, patch, old)?;
+        meta::check_type(subject.kind, &mut new)?;
+        meta::check_namespace(subject.kind, subject.namespace, &mut new)?;
+        meta::check_name(subject.name, &new)?;
+        Ok(new)
+    }
+
+    /// What the patch makes of the old object; `old` is nothing where an applied configuration makes a new one.
+    fn patched(
+        &self,
+        cx: &Context,
+        subject: Subject<'_>,
+        patch: &Patch,
+        old: Option<&Object>,
+    ) -> Result<Object, ApiError> {
+        let schema = if subject.target == Target::Scale { SCALE_SCHEMA } else { subject.kind.schema };
+        let value = old.cloned().unwrap_or_default().into_value();
+        let new = match patch {
+            Patch::Json(operations) => patch::json_patch(value, operations)?,
+            Patch::Merge(changes) => patch::merge_patch(value, changes)?,
+            Patch::Strategic(changes) => patch::strategic_merge_patch(value, changes, schema)?,
+            Patch::Apply { config, force } => {
+                let authorship = self.authorship(cx, subject.kind, subject.target);
+                let merged = authorship.apply(old, config, *force)?.into_value();
+                // What was applied has been held against the schema already.
+                return decode_patched(merged, schema, FieldPolicy::Ignore).map(|(object, _)| object);
+            }
         };
-        self.rewrite(cx, subject, patched).await
+        let (object, problems) = decode_patched(new, schema, policy(cx.field_validation))?;
+        problems.into_iter().for_each(|problem| cx.warnings.add(problem));
+        Ok(object)
+    }
+
+    async fn make_applied(&self, cx: &Context, subject: Subject<'_>, mut object: Object) -> Result<Written, ApiError> {
+        let Subject { kind, namespace, name, .. } = subject;
+        if !object.uid().is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                object.uid()
+            );
+            return Err(ApiError::conflict(&kind.group_resource(), name, why));
+        }
+        cx.may_create()?;
+        meta::wipe(&mut object);
+        object.remove(&["metadata", "resourceVersion"]);
+        (kind.strategy.default)(&mut object);
+        Ok(Written { entry: self.make(cx, kind, namespace, object).await?, created: true })
     }
 }
 
-/// Applies the patch and checks that what it makes is an object of the schema.
-fn apply(cx: &Context, patch: &Patch, old: Object, schema: &str) -> Result<Object, ApiError> {
-    let old = old.into_value();
-    let new = match patch {
-        Patch::Json(operations) => patch::json_patch(old, operations)?,
-        Patch::Merge(changes) => patch::merge_patch(old, changes)?,
-        Patch::Strategic(changes) => patch::strategic_merge_patch(old, changes, schema)?,
-    };
-    let policy = match cx.field_validation {
+fn policy(validation: FieldValidation) -> FieldPolicy {
+    match validation {
         FieldValidation::Ignore => FieldPolicy::Ignore,
         FieldValidation::Warn => FieldPolicy::Warn,
         FieldValidation::Strict => FieldPolicy::Strict,
-    };
-    let (object, problems) = decode_patched(new, schema, policy)?;
-    problems.into_iter().for_each(|problem| cx.warnings.add(problem));
-    Ok(object)
+    }
 }

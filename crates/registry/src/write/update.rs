@@ -26,6 +26,16 @@ pub(super) struct Subject<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub target: Target,
+    pub tracking: Tracking,
+}
+
+/// How the managers of a changed object become known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    /// By comparing it with what it was.
+    Compare,
+    /// They are known, or stay what they were.
+    Known,
 }
 
 impl Registry {
@@ -39,18 +49,17 @@ impl Registry {
         target: Target,
         mut body: Object,
     ) -> Result<Written, ApiError> {
-        let subject = Subject { kind, namespace, name, target };
+        let subject = Subject { kind, namespace, name, target, tracking: Tracking::Compare };
         if target == Target::Scale {
-            let paths = scale::paths(kind)?;
             scale::check(&mut body, namespace, name)?;
-            let written = self.rewrite(cx, subject, |old| scale::apply(&paths, &body, old)).await?;
-            return Ok(written.map(|entry| seen_as_scale(kind, &entry)));
+            return self.rewrite_scale(cx, subject, |_| Ok(body.clone())).await;
         }
         meta::check_type(kind, &mut body)?;
         meta::check_namespace(kind, namespace, &mut body)?;
         meta::check_name(name, &body)?;
         match self.rewrite(cx, subject, |_| Ok(body.clone())).await {
-            Err(error) if error.reason == Reason::NotFound && creates(kind, target, &error, name) => {
+            Err(error) if kind.strategy.create_on_update && is_absent(subject, &error) => {
+                cx.may_create()?;
                 body.remove(&["metadata", "resourceVersion"]);
                 Ok(Written { entry: self.create(cx, kind, namespace, body).await?, created: true })
             }
@@ -78,7 +87,9 @@ impl Registry {
             let mut new = old.clone();
             change(&mut new).map(|()| new)
         };
-        Ok(self.rewrite(cx, Subject { kind, namespace, name, target }, changed).await?.entry)
+        // upstream: calls that change a pod by another name leave its managers as they are.
+        let tracking = if matches!(target, Target::Other(_)) { Tracking::Known } else { Tracking::Compare };
+        Ok(self.rewrite(cx, Subject { kind, namespace, name, target, tracking }, changed).await?.entry)
     }
 
     /// Makes the new object from the old one and writes it, as often as it takes.
@@ -110,9 +121,13 @@ impl Registry {
         old: &Object,
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
-        let Subject { kind, namespace, name, target } = subject;
+        let Subject { kind, namespace, name, target, tracking } = subject;
         meta::check_preconditions(kind, current.key(), &new, old)?;
         meta::inherit(kind, target, &mut new, old);
+        (kind.strategy.default)(&mut new);
+        if tracking == Tracking::Compare {
+            self.authorship(cx, kind, target).track(Some(old), &mut new);
+        }
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         self.mutate_and_default(&request, &mut new).await?;
         prepare(kind, target, &mut new, old);
@@ -130,12 +145,13 @@ impl Registry {
         old: &Object,
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
-        let Subject { kind, namespace, name, target } = subject;
+        let Subject { kind, namespace, name, target, .. } = subject;
         meta::count_generation(kind, target, &mut new, old);
         check(kind, name, validate(kind, target, &new, old))?;
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         self.admission().validate(self, &request, Some(&new)).await?;
         warn(cx, kind, &new);
+        meta::forget_times(&mut new, old);
         if new == *old && (cx.dry_run || !self.is_outdated(current.key()).await?) {
             return Ok(Outcome::Written(view(current, kind)));
         }
@@ -158,23 +174,21 @@ impl Registry {
     }
 }
 
-fn creates(kind: &KindDef, target: Target, error: &ApiError, name: &str) -> bool {
+/// Whether a write failed because there is no such object yet, which writes of the object itself may make.
+pub(super) fn is_absent(subject: Subject<'_>, error: &ApiError) -> bool {
+    let Subject { kind, name, target, .. } = subject;
     let about_this =
         error.details.as_ref().is_some_and(|details| details.name == name && details.kind == kind.resource);
-    kind.strategy.create_on_update && target == Target::Main && about_this
-}
-
-pub(super) fn seen_as_scale(kind: &'static KindDef, entry: &Arc<Entry>) -> Arc<Entry> {
-    match scale::paths(kind) {
-        Ok(paths) => Arc::new(entry.seen_as(kind, scale::of(&paths, &entry.object()))),
-        Err(_) => entry.clone(),
-    }
+    error.reason == Reason::NotFound && target == Target::Main && about_this
 }
 
 fn prepare(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
     match target {
         Target::Main | Target::Scale => (kind.strategy.prepare_update)(new, old),
-        Target::Status => (kind.strategy.prepare_status_update)(new, old),
+        Target::Status => {
+            (kind.strategy.prepare_status_update)(new, old);
+            meta::keep(new, old, kind.strategy.kept_by_status);
+        }
         Target::Other(name) => (kind.strategy.prepare_subresource_update)(new, old, name),
     }
 }

@@ -7,6 +7,7 @@ use machinery::{ApiError, Object};
 use registry::{Config, Context, Entry, Hooks, Identity, ListOptions, Registry, Watch, WatchEvent, WatchOptions};
 use serde_json::{Value, json};
 
+mod apply;
 mod lists;
 mod load;
 mod scale;

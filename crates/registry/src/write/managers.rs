@@ -1,0 +1,97 @@
+//! Who wrote what: the writer of a request, and the versions of its kind.
+
+use kinds::KindDef;
+use machinery::apply::{Form, Set, Versions, Writer};
+use machinery::{ApiError, GroupVersion, GroupVersionKind, Object};
+use serde_json::{Map, Value};
+
+use super::subresource;
+use crate::convert::{from_storage, to_storage};
+use crate::kind_table::KindTable;
+use crate::registry::Registry;
+use crate::request::{Context, Target};
+
+/// The schema of what `scale` shows.
+pub(super) const SCALE_SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+/// All that a write's managers depend on.
+pub(super) struct Authorship<'a> {
+    manager: &'a str,
+    subresource: &'static str,
+    gvk: GroupVersionKind,
+    api_version: String,
+    form: Form,
+    kept: Set,
+    versions: KindVersions<'a>,
+}
+
+impl Registry {
+    pub(super) fn authorship<'a>(&'a self, cx: &'a Context, kind: &'static KindDef, target: Target) -> Authorship<'a> {
+        let subresource = subresource(target);
+        let (gvk, schema, kept) = match target {
+            Target::Scale => (GroupVersionKind::new("autoscaling", "v1", "Scale"), SCALE_SCHEMA, Vec::new()),
+            _ => (kind.gvk(), kind.schema, kind.kept_fields(subresource)),
+        };
+        Authorship {
+            manager: &cx.field_manager,
+            subresource,
+            api_version: gvk.group_version().to_string(),
+            gvk,
+            form: form(schema),
+            kept: Set::of_fields(&kept),
+            versions: KindVersions { kinds: self.kinds(), kind },
+        }
+    }
+}
+
+impl Authorship<'_> {
+    pub fn track(&self, old: Option<&Object>, new: &mut Object) {
+        self.writer().track(old, new);
+    }
+
+    pub fn apply(&self, live: Option<&Object>, config: &Object, force: bool) -> Result<Object, ApiError> {
+        self.writer().apply(live, config, force)
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer {
+            manager: self.manager,
+            gvk: &self.gvk,
+            api_version: &self.api_version,
+            subresource: self.subresource,
+            now: clock::now_seconds(),
+            reset: &self.kept,
+            form: self.form,
+            versions: &self.versions,
+        }
+    }
+}
+
+fn form(schema: &str) -> Form {
+    Form::of_message(schema::message(schema).expect("every kind's schema is in the table"))
+}
+
+struct KindVersions<'a> {
+    kinds: &'a KindTable,
+    kind: &'static KindDef,
+}
+
+impl KindVersions<'_> {
+    /// The kind in this version, if both are stored as the same.
+    fn find(&self, api_version: &str) -> Option<&'static KindDef> {
+        let GroupVersion { group, version } = GroupVersion::parse(api_version);
+        let found = self.kinds.find(&group, &version, self.kind.resource)?;
+        std::ptr::eq(self.kinds.storage(found), self.kinds.storage(self.kind)).then_some(found)
+    }
+}
+
+impl Versions for KindVersions<'_> {
+    fn form(&self, api_version: &str) -> Option<Form> {
+        self.find(api_version).map(|kind| form(kind.schema))
+    }
+
+    fn convert(&self, object: Map<String, Value>, from: &str, to: &str) -> Map<String, Value> {
+        let (Some(from), Some(to)) = (self.find(from), self.find(to)) else { return object };
+        from_storage(to, to_storage(from, self.kinds.storage(from), Object(object))).0
+    }
+}
