@@ -27,6 +27,7 @@ impl Loops {
             ca_pem: "the authority".to_owned(),
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
+            node_ports: server.registry().node_ports(),
         };
         let metrics = scheduler::Metrics::register(&mut Registry::default());
         tokio::spawn(controllers::run(config));
