@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// Says whether the server keeps the specification as it should be.
 pub const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
-/// Made again whenever they are missing, and set right whenever they are not as here.
+/// Set right whenever they are not as here, whatever someone says of them.
 pub const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
 
 const VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";

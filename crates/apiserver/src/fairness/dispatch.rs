@@ -135,10 +135,11 @@ impl<T> Level<T> {
         wanted <= most && borrows <= lent
     }
 
-    /// The queue that is next: of those where someone waits, the one that was given least.
+    /// The queue that is next: of those where someone waits the one that was given least, or has waited longest.
     fn next_queue(&self) -> Option<usize> {
-        let busy = self.queues.iter().enumerate().filter(|(_, queue)| !queue.waiting.is_empty());
-        busy.min_by_key(|(_, queue)| queue.given).map(|(at, _)| at)
+        let first = |queue: &Queue<T>| Some((queue.given, queue.waiting.front()?.ticket));
+        let busy = self.queues.iter().enumerate().filter_map(|(at, queue)| Some((first(queue)?, at)));
+        busy.min().map(|(_, at)| at)
     }
 
     /// The queue of the hand in which there is least to do.

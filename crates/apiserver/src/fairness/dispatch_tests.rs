@@ -75,8 +75,9 @@ fn a_flow_that_floods_the_server_does_not_keep_others_from_being_served() {
     });
     assert_eq!(level.arrive(1, quiet.unwrap(), 1), "waits");
     assert_eq!(level.finish(0), [100]);
-    // The flood was given a seat, so the quiet flow is next, however many of the flood wait.
-    assert_eq!(level.finish(100), [1]);
+    // Each of the flood's two queues is given a seat, then the quiet flow is next, however many of the flood wait.
+    assert_eq!(level.finish(100), [101]);
+    assert_eq!(level.finish(101), [1]);
 }
 
 #[test]

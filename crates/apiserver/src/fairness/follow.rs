@@ -59,9 +59,10 @@ fn pass_over(watch: &mut Watch) {
 async fn look(registry: &Registry, kinds: &Kinds, fairness: &Arc<Fairness>) -> Result<(), ApiError> {
     let all = |kind| registry.lister(kind).list("").iter().map(|entry| entry.object()).collect::<Vec<Object>>();
     let (levels, schemas) = (all(kinds.levels), all(kinds.schemas));
-    let missing =
-        |objects: &[Object]| defaults::MANDATORY.iter().any(|name| objects.iter().all(|of| of.name() != *name));
-    if missing(&levels) || missing(&schemas) {
+    let lacks = |stored: &[Object], wanted: &Object| stored.iter().all(|of| of.name() != wanted.name());
+    let missing = defaults::levels().iter().any(|wanted| lacks(&levels, wanted))
+        || defaults::schemas().iter().any(|wanted| lacks(&schemas, wanted));
+    if missing {
         ensure_defaults(registry, kinds).await?;
     }
     fairness.apply(&levels, &schemas);

@@ -2,7 +2,7 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -96,6 +96,16 @@ fn histograms<L: Clone + std::hash::Hash + Eq>(make: fn() -> Histogram) -> Histo
     Family::new_with_constructor(make)
 }
 
+/// One metric of a family. The family's lock is held no longer than this takes.
+fn of<L, M, C>(family: &Family<L, M, C>, labels: &L) -> M
+where
+    L: Clone + std::hash::Hash + Eq,
+    M: Clone,
+    C: MetricConstructor<M>,
+{
+    family.get_or_create(labels).clone()
+}
+
 impl FairnessMetrics {
     pub fn register(shown: &mut Registry) -> Self {
         let metrics = Self {
@@ -148,15 +158,15 @@ impl FairnessMetrics {
             r#type: "regular",
         };
         Counters {
-            dispatched: self.dispatched.get_or_create(&labels).clone(),
-            queued: self.queued.get_or_create(&labels).clone(),
-            executing: self.executing.get_or_create(&labels).clone(),
-            executing_seats: self.executing_seats.get_or_create(&labels).clone(),
-            queue_length: self.queue_length.get_or_create(&labels).clone(),
-            estimated_seats: self.estimated_seats.get_or_create(&labels).clone(),
-            execution: self.execution.get_or_create(&execution).clone(),
-            served_after: self.waited.get_or_create(&waited("true")).clone(),
-            given_up_after: self.waited.get_or_create(&waited("false")).clone(),
+            dispatched: of(&self.dispatched, &labels),
+            queued: of(&self.queued, &labels),
+            executing: of(&self.executing, &labels),
+            executing_seats: of(&self.executing_seats, &labels),
+            queue_length: of(&self.queue_length, &labels),
+            estimated_seats: of(&self.estimated_seats, &labels),
+            execution: of(&self.execution, &execution),
+            served_after: of(&self.waited, &waited("true")),
+            given_up_after: of(&self.waited, &waited("false")),
             rejections: self.rejected.clone(),
             labels,
         }

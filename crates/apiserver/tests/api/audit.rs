@@ -48,7 +48,7 @@ async fn a_request_is_recorded_with_who_what_and_how_it_went() {
     let expected = json!({
         "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "my-id",
         "stage": "ResponseComplete", "requestURI": "/api/v1/namespaces/a/pods/x?pretty=true", "verb": "get",
-        "user": {"username": "admin", "groups": ["system:masters"]},
+        "user": {"username": "admin", "groups": ["system:masters", "system:authenticated"]},
         "sourceIPs": ["127.0.0.1"], "userAgent": "test/1",
         "objectRef": {"resource": "pods", "namespace": "a", "name": "x", "apiVersion": "v1"},
         "annotations": {"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": ""},

@@ -75,7 +75,7 @@ async fn the_default_objects_are_there_come_back_and_are_named_in_answers() {
     let names: Vec<&str> =
         list["items"].as_array().unwrap().iter().filter_map(|of| of["metadata"]["name"].as_str()).collect();
     assert!(names.contains(&"system-node-high") && names.contains(&"probes"), "{names:?}");
-    let path = format!("{GROUP}/flowschemas/catch-all");
+    let path = format!("{GROUP}/flowschemas/global-default");
     let before = until(&api, &path, |schema| dangling(schema) == Some("False")).await;
     assert_eq!(before["metadata"]["annotations"]["apf.kubernetes.io/autoupdate-spec"], "true");
     api.delete(&path).await.expect(200);
