@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -41,6 +41,8 @@ struct Connection {
     execs: Mutex<HashMap<u64, oneshot::Sender<i32>>>,
     /// Frames must not mix.
     writing: tokio::sync::Mutex<()>,
+    /// A call found it so; that its end be read takes a moment longer.
+    broken: AtomicBool,
 }
 
 pub struct Client {
@@ -78,6 +80,7 @@ impl Client {
         connection.waiting.lock().insert(id, sender);
         if let Err(error) = connection.write(&encode(&Call { id, request })).await {
             connection.waiting.lock().remove(&id);
+            connection.broken.store(true, Ordering::Relaxed);
             return Err(Error::Unavailable(error.to_string()));
         }
         receiver.await.unwrap_or_else(|_| Err(Error::Unavailable("the connection broke".to_owned())))
@@ -98,7 +101,10 @@ impl Client {
 
     async fn connection(&self) -> Result<Arc<Connection>> {
         let mut current = self.current.clone();
-        let found = tokio::time::timeout(AWAY_TIMEOUT, current.wait_for(Option::is_some)).await;
+        let usable = |connection: &Option<Arc<Connection>>| {
+            connection.as_ref().is_some_and(|connection| !connection.broken.load(Ordering::Relaxed))
+        };
+        let found = tokio::time::timeout(AWAY_TIMEOUT, current.wait_for(usable)).await;
         match found {
             Ok(Ok(connection)) => Ok(connection.clone().expect("it was waited for")),
             _ => Err(Error::Unavailable("there is no connection".to_owned())),
@@ -120,6 +126,7 @@ async fn keep_connected(
             waiting: Mutex::default(),
             execs: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
+            broken: AtomicBool::new(false),
         });
         current.send_replace(Some(connection.clone()));
         let error = connection.read(&events).await;
