@@ -292,7 +292,9 @@ mod tests {
             ("nobody", "none", "/api/v1/pods", "catch-all catch-all"),
         ];
         for (name, group, path, expected) in table {
-            assert_eq!(level(&UserInfo::new(name, &[group]), path), expected, "{name} {path}");
+            // Not `UserInfo::new`, which makes everyone authenticated.
+            let user = UserInfo { name: name.to_owned(), groups: vec![group.to_owned()], ..UserInfo::default() };
+            assert_eq!(level(&user, path), expected, "{name} {path}");
         }
     }
 

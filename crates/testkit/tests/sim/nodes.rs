@@ -11,8 +11,8 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.node("n1").cut();
     c.advance(minutes(6));
     c.check(expect![[r#"
-        web-a n2 Running
-        web-b n3 Running
+        web-a n3 Running
+        web-b n2 Running
         web-c n1 Terminating
         web-d n3 Running
     "#]]);
@@ -29,8 +29,8 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.advance(minutes(1));
     c.settle();
     c.check(expect![[r#"
-        web-a n2 Running
-        web-b n3 Running
+        web-a n3 Running
+        web-b n2 Running
         web-d n3 Running
     "#]]);
     c.check_no_leaks();
@@ -82,9 +82,9 @@ fn a_drain_waits_for_the_disruption_budget() {
     assert_eq!(fewest, 2);
     c.settle();
     c.check(expect![[r#"
-        web-b n2 Running
-        web-c n2 Running
+        web-a n2 Running
         web-d n2 Running
+        web-e n2 Running
     "#]]);
     c.check_rows(
         "poddisruptionbudgets",

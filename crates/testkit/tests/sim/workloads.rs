@@ -14,8 +14,8 @@ fn a_deployment_comes_up() {
     c.apply("deployment web replicas=3");
     c.settle();
     c.check(expect![[r#"
-        web-a n3 Running
-        web-b n2 Running
+        web-a n2 Running
+        web-b n3 Running
         web-c n1 Running
     "#]]);
     c.check_rows(
@@ -36,11 +36,11 @@ fn a_rollout_of_an_image_that_is_missing_stops() {
         c.apply("deployment web replicas=4 image=web:2");
         c.advance(minutes(1));
         c.check(expect![[r#"
-            web-a n1 Running
-            web-b n2 Running
-            web-c n2 Running
-            web-e n2 ImagePullBackOff
-            web-f n1 ImagePullBackOff
+            web-a n2 Running
+            web-b n1 Running
+            web-d n2 Running
+            web-e n1 ImagePullBackOff
+            web-f n2 ImagePullBackOff
         "#]]);
         c.apply("deployment web replicas=4 image=web:3");
         c.settle();
@@ -110,7 +110,7 @@ fn an_autoscaler_follows_the_usage_up_and_down() {
     "#]],
     );
     c.check(expect![[r#"
-        web-d n1 Running
+        web-c n2 Running
     "#]]);
 }
 
@@ -120,8 +120,8 @@ fn a_stateful_set_starts_and_ends_its_pods_in_order() {
     c.apply("statefulset db replicas=3");
     c.settle();
     c.check(expect![[r#"
-        db-0 n1 Running
-        db-1 n2 Running
+        db-0 n2 Running
+        db-1 n1 Running
         db-2 n2 Running
     "#]]);
     assert_eq!(names(&c.history(), What::Create, "pods"), ["db-0", "db-1", "db-2"]);
