@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "kinds",
     "store",
     "registry",
+    "encryption",
     "auth",
     "admission",
     "apiserver",
@@ -39,7 +40,7 @@ const ORDER: &[&str] = &[
 /// What knows the cluster through its API alone.
 const LOOPS: &[&str] =
     &["control", "controllers", "scheduler", "autoscale", "containers", "node", "network", "dns", "cli"];
-const SERVER: &[&str] = &["store", "registry", "auth", "admission", "apiserver"];
+const SERVER: &[&str] = &["store", "registry", "encryption", "auth", "admission", "apiserver"];
 
 /// Fails if a crate depends on one that it must not know.
 pub fn check() -> anyhow::Result<()> {
