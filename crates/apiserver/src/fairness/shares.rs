@@ -25,15 +25,16 @@ impl Seats {
 }
 
 pub fn seats(total: u32, levels: &[Shares]) -> Vec<Seats> {
-    let sum: u32 = levels.iter().map(|level| level.nominal).sum();
+    let sum: u64 = levels.iter().map(|level| u64::from(level.nominal)).sum();
     levels.iter().map(|level| of(total, sum.max(1), *level)).collect()
 }
 
-fn of(total: u32, sum: u32, shares: Shares) -> Seats {
-    let nominal = (total * shares.nominal).div_ceil(sum);
+/// Shares are as large as who configures them likes: `sum` and the product need the wider type.
+fn of(total: u32, sum: u64, shares: Shares) -> Seats {
+    let nominal = (u64::from(total) * u64::from(shares.nominal)).div_ceil(sum) as u32;
     let percent = |part: u32| (f64::from(nominal) * f64::from(part) / 100.0).round() as u32;
     let lendable = percent(shares.lendable_percent.min(100));
-    let most = shares.borrowing_limit_percent.map_or(total, |part| nominal + percent(part));
+    let most = shares.borrowing_limit_percent.map_or(total, |part| nominal.saturating_add(percent(part)));
     Seats { nominal, guaranteed: nominal - lendable, most: most.max(nominal) }
 }
 
@@ -52,6 +53,14 @@ mod tests {
         let got = seats(600, &levels);
         let shown: Vec<(u32, u32, u32)> = got.iter().map(|of| (of.nominal, of.guaranteed, of.most)).collect();
         assert_eq!(shown, [(134, 90, 600), (445, 44, 668), (23, 23, 23), (0, 0, 600)]);
+    }
+
+    #[test]
+    fn the_largest_numbers_are_shares_too() {
+        let most = i32::MAX as u32;
+        let level = Shares { nominal: most, lendable_percent: 100, borrowing_limit_percent: Some(most) };
+        let got = seats(600, &[level; 3]);
+        assert!(got.iter().all(|of| (of.nominal, of.guaranteed) == (200, 0)), "{got:?}");
     }
 
     #[test]
