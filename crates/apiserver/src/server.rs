@@ -162,11 +162,6 @@ impl Server {
             Ok(answer) => (answer, None),
             Err(error) => (respond::error(&call, &error), Some(error)),
         };
-        if let Some(pace) = call.parts.extensions.get::<Pace>()
-            && matches!(call.info.verb.as_str(), "list" | "watch")
-        {
-            answer = answer.map(|body| pace.keep(body));
-        }
         respond::add_warnings(&mut answer, call.warnings.take());
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Some(flow) = &call.flow {
@@ -177,6 +172,12 @@ impl Server {
                 true => auditing.panicked(answer),
                 false => auditing.answered(answer, error.as_ref(), call.info.long_running()).await,
             };
+        }
+        // After the audit log, which may read the answer itself.
+        if let Some(pace) = call.parts.extensions.get::<Pace>()
+            && matches!(call.info.verb.as_str(), "list" | "watch")
+        {
+            answer = answer.map(|body| pace.keep(body));
         }
         let labels = Labels::new(&call.info, &call.parts.method, kind);
         let dry_run = call.query.has("dryRun");

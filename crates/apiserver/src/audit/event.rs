@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use machinery::decode::parse_yaml;
 use machinery::{ApiError, UserInfo};
 use serde_json::{Map, Value, json};
 
@@ -87,9 +88,8 @@ impl Record {
     /// Nothing for what is neither JSON nor YAML.
     fn object(&self, bytes: Option<&Bytes>) -> Option<Value> {
         let bytes = bytes.filter(|bytes| !bytes.is_empty())?;
-        let parsed = serde_json::from_slice(bytes).ok();
-        let mut object: Value =
-            parsed.or_else(|| serde_saphyr::from_str(std::str::from_utf8(bytes).ok()?).ok()).filter(is_tree)?;
+        let parsed: Option<Value> = serde_json::from_slice(bytes).ok();
+        let mut object = parsed.or_else(|| parse_yaml(bytes).ok().map(|(value, _)| value)).filter(is_tree)?;
         if self.omit_managed_fields {
             drop_managed_fields(&mut object);
         }

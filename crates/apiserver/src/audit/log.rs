@@ -6,6 +6,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use prometheus_client::metrics::counter::Counter;
 
 /// Events that wait to be written.
 const QUEUE_MAX: usize = 10_000;
+/// Bytes of them beyond which no more are taken on: some hold whole lists.
+const QUEUE_BYTES: usize = 64 << 20;
 /// The size at which a file is cut off unless the flag says otherwise.
 const DEFAULT_MEGABYTES: u64 = 100;
 const MEGABYTE: u64 = 1 << 20;
@@ -36,6 +40,8 @@ enum Line {
 
 pub struct Log {
     lines: SyncSender<Line>,
+    /// Bytes of events that wait.
+    waiting: Arc<AtomicUsize>,
     pub events: Counter,
     pub errors: Counter,
 }
@@ -44,13 +50,19 @@ impl Log {
     pub fn start(options: LogOptions) -> io::Result<Self> {
         let (lines, taken) = sync_channel(QUEUE_MAX);
         let (events, errors) = (Counter::default(), Counter::default());
-        let lost = errors.clone();
-        std::thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(options, &taken, &lost))?;
-        Ok(Self { lines, events, errors })
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (lost, left) = (errors.clone(), waiting.clone());
+        std::thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(options, &taken, &left, &lost))?;
+        Ok(Self { lines, waiting, events, errors })
     }
 
     pub fn write(&self, line: Vec<u8>) {
-        let taken = self.lines.try_send(Line::Event(line)).is_ok();
+        let length = line.len();
+        let before = self.waiting.fetch_add(length, Ordering::Relaxed);
+        let taken = before < QUEUE_BYTES && self.lines.try_send(Line::Event(line)).is_ok();
+        if !taken {
+            self.waiting.fetch_sub(length, Ordering::Relaxed);
+        }
         if taken { &self.events } else { &self.errors }.inc();
     }
 
@@ -64,7 +76,7 @@ impl Log {
     }
 }
 
-fn write_all(options: LogOptions, lines: &Receiver<Line>, lost: &Counter) {
+fn write_all(options: LogOptions, lines: &Receiver<Line>, waiting: &AtomicUsize, lost: &Counter) {
     let mut sink = Sink { options, file: None };
     let mut broken = false;
     while let Ok(line) = lines.recv() {
@@ -72,6 +84,7 @@ fn write_all(options: LogOptions, lines: &Receiver<Line>, lost: &Counter) {
             Line::Flush(done) => drop(done.try_send(())),
             Line::Event(event) => {
                 let written = sink.write(&event);
+                waiting.fetch_sub(event.len(), Ordering::Relaxed);
                 if let Err(error) = &written {
                     lost.inc();
                     if !broken {
