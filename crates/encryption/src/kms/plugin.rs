@@ -22,6 +22,8 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 const ASK_EVERY_UNHEALTHY: Duration = Duration::from_secs(10);
 const VALID_FOR: Duration = Duration::from_secs(180);
 const KEY_ID_MAX: usize = 1024;
+/// Calls that wait for a plugin which is slow, or does not answer.
+const ASKS_MAX: usize = 64;
 
 /// The seed that values are sealed by, and what is stored of it with each.
 pub(super) struct State {
@@ -45,14 +47,14 @@ enum Ask {
 
 pub(super) struct Plugin {
     shared: Arc<Shared>,
-    asks: mpsc::UnboundedSender<Ask>,
+    asks: mpsc::Sender<Ask>,
 }
 
 impl Plugin {
     pub fn start(name: &str, socket: &Path, timeout: Duration) -> Self {
         let client = Client { socket: socket.to_owned(), timeout };
         let shared = Arc::new(Shared { name: name.to_owned(), client, state: ArcSwapOption::empty() });
-        let (asks, asked) = mpsc::unbounded_channel();
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
         let weak = Arc::downgrade(&shared);
         let thread = std::thread::Builder::new().name("kms".to_owned()).spawn(move || run(&weak, asked));
         if let Err(error) = thread {
@@ -89,7 +91,7 @@ impl Plugin {
     /// Blocks for as long as the calls may take: one for the status, one for the key.
     fn ask<T>(&self, ask: impl FnOnce(SyncSender<Result<T, String>>) -> Ask) -> Result<T, String> {
         let (reply, answer) = sync_channel(1);
-        self.asks.send(ask(reply)).map_err(|_| "the plugin's thread ended".to_owned())?;
+        self.asks.try_send(ask(reply)).map_err(|_| "too many wait for the plugin, or its thread ended".to_owned())?;
         match answer.recv_timeout(self.shared.client.timeout * 2) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => Err("deadline exceeded".to_owned()),
@@ -99,7 +101,7 @@ impl Plugin {
 }
 
 /// Ends with the plugin.
-fn run(shared: &Weak<Shared>, mut asked: mpsc::UnboundedReceiver<Ask>) {
+fn run(shared: &Weak<Shared>, mut asked: mpsc::Receiver<Ask>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return tracing::error!("no runtime for the KMS plugin") };
     runtime.block_on(async {
