@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 
 use super::form::{Form, Told};
 use super::path::Element;
+use crate::patch::go_type;
+
+/// Bytes of problems after which no more are told: each repeats its path, and paths can be long.
+const PROBLEMS_MAX: usize = 64 << 10;
 
 /// Whether items that nothing tells apart may be in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub enum Duplicates {
 
 /// Says what does not fit; nothing when all does.
 pub fn check(object: &Map<String, Value>, form: Form, duplicates: Duplicates) -> Result<(), String> {
-    let mut checker = Checker { duplicates, path: String::new(), problems: Vec::new() };
+    let mut checker = Checker { duplicates, path: String::new(), problems: Vec::new(), length: 0 };
     checker.entries(object, form);
     match checker.problems.as_slice() {
         [] => Ok(()),
@@ -31,11 +35,17 @@ struct Checker {
     duplicates: Duplicates,
     path: String,
     problems: Vec<String>,
+    /// Bytes of these.
+    length: usize,
 }
 
 impl Checker {
     fn problem(&mut self, what: impl fmt::Display) {
+        if self.length > PROBLEMS_MAX {
+            return;
+        }
         let problem = if self.path.is_empty() { what.to_string() } else { format!("{}: {what}", self.path) };
+        self.length += problem.len();
         self.problems.push(problem);
     }
 
@@ -109,18 +119,6 @@ impl Checker {
     }
 }
 
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
 /// A value as Go prints it by `%v`.
 struct Go<'a>(&'a Value);
 
@@ -139,5 +137,22 @@ impl fmt::Display for Go<'_> {
             }
             scalar => write!(f, "{scalar}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn problems_below_a_long_path_do_not_pile_up() {
+        let mut container: Map<String, Value> = (0..1000).map(|number| (format!("x{number}"), json!(1))).collect();
+        container.insert("name".to_owned(), json!("n".repeat(PROBLEMS_MAX)));
+        let pod = json!({"spec": {"containers": [container]}});
+        let form = Form::of_message(schema::message("io.k8s.api.core.v1.Pod").expect("it is in the table"));
+        let problems = check(pod.as_object().expect("it is an object"), form, Duplicates::Refused).unwrap_err();
+        assert!(problems.len() < 2 * PROBLEMS_MAX, "{}", problems.len());
     }
 }

@@ -7,6 +7,7 @@ mod strategic;
 
 pub use json::json_patch;
 pub use merge::merge_patch;
+pub(crate) use strategic::go_type;
 pub use strategic::strategic_merge_patch;
 
 #[cfg(test)]

@@ -291,7 +291,8 @@ fn no_merge_key(item: &Value, key: &str) -> ApiError {
     }
 }
 
-fn go_type(value: &Value) -> &'static str {
+/// The type as which Go's decoder holds a value.
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
