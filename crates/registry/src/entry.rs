@@ -10,8 +10,8 @@ use machinery::Object;
 use machinery::protobuf::{self, ENVELOPE_TAIL};
 use store::Revision;
 
-/// An object at one revision, or at revision zero when a dry run did not write it. Its JSON carries the resource version; what selectors look at is
-/// extracted on first use.
+/// An object at one revision, or at revision zero when a dry run did not write it. Its JSON carries the resource
+/// version; what selectors look at is extracted on first use.
 pub struct Entry {
     key: Box<str>,
     /// Where the namespace, or the name of an object of cluster scope, starts in `key`.

@@ -67,16 +67,16 @@ impl Reservation {
 impl Drop for Reservation {
     /// Nobody knows whether the write happens. The address is found by who repairs leaked ones.
     fn drop(&mut self) {
-        if let Some(reserved) = self.0.take()
-            && !reserved.ports.is_empty()
-        {
-            let Reserved { registry, service, ports, .. } = *reserved;
+        let Some(reserved) = self.0.take() else { return };
+        let Reserved { registry, service, mut ports, dropped, .. } = *reserved;
+        ports.extend(dropped.ports);
+        if !ports.is_empty() {
             tokio::spawn(free_unused(Arc::downgrade(&registry.0), service, ports));
         }
     }
 }
 
-/// Frees the ports that the Service has not got after all.
+/// Frees those ports that the Service has not got, or not kept, after all.
 async fn free_unused(inner: Weak<Inner>, service: Object, ports: Vec<u16>) {
     tokio::time::sleep(UNSETTLED).await;
     let Some(registry) = inner.upgrade().map(Registry) else { return };

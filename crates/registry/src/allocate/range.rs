@@ -54,7 +54,7 @@ impl AddressRange {
             let skip = if count == 0 { 0 } else { random_below(count as usize) as u32 };
             (0..count).map(move |step| start + ((u64::from(step) + u64::from(skip)) % u64::from(count)) as u32)
         };
-        let first = self.network + 1;
+        let first = u32::from(self.first());
         from(first + reserved, usable - reserved).chain(from(first, reserved)).map(Ipv4Addr::from)
     }
 }
@@ -82,7 +82,7 @@ mod tests {
         let count = |text: &str| range(text).candidates(|_| 0).count();
         assert_eq!(range("10.0.0.16/28").candidates(|_| 0).next(), Some(Ipv4Addr::new(10, 0, 0, 17)));
         assert_eq!(
-            [count("10.0.0.16/28"), count("10.0.0.0/30"), count("10.0.0.0/31"), count("10.0.0.1/32")],
+            [count("10.0.0.16/28"), count("10.0.0.0/30"), count("10.0.0.0/31"), count("255.255.255.255/32")],
             [14, 2, 0, 0]
         );
     }
