@@ -35,6 +35,9 @@ pub enum FieldValidation {
     Strict,
 }
 
+/// Warnings of one answer; who is told so many does not read more.
+const WARNINGS_MAX: usize = 100;
+
 /// Warnings collected while a request is served; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings(std::sync::Arc<parking_lot::Mutex<Vec<String>>>);
@@ -43,7 +46,7 @@ impl Warnings {
     pub fn add(&self, warning: impl Into<String>) {
         let warning = warning.into();
         let mut warnings = self.0.lock();
-        if !warnings.contains(&warning) {
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
             warnings.push(warning);
         }
     }

@@ -1,10 +1,16 @@
 //! Ports of a pod's containers that look alike.
 
+use std::collections::HashMap;
+
 use machinery::field::Path;
 
 use crate::check::At;
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+/// Earlier ports of the same number that one is compared with, of the 100,000 that a body has room for.
+const ALIKE_MAX: usize = 32;
+/// No client is told more.
+const WARNINGS_MAX: usize = 100;
 
 struct Port<'a> {
     path: Path,
@@ -22,20 +28,26 @@ pub fn of_ports(spec: &At) -> Vec<String> {
         .flat_map(|container| container.child("ports").items())
         .map(|port| read(&port))
         .collect();
+    let mut alike: HashMap<(i64, &str), Vec<&Port>> = HashMap::new();
     let mut warnings = Vec::new();
-    for (index, port) in ports.iter().enumerate() {
+    for port in &ports {
+        if warnings.len() >= WARNINGS_MAX {
+            break;
+        }
         if !port.host_ip.is_empty() && port.host_port == 0 {
             warnings.push(format!(
                 "{}: hostIP set without hostPort: {{Name: HostPort:0 ContainerPort:{} Protocol:{} HostIP:{}}}",
                 port.path, port.number, port.protocol, port.host_ip
             ));
         }
-        let alike = |other: &&Port| (other.number, other.protocol) == (port.number, port.protocol);
-        let others = ports[..index].iter().filter(alike);
-        warnings.extend(others.filter_map(|other| {
+        let others = alike.entry((port.number, port.protocol)).or_default();
+        warnings.extend(others.iter().filter_map(|other| {
             relation(port, other)
                 .map(|relation| format!("{}: {relation} port definition with {}", port.path, other.path))
         }));
+        if others.len() < ALIKE_MAX {
+            others.push(port);
+        }
     }
     warnings
 }
@@ -88,5 +100,7 @@ mod tests {
             [format!("{second}: dangerously ambiguous port definition with {first}")]
         );
         assert_eq!(warnings(json!([port(1, ""), port(2, "")])), [""; 0]);
+        let many = warnings(json!(vec![port(0, ""); 10_000])).len();
+        assert!((WARNINGS_MAX..=WARNINGS_MAX + ALIKE_MAX).contains(&many), "{many} warnings");
     }
 }

@@ -187,11 +187,16 @@ fn host_port_conflicts(containers: &[At]) -> ErrorList {
     errors
 }
 
+/// What the items of a list say in a field.
+fn texts<'a>(list: &At<'a>, field: &str) -> HashSet<&'a str> {
+    list.items().iter().map(|item| item.child(field).text()).collect()
+}
+
 fn validate_mounts(container: &At, context: &Context) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut paths = HashSet::new();
-    let (mounts, devices) = (container.child("volumeMounts"), container.child("volumeDevices").items());
-    let device = |field: &str, text: &str| devices.iter().any(|device| device.child(field).text() == text);
+    let (mounts, devices) = (container.child("volumeMounts"), container.child("volumeDevices"));
+    let (device_names, device_paths) = (texts(&devices, "name"), texts(&devices, "devicePath"));
     for mount in mounts.items() {
         let (name, path) = (mount.child("name"), mount.child("mountPath"));
         errors.extend(required(&name));
@@ -199,9 +204,9 @@ fn validate_mounts(container: &At, context: &Context) -> ErrorList {
         errors.extend(required(&path));
         errors.extend((!paths.insert(path.text())).then(|| path.invalid("must be unique")));
         let taken = "must not already exist in volumeDevices";
-        errors.extend(device("name", name.text()).then(|| name.invalid(taken)));
+        errors.extend(device_names.contains(name.text()).then(|| name.invalid(taken)));
         let taken = "must not already exist as a path in volumeDevices";
-        errors.extend(device("devicePath", path.text()).then(|| path.invalid(taken)));
+        errors.extend(device_paths.contains(path.text()).then(|| path.invalid(taken)));
         errors.extend(validate_sub_paths(&mounts, &mount));
         errors.extend(validate_propagation(&mounts, &mount, container));
         errors.extend(validate_recursion(&mounts, &mount));
@@ -259,8 +264,8 @@ fn validate_recursion(mounts: &At, mount: &At) -> ErrorList {
 fn validate_devices(container: &At, context: &Context) -> ErrorList {
     let mut errors = ErrorList::new();
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
-    let mounts = container.child("volumeMounts").items();
-    let mounted = |field: &str, text: &str| mounts.iter().any(|mount| mount.child(field).text() == text);
+    let mounts = container.child("volumeMounts");
+    let (mount_names, mount_paths) = (texts(&mounts, "name"), texts(&mounts, "mountPath"));
     for device in container.child("volumeDevices").items() {
         let (name, path) = (device.child("name"), device.child("devicePath"));
         errors.extend(required(&name));
@@ -276,9 +281,9 @@ fn validate_devices(container: &At, context: &Context) -> ErrorList {
         let steps_back = path.text().split('/').any(|part| part == "..");
         errors.extend(steps_back.then(|| path.invalid("can not contain backsteps ('..')")));
         let taken = "must not already exist in volumeMounts";
-        errors.extend(mounted("name", name.text()).then(|| name.invalid(taken)));
+        errors.extend(mount_names.contains(name.text()).then(|| name.invalid(taken)));
         let taken = "must not already exist as a path in volumeMounts";
-        errors.extend(mounted("mountPath", path.text()).then(|| path.invalid(taken)));
+        errors.extend(mount_paths.contains(path.text()).then(|| path.invalid(taken)));
     }
     errors
 }

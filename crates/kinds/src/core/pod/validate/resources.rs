@@ -1,6 +1,6 @@
 //! Requests and limits, of containers and of whole pods.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use machinery::field::{Error, ErrorList};
 use machinery::quantity::Quantity;
@@ -109,7 +109,7 @@ fn validate_against_limit(name: &str, request: &At, requests: &At, limits: &At) 
 /// What a container takes of the pod's claims: each of them once, whole or by request.
 fn validate_claims(claims: &At, of_pod: &BTreeSet<&str>) -> ErrorList {
     let mut errors = ErrorList::new();
-    let mut seen: HashSet<String> = HashSet::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for claim in claims.items() {
         let (name, request) = (claim.child("name").text(), claim.child("request"));
         if name.is_empty() {
@@ -118,7 +118,9 @@ fn validate_claims(claims: &At, of_pod: &BTreeSet<&str>) -> ErrorList {
         }
         errors.extend(optional_name(&request, dns1123_label));
         let key = if request.is_empty() { name.to_owned() } else { format!("{name}/{}", request.text()) };
-        let part_seen = request.is_empty() && seen.iter().any(|other| other.starts_with(&format!("{name}/")));
+        let parts = format!("{name}/");
+        let part_seen =
+            request.is_empty() && seen.range(parts.clone()..).next().is_some_and(|of| of.starts_with(&parts));
         if seen.contains(name) || part_seen {
             errors.push(Error::duplicate(&claim.path, name));
         } else if !seen.insert(key.clone()) {

@@ -132,8 +132,8 @@ fn validate_label_keys(term: &At) -> ErrorList {
             errors.extend(keys.items().iter().flat_map(|key| key.check(qualified_name)));
         }
     }
-    let others: Vec<&str> = mismatching.items().iter().map(At::text).collect();
-    let both = matching.items().into_iter().filter(|key| others.contains(&key.text()));
+    let others: HashSet<&str> = mismatching.items().iter().map(At::text).collect();
+    let both = matching.items().into_iter().filter(|key| others.contains(key.text()));
     errors.extend(both.map(|key| key.invalid("exists in both matchLabelKeys and mismatchLabelKeys")));
     errors
 }

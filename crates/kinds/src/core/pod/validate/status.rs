@@ -1,5 +1,6 @@
 //! What may change in the status of a pod.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use machinery::Object;
@@ -80,8 +81,9 @@ fn restarts_itself(pod: &Object, name: &str) -> bool {
 
 fn validate_claims(statuses: &At, pod: &Object) -> ErrorList {
     let items = statuses.items();
-    let claims = pod.list(&["spec", "resourceClaims"]);
-    let unknown = |status: &&At| !claims.iter().any(|claim| str_of(claim, "name") == status.child("name").text());
+    let claims: HashSet<&str> =
+        pod.list(&["spec", "resourceClaims"]).iter().map(|claim| str_of(claim, "name")).collect();
+    let unknown = |status: &&At| !claims.contains(status.child("name").text());
     let text = "must match the name of an entry in `spec.resourceClaims`";
     let mut errors: ErrorList = items.iter().filter(unknown).map(|status| status.child("name").invalid(text)).collect();
     errors.extend(duplicates(&items, "name"));

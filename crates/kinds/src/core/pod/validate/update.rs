@@ -1,5 +1,7 @@
 //! What may change in a pod that exists.
 
+use std::collections::HashSet;
+
 use machinery::Object;
 use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
@@ -101,9 +103,10 @@ fn only_added_tolerations(new: &At, old: &At) -> Option<Error> {
 }
 
 fn only_removed_gates(spec: &At, was: &At) -> ErrorList {
-    let before: Vec<&str> = was.child("schedulingGates").items().iter().map(|gate| gate.child("name").text()).collect();
+    let gates = was.child("schedulingGates").items();
+    let before: HashSet<&str> = gates.iter().map(|gate| gate.child("name").text()).collect();
     let names = spec.child("schedulingGates").items().into_iter().map(|gate| gate.child("name"));
-    let added = names.filter(|name| !before.contains(&name.text()));
+    let added = names.filter(|name| !before.contains(name.text()));
     let text = |name: &At| format!("only deletion is allowed, but found new scheduling gate '{}'", name.text());
     added.map(|name| name.forbidden(text(&name))).collect()
 }

@@ -55,6 +55,7 @@ const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive"
 /// nothing for a template.
 pub fn validate_volumes<'a>(volumes: &At<'a>, pod: Option<&str>) -> (HashSet<&'a str>, ErrorList) {
     let items = volumes.items();
+    let made = made_claims(&items, pod.unwrap_or_default());
     let (mut names, mut errors) = (HashSet::new(), ErrorList::new());
     for volume in &items {
         let name = volume.child("name");
@@ -65,18 +66,22 @@ pub fn validate_volumes<'a>(volumes: &At<'a>, pod: Option<&str>) -> (HashSet<&'a
             names.insert(name.text());
         }
         errors.extend(of_volume);
-        errors.extend(validate_claim_of_another(volume, &items, pod.unwrap_or_default()));
+        errors.extend(validate_claim_of_another(volume, &made));
     }
     (names, errors)
 }
 
+/// Names of the claims that are made for ephemeral volumes of the pod.
+fn made_claims(volumes: &[At], pod: &str) -> HashSet<String> {
+    let ephemeral = volumes.iter().filter(|volume| !pod.is_empty() && volume.child("ephemeral").is_set());
+    ephemeral.map(|volume| format!("{pod}-{}", volume.child("name").text())).collect()
+}
+
 /// A pod does not use a claim that is made for another of its volumes.
-fn validate_claim_of_another(volume: &At, volumes: &[At], pod: &str) -> Option<Error> {
+fn validate_claim_of_another(volume: &At, made: &HashSet<String>) -> Option<Error> {
     let claim = volume.child("persistentVolumeClaim").child("claimName");
-    let ephemeral = volumes.iter().filter(|other| other.child("ephemeral").is_set());
-    let mut made = ephemeral.map(|other| format!("{pod}-{}", other.child("name").text()));
     let text = "must not reference a PVC that gets created for an ephemeral volume";
-    (!pod.is_empty() && made.any(|name| name == claim.text())).then(|| claim.invalid(text))
+    made.contains(claim.text()).then(|| claim.invalid(text))
 }
 
 fn validate_source(volume: &At, pod: Option<&str>) -> ErrorList {
