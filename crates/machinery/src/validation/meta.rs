@@ -11,6 +11,8 @@ use crate::field::{Error, ErrorList, Path};
 use crate::object::Object;
 
 const SUBRESOURCE_MAX: usize = 256;
+/// Surplus controllers that are told, each time with the whole list of owners.
+const SURPLUS_TOLD: usize = 10;
 
 /// What an update may not change.
 const IMMUTABLE: &[&str] =
@@ -104,6 +106,7 @@ fn validate_common(object: &Object, path: &Path) -> ErrorList {
 fn validate_owners(owners: &[Value], path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut controller: Option<String> = None;
+    let mut surplus = 0;
     for owner in owners.iter().filter_map(Value::as_object) {
         errors.extend(validate_owner(owner, path));
         if owner.get("controller") != Some(&Value::Bool(true)) {
@@ -112,10 +115,12 @@ fn validate_owners(owners: &[Value], path: &Path) -> ErrorList {
         let name = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
         match &controller {
             None => controller = Some(name),
-            Some(first) => {
+            Some(first) if surplus < SURPLUS_TOLD => {
+                surplus += 1;
                 let message = "Only one reference can have Controller set to true. Found \"true\" in references for";
                 errors.push(Error::invalid(path, json!(owners), format!("{message} {first} and {name}")));
             }
+            Some(_) => {}
         }
     }
     errors

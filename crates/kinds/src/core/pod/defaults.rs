@@ -5,13 +5,13 @@
 use machinery::Object;
 use serde_json::{Value, json};
 
+use super::CONTAINER_LISTS;
 use crate::core::persistent_volume_claim::default_claim_spec;
 use crate::tree::{Map, child, child_or_new, default, default_text, each, is_absent, text};
 
 /// Mode of files from ConfigMaps, Secrets and the like: 0644.
 const FILE_MODE: i32 = 0o644;
 const TOKEN_SECONDS: i64 = 3600;
-const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 pub fn default_pod(pod: &mut Object) {
     let spec = child_or_new(&mut pod.0, "spec");

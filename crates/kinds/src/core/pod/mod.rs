@@ -14,6 +14,8 @@ use machinery::field::ErrorList;
 use crate::def::{KindDef, OtherSubresource, PROXY_VERBS, STREAM_VERBS, SelectableField, Strategy, Subresource, Verb};
 
 const OBJECT_VERBS: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
+/// Where the containers of a pod are.
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 pub static POD: KindDef = KindDef {
     kind: "Pod",

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use machinery::field::Path;
 
+use super::CONTAINER_LISTS;
 use crate::check::At;
 
-const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 /// Earlier ports of the same number that one is compared with, of the 100,000 that a body has room for.
 const ALIKE_MAX: usize = 32;
 /// No client is told more.

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use machinery::Object;
 
+use super::CONTAINER_LISTS;
 use super::port_warnings::of_ports;
 use super::validate::annotations::{APP_ARMOR, SECCOMP_OF_CONTAINER, SECCOMP_OF_POD};
 use crate::check::{At, quantity, shown_quantity};
@@ -41,7 +42,6 @@ pub const OLD_VOLUMES: [(&str, &str); 9] = [
     ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
     ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
-const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 const NULL_SELECTOR: &str = "a null labelSelector results in matching no pod";
 const OLD_SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 const OLD_APP_ARMOR: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";

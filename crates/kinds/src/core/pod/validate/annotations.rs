@@ -1,7 +1,10 @@
 //! Annotations that mean something to pods.
 
+use std::collections::HashSet;
+
 use machinery::field::{Error, ErrorList};
 
+use super::super::CONTAINER_LISTS;
 use super::volumes::validate_relative;
 use crate::check::At;
 
@@ -12,6 +15,8 @@ pub const SECCOMP_OF_CONTAINER: &str = "container.seccomp.security.alpha.kuberne
 pub const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 pub fn validate_pod_annotations(annotations: &At, spec: &At) -> ErrorList {
+    let containers: Vec<At> = CONTAINER_LISTS.iter().flat_map(|list| spec.child(list).items()).collect();
+    let names: HashSet<&str> = containers.iter().map(|container| container.child("name").text()).collect();
     let mut errors = ErrorList::new();
     for (key, annotation) in annotations.entries() {
         let container = key.strip_prefix(APP_ARMOR);
@@ -25,7 +30,7 @@ pub fn validate_pod_annotations(annotations: &At, spec: &At) -> ErrorList {
             _ if key == SECCOMP_OF_POD || key.starts_with(SECCOMP_OF_CONTAINER) => {
                 errors.extend(validate_seccomp(&annotation.at(annotations.path.child(key))));
             }
-            _ => errors.extend(container.into_iter().flat_map(|name| validate_app_armor(name, &annotation, spec))),
+            _ => errors.extend(container.into_iter().flat_map(|name| validate_app_armor(name, &annotation, &names))),
         }
     }
     errors
@@ -51,11 +56,9 @@ fn validate_seccomp(profile: &At) -> ErrorList {
     }
 }
 
-fn validate_app_armor(container: &str, profile: &At, spec: &At) -> ErrorList {
-    let lists = ["initContainers", "containers", "ephemeralContainers"];
-    let mut containers = lists.iter().flat_map(|list| spec.child(list).items());
+fn validate_app_armor(container: &str, profile: &At, containers: &HashSet<&str>) -> ErrorList {
     let mut errors = ErrorList::new();
-    if !containers.any(|at| at.child("name").text() == container) {
+    if !containers.contains(container) {
         errors.push(Error::invalid(&profile.path, container, "container not found"));
     }
     let known = matches!(profile.text(), "" | "runtime/default" | "unconfined");

@@ -2,6 +2,7 @@
 
 use machinery::field::{Error, ErrorList};
 
+use super::super::CONTAINER_LISTS;
 use crate::check::At;
 
 const OF_LINUX_POD: [&str; 9] = [
@@ -48,7 +49,7 @@ pub fn validate_os(spec: &At) -> ErrorList {
 fn deny(spec: &At, of_spec: &[&str], of_pod: &[&str], of_container: &[&str], text: &str) -> ErrorList {
     let mut denied = spec.set_children(of_spec);
     denied.extend(spec.child("securityContext").set_children(of_pod));
-    for list in ["initContainers", "containers", "ephemeralContainers"] {
+    for list in CONTAINER_LISTS {
         let contexts = spec.child(list).items().into_iter().map(|container| container.child("securityContext"));
         denied.extend(contexts.flat_map(|context| context.set_children(of_container)));
     }

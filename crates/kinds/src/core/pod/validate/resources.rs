@@ -13,6 +13,9 @@ use crate::core::resource_names::{
 
 type NameCheck = fn(&str, &At) -> ErrorList;
 
+/// Names that an error lists; there may be as many errors as names.
+const NAMES_SHOWN: usize = 10;
+
 /// The resources of a container; `claims` are the claims of its pod.
 pub fn validate_resources(resources: &At, claims: &BTreeSet<&str>) -> ErrorList {
     let mut errors = validate_requirements(resources, validate_container_resource_name);
@@ -132,7 +135,7 @@ fn validate_claims(claims: &At, of_pod: &BTreeSet<&str>) -> ErrorList {
 }
 
 fn unknown_claim(claim: &At, name: &str, of_pod: &BTreeSet<&str>) -> Error {
-    let names: Vec<&str> = of_pod.iter().copied().collect();
+    let names: Vec<&str> = of_pod.iter().copied().take(NAMES_SHOWN).collect();
     let known = if names.is_empty() { " which is empty".to_owned() } else { format!(": {}", names.join(", ")) };
     let detail = format!("must be one of the names in pod.spec.resourceClaims{known}");
     Error { detail, ..Error::not_found(&claim.path, name) }
