@@ -8,6 +8,9 @@ use serde_json::Value;
 
 static ABSENT: Value = Value::Null;
 
+/// Bytes of a list or a map that an error repeats. What is larger is left out: there may be as many errors as items.
+const REPEATED_MAX: usize = 4096;
+
 #[derive(Clone, Debug)]
 pub struct At<'a> {
     /// Null when there is nothing.
@@ -90,12 +93,18 @@ impl<'a> At<'a> {
         }
     }
 
+    /// The value as errors show it.
+    fn shown(&self) -> Value {
+        let small = !(self.value.is_array() || self.value.is_object()) || left(self.value, REPEATED_MAX).is_some();
+        if small { self.value.clone() } else { "...".into() }
+    }
+
     pub fn required(&self, detail: &str) -> Error {
         Error::required(&self.path, detail)
     }
 
     pub fn invalid(&self, detail: impl Into<String>) -> Error {
-        Error::invalid(&self.path, self.value.clone(), detail)
+        Error::invalid(&self.path, self.shown(), detail)
     }
 
     /// Invalid, shown as the empty text, as upstream shows objects that lack something.
@@ -108,15 +117,15 @@ impl<'a> At<'a> {
     }
 
     pub fn not_supported(&self, supported: &[&str]) -> Error {
-        Error::not_supported(&self.path, self.value.clone(), supported)
+        Error::not_supported(&self.path, self.shown(), supported)
     }
 
     pub fn not_found(&self) -> Error {
-        Error::not_found(&self.path, self.value.clone())
+        Error::not_found(&self.path, self.shown())
     }
 
     pub fn duplicate(&self) -> Error {
-        Error::duplicate(&self.path, self.value.clone())
+        Error::duplicate(&self.path, self.shown())
     }
 
     /// What `check` says about the text, which is empty when there is none.
@@ -127,5 +136,32 @@ impl<'a> At<'a> {
 
     pub fn messages(&self, messages: Vec<String>) -> ErrorList {
         messages.into_iter().map(|message| self.invalid(message)).collect()
+    }
+}
+
+/// What is left of `room` bytes beside a value; nothing when it does not fit.
+fn left(value: &Value, room: usize) -> Option<usize> {
+    let room = room.checked_sub(1)?;
+    match value {
+        Value::String(text) => room.checked_sub(text.len()),
+        Value::Array(items) => items.iter().try_fold(room, |room, item| left(item, room)),
+        Value::Object(fields) => {
+            fields.iter().try_fold(room, |room, (key, field)| left(field, room.checked_sub(key.len())?))
+        }
+        _ => Some(room),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_do_not_repeat_large_lists() {
+        let shown = |value: &Value| At { value, path: Path::new("a") }.invalid("wrong").to_string();
+        assert_eq!(shown(&json!(["b", {"c": 1}])), r#"a: Invalid value: ["b",{"c":1}]: wrong"#);
+        assert_eq!(shown(&json!(vec!["b"; REPEATED_MAX])), r#"a: Invalid value: "...": wrong"#);
     }
 }

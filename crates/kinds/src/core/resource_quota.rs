@@ -1,6 +1,6 @@
 //! ResourceQuota.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
@@ -56,6 +56,8 @@ const SCOPES: [&str; 7] = [
     "CrossNamespacePodAffinity",
     "VolumeAttributesClass",
 ];
+/// Each repeats the scopes; a body has room for many thousand resources.
+const MISAPPLIED_TOLD: usize = 100;
 const OPPOSITES: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]];
 const OF_PODS: [&str; 7] = ["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 const MUST_EXIST: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
@@ -94,9 +96,13 @@ fn validate_scopes(spec: &At) -> ErrorList {
     let scopes = spec.child("scopes");
     let names: Vec<&str> = scopes.items().iter().map(At::text).collect();
     let mut errors = ErrorList::new();
+    let mut seen = HashSet::new();
     for scope in &names {
-        errors.extend((!SCOPES.contains(scope)).then(|| scopes.invalid("unsupported scope")));
-        errors.extend(misapplied(spec, scope).map(|()| scopes.invalid("unsupported scope applied to resource")));
+        if !SCOPES.contains(scope) {
+            errors.push(scopes.invalid("unsupported scope"));
+        } else if seen.insert(*scope) {
+            errors.extend(misapplied(spec, scope).map(|()| scopes.invalid("unsupported scope applied to resource")));
+        }
     }
     errors.extend(conflicts(&names).map(|()| scopes.invalid("conflicting scopes")));
     errors
@@ -105,15 +111,17 @@ fn validate_scopes(spec: &At) -> ErrorList {
 fn validate_selector(spec: &At, selector: &At) -> ErrorList {
     let terms = selector.child("matchExpressions");
     let mut errors = ErrorList::new();
-    let mut names = Vec::new();
+    let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for term in terms.items() {
         // Upstream tells no index.
         let [scope, operator, values] =
             ["scopeName", "operator", "values"].map(|field| term.child(field).at(terms.path.child(field)));
         errors.extend((!SCOPES.contains(&scope.text())).then(|| scope.invalid("unsupported scope")));
-        let misapplied = misapplied(spec, scope.text());
-        let whole = selector.clone().at(terms.path.clone());
-        errors.extend(misapplied.map(|()| whole.invalid("unsupported scope applied to resource")));
+        if SCOPES.contains(&scope.text()) && seen.insert(scope.text()) {
+            let whole = selector.clone().at(terms.path.clone());
+            let misapplied = misapplied(spec, scope.text());
+            errors.extend(misapplied.map(|()| whole.invalid("unsupported scope applied to resource")));
+        }
         let valued = ["PriorityClass", "VolumeAttributesClass"].contains(&scope.text());
         if SCOPES.contains(&scope.text()) && !valued && operator.text() != "Exists" {
             errors.push(operator.invalid(MUST_EXIST));
@@ -136,7 +144,7 @@ fn validate_selector(spec: &At, selector: &At) -> ErrorList {
     errors
 }
 
-/// One for every limited resource that the scope says nothing about.
+/// One for every limited resource that the scope says nothing about, up to [`MISAPPLIED_TOLD`].
 fn misapplied<'a>(spec: &At<'a>, scope: &'a str) -> impl Iterator<Item = ()> + use<'a> {
     let applies = move |resource: &str| match scope {
         "BestEffort" => resource == "pods",
@@ -145,7 +153,10 @@ fn misapplied<'a>(spec: &At<'a>, scope: &'a str) -> impl Iterator<Item = ()> + u
         _ => true,
     };
     let resources = spec.child("hard").entries().into_iter().map(|(resource, _)| resource);
-    resources.filter(move |resource| is_quota_resource(resource) && !applies(resource)).map(|_| ())
+    resources
+        .filter(move |resource| is_quota_resource(resource) && !applies(resource))
+        .take(MISAPPLIED_TOLD)
+        .map(|_| ())
 }
 
 fn conflicts(scopes: &[&str]) -> impl Iterator<Item = ()> {
