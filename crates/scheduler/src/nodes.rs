@@ -17,6 +17,8 @@ pub struct NodeInfo {
     /// Requests with upstream's defaults, for scores.
     pub scored: (i64, i64),
     pub pods: Vec<Arc<PodInfo>>,
+    /// Those of `pods` that have a say about pods near them: mostly none, and who looks for them looks at every node.
+    pub pods_with_affinity: Vec<Arc<PodInfo>>,
     /// Sizes in bytes of the images that are there, by name.
     pub images: HashMap<String, i64>,
 }
@@ -30,6 +32,7 @@ impl NodeInfo {
             requested: Resources::default(),
             scored: (0, 0),
             pods: Vec::new(),
+            pods_with_affinity: Vec::new(),
             images: HashMap::new(),
         };
         info.set_node(node);
@@ -53,6 +56,9 @@ impl NodeInfo {
         self.requested.add(&pod.requests);
         self.scored.0 += pod.scored.0;
         self.scored.1 += pod.scored.1;
+        if pod.has_affinity {
+            self.pods_with_affinity.push(pod.clone());
+        }
         self.pods.push(pod);
     }
 
@@ -62,6 +68,7 @@ impl NodeInfo {
             self.requested.subtract(&pod.requests);
             self.scored.0 -= pod.scored.0;
             self.scored.1 -= pod.scored.1;
+            self.pods_with_affinity.retain(|other| other.uid != uid);
         }
     }
 
@@ -88,6 +95,10 @@ pub struct Snapshot {
 impl Snapshot {
     pub fn pods(&self) -> impl Iterator<Item = (&NodeInfo, &PodInfo)> {
         self.nodes.iter().flat_map(|node| node.pods.iter().map(move |pod| (node, pod.as_ref())))
+    }
+
+    pub fn pods_with_affinity(&self) -> impl Iterator<Item = (&NodeInfo, &PodInfo)> {
+        self.nodes.iter().flat_map(|node| node.pods_with_affinity.iter().map(move |pod| (node, pod.as_ref())))
     }
 
     /// Where the node of this name is, or where it would be.

@@ -34,6 +34,8 @@ pub struct PodInfo {
     /// Requests with upstream's defaults, for scores: thousandths of a core, and bytes.
     pub scored: (i64, i64),
     pub host_ports: Vec<HostPort>,
+    /// It has a say about pods near it.
+    pub has_affinity: bool,
 }
 
 impl PodInfo {
@@ -42,7 +44,9 @@ impl PodInfo {
         let scored = scored_requests(&pod, &requests);
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let host_ports = pod.spec.iter().flat_map(host_ports).collect();
-        Self { pod, uid, requests, scored, host_ports }
+        let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref());
+        let has_affinity = affinity.is_some_and(|of| of.pod_affinity.is_some() || of.pod_anti_affinity.is_some());
+        Self { pod, uid, requests, scored, host_ports, has_affinity }
     }
 
     pub fn spec(&self) -> &PodSpec {

@@ -99,17 +99,19 @@ impl Filter {
             near,
             far,
         };
-        for (node, other) in snapshot.pods() {
+        // Looking at every pod is for those alone that have terms.
+        let others = (!filter.near.is_empty() || !filter.far.is_empty()).then(|| snapshot.pods());
+        for (node, other) in others.into_iter().flatten() {
             for (index, term) in filter.near.iter().enumerate().filter(|(_, term)| term.matches(other)) {
                 filter.near_domains[index].extend(term.domain(node));
             }
             for term in filter.far.iter().filter(|term| term.matches(other)) {
                 filter.far_domains.extend(term.domain(node));
             }
-            if other.spec().affinity.is_some() {
-                let against = required_anti_affinity(other).into_iter().filter(|term| term.matches(pod));
-                filter.forbidden.extend(against.filter_map(|term| term.domain(node)));
-            }
+        }
+        for (node, other) in snapshot.pods_with_affinity() {
+            let against = required_anti_affinity(other).into_iter().filter(|term| term.matches(pod));
+            filter.forbidden.extend(against.filter_map(|term| term.domain(node)));
         }
         let nowhere = filter.near_domains.iter().all(BTreeSet::is_empty);
         filter.first_of_its_kind = nowhere && filter.near.iter().all(|term| term.matches(pod));
@@ -140,19 +142,21 @@ impl Filter {
 pub fn scores(pod: &PodInfo, nodes: &[&NodeInfo], snapshot: &Snapshot) -> Vec<i64> {
     let own = preferred(pod);
     let mut domains: BTreeMap<Domain, i64> = BTreeMap::new();
-    let anyone_else = |other: &PodInfo| other.spec().affinity.is_some();
-    if own.is_empty() && !snapshot.pods().any(|(_, other)| anyone_else(other)) {
-        return vec![0; nodes.len()];
-    }
-    for (node, other) in snapshot.pods() {
-        let theirs = if anyone_else(other) { preferred(other) } else { Vec::new() };
-        let wanted = own.iter().filter(|(_, term)| term.matches(other));
-        let wanting = theirs.iter().filter(|(_, term)| term.matches(pod));
-        for (weight, term) in wanted.chain(wanting) {
-            if let Some(domain) = term.domain(node) {
-                *domains.entry(domain).or_default() += weight;
-            }
+    let mut weigh = |weight: i64, term: &Term, node: &NodeInfo| {
+        if let Some(domain) = term.domain(node) {
+            *domains.entry(domain).or_default() += weight;
         }
+    };
+    let others = (!own.is_empty()).then(|| snapshot.pods());
+    for (node, other) in others.into_iter().flatten() {
+        own.iter().filter(|(_, term)| term.matches(other)).for_each(|(weight, term)| weigh(*weight, term, node));
+    }
+    for (node, other) in snapshot.pods_with_affinity() {
+        let theirs = preferred(other);
+        theirs.iter().filter(|(_, term)| term.matches(pod)).for_each(|(weight, term)| weigh(*weight, term, node));
+    }
+    if domains.is_empty() {
+        return vec![0; nodes.len()];
     }
     let score = |node: &&NodeInfo| {
         let labels = node.labels();
