@@ -130,6 +130,16 @@ pub fn container_restart(pod: &Pod, kind: Kind, container: &Container) -> Restar
     }
 }
 
+/// Whether a container of this policy and these rules is started again after such an end.
+pub fn restarts(policy: Restart, rules: &[ContainerRestartRule], exit_code: i32) -> bool {
+    match policy {
+        _ if rule_restarts(rules, exit_code) => true,
+        Restart::Always => true,
+        Restart::OnFailure => exit_code != 0,
+        Restart::Never => false,
+    }
+}
+
 /// Whether one of a container's restart rules asks for a restart after this exit code.
 pub fn rule_restarts(rules: &[ContainerRestartRule], exit_code: i32) -> bool {
     rules.iter().any(|rule| {

@@ -377,12 +377,7 @@ impl Member {
 
     /// Whether it is started again after such an end.
     pub fn restarts(&self, ended: &Ended) -> bool {
-        match self.restart {
-            _ if spec::rule_restarts(&self.rules, ended.exit_code) => true,
-            Restart::Always => true,
-            Restart::OnFailure => ended.exit_code != 0,
-            Restart::Never => false,
-        }
+        spec::restarts(self.restart, &self.rules, ended.exit_code)
     }
 
     /// Whether it counts as ready: running, started, and not failing its readiness probe.

@@ -274,7 +274,7 @@ pub(super) fn observed(state: &mut State, observation: Observation, effects: &mu
 }
 
 fn running(member: &mut Member, run: Run, effects: &mut Vec<Effect>) {
-    if member.phase.id() == Some(&run.id) {
+    if member.phase.id() == Some(&run.id) || is_remembered(member, &run.id) {
         return;
     }
     remember(member, member.ended().cloned(), effects);
@@ -290,8 +290,13 @@ fn running(member: &mut Member, run: Run, effects: &mut Vec<Effect>) {
     member.phase = Phase::Running(run);
 }
 
+/// A run is told of more than once, by its events and by who started it; what comes late is no news.
+fn is_remembered(member: &Member, id: &str) -> bool {
+    member.last.as_ref().is_some_and(|last| last.id == id)
+}
+
 fn exited(member: &mut Member, ended: Ended, effects: &mut Vec<Effect>) {
-    if member.ended().is_some_and(|known| known.id == ended.id) {
+    if member.ended().is_some_and(|known| known.id == ended.id) || is_remembered(member, &ended.id) {
         return;
     }
     remember(member, member.ended().cloned(), effects);

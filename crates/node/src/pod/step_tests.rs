@@ -104,6 +104,14 @@ impl Story {
         self.on(&format!("{name} ends {exit_code}"), Event::Observed(Observation { name: name.into(), attempt, run }))
     }
 
+    /// The end of the last run is told once more.
+    fn ends_again(&mut self, name: &str) -> &mut Story {
+        let member = self.state.member(name).unwrap();
+        let run = Observed::Ended(member.last.clone().unwrap());
+        let observation = Observation { name: name.into(), attempt: member.attempt, run };
+        self.on(&format!("{name} ends again"), Event::Observed(observation))
+    }
+
     fn fails(&mut self, name: &str, reason: &'static str, message: &str) -> &mut Story {
         let error = StartError { reason, message: message.into() };
         self.on(&format!("{name} fails"), Event::StartDone { name: name.into(), result: Err(error) })
@@ -232,6 +240,23 @@ fn a_crashing_container_restarts_at_once_then_later_and_later() {
         = Running, not Ready containers with unready status: [a], not ContainersReady containers with unready status: [a]
           a#2 CrashLoopBackOff back-off 20s restarting failed container=a pod=p_n(u), last 2
         20s pass: start a#3
+    "#]]);
+}
+
+#[test]
+fn an_end_that_is_told_twice_counts_once() {
+    let mut story = Story::of(&["a"]).prepared();
+    story.runs("a").ends("a", 1).runs("a").ends("a", 1).ends_again("a").looks();
+    story.check(expect![[r#"
+        a runs: -
+        a started: -
+        a ends 1: start a#1
+        a runs: -
+        a started: -
+        a ends 1: [BackOff] Back-off restarting failed container a in pod p_n(u); remove a-1
+        a ends again: -
+        = Running, not Ready containers with unready status: [a], not ContainersReady containers with unready status: [a]
+          a#1 CrashLoopBackOff back-off 10s restarting failed container=a pod=p_n(u), last 1
     "#]]);
 }
 

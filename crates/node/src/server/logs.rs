@@ -73,11 +73,22 @@ fn choose(
         });
     }
     // Between two runs the one that ended last is the previous one.
-    let waiting = status_of(pod, container).and_then(|status| status.state.as_ref()?.waiting.as_ref()).is_some();
-    let before = if waiting { last } else { runs.pop() };
+    let between = last.as_ref().is_some_and(|run| is_to_restart(pod, container, run));
+    let before = if between { last } else { runs.pop() };
     before.ok_or_else(|| {
         Refusal::bad_request(format!("previous terminated container \"{container}\" in pod \"{name}\" not found"))
     })
+}
+
+/// Whether another run follows this one. What the API says of the container may be a moment old: it tells the end of a
+/// run before it tells that the container waits for the next one.
+fn is_to_restart(pod: &Pod, container: &str, run: &ContainerStatus) -> bool {
+    let over = control::pods::is_finished(pod) || control::pods::is_terminating(pod);
+    let restarts = spec::container(pod, container).is_some_and(|(kind, container)| {
+        let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+        spec::restarts(spec::container_restart(pod, kind, &container), rules, run.exit_code)
+    });
+    run.state == ContainerState::Exited && restarts && !over
 }
 
 fn waiting_reason(pod: &Pod, container: &str) -> String {
