@@ -19,5 +19,6 @@ mod supervisor;
 mod wire;
 
 pub use api::*;
+pub use image::Registries;
 pub use init::init_main;
 pub use supervisor::supervisor_main;

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::{Blob, Compression, ImageBuilder, Layer};
+use auth::pki::{Authority, LeafSpec};
 use common::{Node, busybox, shell};
-use containers::{ContainerConfig, RegistryAuth, Runtime};
+use containers::{ContainerConfig, Registries, RegistryAuth, Runtime};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 fn file_image(text: &str) -> ImageBuilder {
     ImageBuilder::default()
@@ -110,6 +113,12 @@ struct Registry {
 
 impl Registry {
     async fn serve(image: &ImageBuilder, authorization: Option<&str>) -> (Arc<Registry>, String) {
+        let registry = Registry::of(image, authorization);
+        let address = registry.clone().listen(None).await;
+        (registry, address)
+    }
+
+    fn of(image: &ImageBuilder, authorization: Option<&str>) -> Arc<Registry> {
         let blobs = image.blobs().unwrap();
         let mut documents = BTreeMap::from([
             ("/v2/app/manifests/1".to_owned(), blobs.manifest.clone()),
@@ -118,27 +127,36 @@ impl Registry {
         documents.extend(
             blobs.layers.into_iter().chain([blobs.config]).map(|blob| (format!("/v2/app/blobs/{}", blob.digest), blob)),
         );
-        let registry = Arc::new(Registry {
-            documents,
-            authorization: authorization.map(str::to_owned),
-            blobs_sent: AtomicUsize::new(0),
-        });
+        let authorization = authorization.map(str::to_owned);
+        Arc::new(Registry { documents, authorization, blobs_sent: AtomicUsize::new(0) })
+    }
+
+    /// Serves on a port of the loopback; answers its address.
+    async fn listen(self: Arc<Self>, tls: Option<TlsAcceptor>) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let shared = registry.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let registry = shared.clone();
-                let service = hyper::service::service_fn(move |request| {
-                    let registry = registry.clone();
-                    async move { Ok::<_, Infallible>(registry.answer(&request)) }
+                let (registry, tls) = (self.clone(), tls.clone());
+                tokio::spawn(async move {
+                    let Some(tls) = tls else { return registry.connection(stream).await };
+                    // Who does not trust the registry leaves in the handshake.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        registry.connection(stream).await;
+                    }
                 });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
             }
         });
-        (registry, address)
+        address
+    }
+
+    async fn connection(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = hyper::service::service_fn(move |request| {
+            let registry = self.clone();
+            async move { Ok::<_, Infallible>(registry.answer(&request)) }
+        });
+        // The client may close it at any time.
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -208,4 +226,32 @@ async fn missing_images_and_wrong_passwords_are_told_as_upstream_tells_them() {
     assert!(error.contains("pull access denied"), "{error}");
     let auth = RegistryAuth { username: "me".to_owned(), password: "secret".to_owned() };
     node.runtime.pull_image(&name, Some(&auth)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registry_with_an_authority_of_its_own_is_spoken_to_with_tls() {
+    let node = Node::new().await;
+    let authority = Authority::create("registry").unwrap();
+    let (certificate, key) =
+        authority.issue(&LeafSpec::server("registry", Vec::new(), vec!["127.0.0.1".parse().unwrap()])).unwrap();
+    let identity = auth::tls::Identity::from_pem(&certificate, &key).unwrap();
+    let mut tls = auth::tls::server_config(identity, auth::tls::ClientAuth::None).unwrap();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let image = file_image("safe");
+    let address = Registry::of(&image, None).listen(Some(TlsAcceptor::from(Arc::new(tls)))).await;
+    let name = format!("{address}/app:1");
+
+    let certificates = node.directory.path().join("certs.d");
+    let trust = |authority: &Authority| {
+        let directory = certificates.join(&address);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("ca.crt"), authority.certificate_pem().unwrap()).unwrap();
+    };
+    node.runtime.configure_registries(Registries { certificates: Some(certificates.clone()), ..Registries::default() });
+    trust(&Authority::create("another").unwrap());
+    let error = node.runtime.pull_image(&name, None).await.unwrap_err().to_string();
+    assert!(error.contains("failed to resolve reference"), "{error}");
+    trust(&authority);
+    let pulled = node.runtime.pull_image(&name, None).await.unwrap();
+    assert_eq!(pulled.id, image.id());
 }

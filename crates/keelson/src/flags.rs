@@ -125,6 +125,16 @@ pub struct Node {
     /// Registries that are spoken to without TLS, as HOST[:PORT]; those on the loopback always are
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub insecure_registry: Vec<String>,
+    /// Directory with the authorities of registries that the system does not trust, as HOST[:PORT]/ca.crt
+    #[arg(long, value_name = "DIR", default_value = "/etc/keelson/certs.d")]
+    pub registry_certs: PathBuf,
+}
+
+impl Node {
+    pub fn registries(&self) -> containers::Registries {
+        let certificates = Some(self.registry_certs.clone());
+        containers::Registries { insecure: self.insecure_registry.clone(), certificates }
+    }
 }
 
 #[derive(Args)]

@@ -23,7 +23,7 @@ use crate::api::{
     RegistryAuth, Resources, Result, Runtime, SandboxConfig, SandboxNetwork, SandboxStatus, Streams, Usage,
 };
 use crate::cgroup::Cgroups;
-use crate::image::{ImageError, Name, Puller, Store, to_api};
+use crate::image::{ImageError, Name, Puller, Registries, Store, to_api};
 use crate::record::{ContainerRecord, Layout, SandboxRecord};
 use crate::wire::{Answer, Request};
 use client::Client;
@@ -71,9 +71,8 @@ impl Embedded {
         Ok(embedded)
     }
 
-    /// Registries (`host:port`) that are spoken to without TLS, besides those on loopback.
-    pub fn allow_insecure_registries(&self, registries: Vec<String>) {
-        self.puller.allow_insecure(registries);
+    pub fn configure_registries(&self, registries: Registries) {
+        self.puller.configure(registries);
     }
 
     async fn sandboxes(&self) -> Result<Vec<SandboxRecord>> {

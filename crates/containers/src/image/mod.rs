@@ -7,7 +7,7 @@ mod reference;
 mod store;
 
 pub use layer::LayerError;
-pub use pull::Puller;
+pub use pull::{Puller, Registries};
 pub use reference::Name;
 pub use store::{Manifest, Store, to_api};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::stream::{self, TryStreamExt};
-use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth as OciAuth;
@@ -40,21 +40,45 @@ enum Cause {
 
 type Flight = Shared<BoxFuture<'static, Outcome>>;
 
+/// How registries are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Registries {
+    /// Those (`host:port`) that are spoken to without TLS, besides those on loopback.
+    pub insecure: Vec<String>,
+    /// A directory whose files `HOST[:PORT]/ca.crt` hold the authorities of registries, in PEM. They are trusted
+    /// beside the system's, and a registry that has one is spoken to with TLS wherever it is.
+    pub certificates: Option<PathBuf>,
+}
+
+impl Registries {
+    /// The authority of a registry, read anew for each pull so that it may change.
+    fn authority(&self, registry: &str) -> Option<Vec<u8>> {
+        let file = self.certificates.as_ref()?.join(registry).join("ca.crt");
+        match std::fs::read(&file) {
+            Ok(pem) => Some(pem),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "the authority of a registry can not be read");
+                None
+            }
+        }
+    }
+}
+
 pub struct Puller {
     store: Arc<Store>,
-    insecure: Mutex<Vec<String>>,
+    registries: Mutex<Registries>,
     in_flight: Arc<Mutex<HashMap<(String, String), Flight>>>,
 }
 
 impl Puller {
     pub fn new(store: Arc<Store>) -> Puller {
         install_tls_provider();
-        Puller { store, insecure: Mutex::new(Vec::new()), in_flight: Arc::default() }
+        Puller { store, registries: Mutex::default(), in_flight: Arc::default() }
     }
 
-    /// Registries (`host:port`) that are spoken to without TLS, besides those on loopback.
-    pub fn allow_insecure(&self, registries: Vec<String>) {
-        *self.insecure.lock() = registries;
+    pub fn configure(&self, registries: Registries) {
+        *self.registries.lock() = registries;
     }
 
     /// Dropping the future leaves the pull running.
@@ -93,13 +117,17 @@ impl Puller {
 
     fn client(&self, name: &Name) -> Client {
         let registry = name.reference().resolve_registry();
-        let plain = is_loopback(registry) || self.insecure.lock().iter().any(|known| known == registry);
+        let known = self.registries.lock().clone();
+        let authority = known.authority(registry);
+        let plain = authority.is_none() && (is_loopback(registry) || known.insecure.iter().any(|of| of == registry));
         let protocol = if plain { ClientProtocol::Http } else { ClientProtocol::Https };
+        let trusted = authority.map(|data| Certificate { encoding: CertificateEncoding::Pem, data });
         Client::new(ClientConfig {
             protocol,
             user_agent: USER_AGENT,
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(READ_TIMEOUT),
+            extra_root_certificates: trusted.into_iter().collect(),
             ..ClientConfig::default()
         })
     }

@@ -55,7 +55,7 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
         tls: joined.serving,
         cluster,
         services,
-        insecure_registries: flags.node.insecure_registry.clone(),
+        registries: flags.node.registries(),
     };
     super::start(node, &paths, &mut tasks, shutdown.clone()).await?;
     while let Some(ended) = tasks.join_next().await {

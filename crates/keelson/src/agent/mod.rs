@@ -36,7 +36,7 @@ pub struct NodeConfig {
     pub tls: Arc<rustls::ServerConfig>,
     pub cluster: Cidr,
     pub services: Cidr,
-    pub insecure_registries: Vec<String>,
+    pub registries: containers::Registries,
 }
 
 /// Starts the parts of a node. Containers and traffic outlive it.
@@ -56,7 +56,7 @@ pub async fn start(
         supervisor_command: crate::own_command("supervisor")?,
     });
     let runtime = runtime.await.context("cannot start the container runtime")?;
-    runtime.allow_insecure_registries(config.insecure_registries);
+    runtime.configure_registries(config.registries);
     let informers = config.informers;
     let agent = AgentConfig {
         root_dir: paths.pods(),

@@ -186,7 +186,7 @@ async fn start_node(
         tls: Arc::new(running.identities.node_server_tls(node_name, address)?),
         cluster: flags.cluster_cidr,
         services: flags.service_cidr,
-        insecure_registries: flags.node.insecure_registry.clone(),
+        registries: flags.node.registries(),
     };
     agent::start(node, paths, &mut running.tasks, running.shutdown.clone()).await
 }
