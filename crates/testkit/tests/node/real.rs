@@ -157,8 +157,8 @@ async fn a_terminal_and_a_forwarded_port_reach_the_container() {
     let mut size = exec.terminal_size().unwrap();
     size.try_send(TerminalSize { width: 91, height: 17 }).unwrap();
     let mut stdin = exec.stdin().unwrap();
-    // The size comes by a channel of its own, which may be the slower one.
-    stdin.write_all(b"until stty size 2>/dev/null; do sleep 0.1; done; exit 5\n").await.unwrap();
+    // The size comes by a channel of its own, which may be the slower one. Without a size stty says nothing and succeeds.
+    stdin.write_all(b"until stty size 2>/dev/null | grep .; do sleep 0.1; done; exit 5\n").await.unwrap();
     let mut output = String::new();
     exec.stdout().unwrap().read_to_string(&mut output).await.unwrap();
     assert!(output.contains("17 91"), "{output}");
