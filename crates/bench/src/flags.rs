@@ -80,6 +80,12 @@ pub struct Sizes {
     pub load: Duration,
     pub small_list: u64,
     pub large_list: u64,
+    pub watchers: u64,
+    /// Writes a second that each of them could see.
+    pub watched_writes: u64,
+    /// Pods of `POD` bytes each, in the server's memory.
+    pub held_pods: u64,
+    pub slow_lists: usize,
     pub nodes: u64,
     pub scheduled: u64,
 }
@@ -94,6 +100,10 @@ impl Sizes {
         load: Duration::from_secs(5),
         small_list: 500,
         large_list: 20_000,
+        watchers: 10_000,
+        watched_writes: 1_000,
+        held_pods: 100_000,
+        slow_lists: 256,
         nodes: 5_000,
         scheduled: 10_000,
     };
@@ -106,6 +116,10 @@ impl Sizes {
         load: Duration::from_secs(1),
         small_list: 50,
         large_list: 500,
+        watchers: 200,
+        watched_writes: 100,
+        held_pods: 500,
+        slow_lists: 16,
         nodes: 50,
         scheduled: 100,
     };

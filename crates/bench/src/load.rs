@@ -1,7 +1,8 @@
-//! Requests as fast as they are answered, over some keep-alive HTTP/1.1 connections with TLS.
+//! Requests over TLS: as fast as they are answered on some keep-alive HTTP/1.1 connections, or many at once on
+//! one of HTTP/2.
 //!
-//! A connection sends its next request when the last one was answered in full (a closed loop). Bodies are read
-//! to their end and thrown away, as parsing them would cost the server's share of the processor.
+//! A connection of HTTP/1.1 sends its next request when the last one was answered in full (a closed loop). Bodies
+//! are read to their end and thrown away, as parsing them would cost the server's share of the processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +12,17 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::{http1, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::ConfigExt;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// One request may take this long.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
@@ -30,7 +32,7 @@ pub struct Target {
     /// `host:port`
     address: String,
     server_name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    tls: ClientConfig,
 }
 
 impl Target {
@@ -40,9 +42,16 @@ impl Target {
         let port = config.cluster_url.port_u16().unwrap_or(443);
         let server_name = config.tls_server_name.as_deref().unwrap_or(host);
         let server_name = ServerName::try_from(server_name.trim_matches(['[', ']']).to_owned())?;
-        let mut tls = config.rustls_client_config()?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { address: format!("{host}:{port}"), server_name, tls: Arc::new(tls) })
+        Ok(Self { address: format!("{host}:{port}"), server_name, tls: config.rustls_client_config()? })
+    }
+
+    async fn connect(&self, protocol: &str) -> anyhow::Result<TokioIo<TlsStream<TcpStream>>> {
+        let stream = TcpStream::connect(&self.address).await?;
+        stream.set_nodelay(true)?;
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![protocol.into()];
+        let stream = TlsConnector::from(Arc::new(tls)).connect(self.server_name.clone(), stream).await?;
+        Ok(TokioIo::new(stream))
     }
 
     pub fn get(&self, path: &str) -> Request<Full<Bytes>> {
@@ -54,6 +63,11 @@ impl Target {
         self.request(Method::POST, path, body.into())
     }
 
+    /// Replaces an object, whatever its revision.
+    pub fn put(&self, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        self.request(Method::PUT, path, body.into())
+    }
+
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
         let request = Request::builder().method(method).uri(path).header(HOST, &self.address);
         request.header(CONTENT_TYPE, "application/json").body(Full::new(body)).expect("paths of measurements are URIs")
@@ -61,7 +75,7 @@ impl Target {
 }
 
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Full<Bytes>>,
     driver: AbortHandle,
 }
 
@@ -73,10 +87,7 @@ impl Drop for Connection {
 
 impl Connection {
     pub async fn open(target: &Target) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(&target.address).await?;
-        stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(target.tls.clone()).connect(target.server_name.clone(), stream).await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::handshake(target.connect("http/1.1").await?).await?;
         // Its end shows in the sender.
         let driver = tokio::spawn(async move { connection.await.ok() }).abort_handle();
         Ok(Self { sender, driver })
@@ -86,19 +97,52 @@ impl Connection {
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<u64> {
         let exchange = async {
             let what = format!("{} {}", request.method(), request.uri());
+            // The last answer was read, but its end may not have been dealt with.
+            self.sender.ready().await.with_context(|| what.clone())?;
             let response = self.sender.send_request(request).await.with_context(|| what.clone())?;
             read(response).await.context(what)
         };
         tokio::time::timeout(REQUEST_LIMIT, exchange).await.context("no answer")?
     }
+
+    /// Sends a request and leaves its answer unread.
+    pub async fn begin(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {
+        successful(self.sender.send_request(request).await?).await
+    }
+}
+
+/// One connection of HTTP/2 with as many requests at once as the server allows; it ends with its last holder.
+#[derive(Clone)]
+pub struct Shared(http2::SendRequest<Full<Bytes>>);
+
+impl Shared {
+    pub async fn open(target: &Target) -> anyhow::Result<Self> {
+        let io = target.connect("h2").await?;
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+        // Its end shows in the sender.
+        tokio::spawn(async move { connection.await.ok() });
+        Ok(Self(sender))
+    }
+
+    /// The body of an answer that must be a success.
+    pub async fn begin(&self, target: &Target, path: &str) -> anyhow::Result<Incoming> {
+        let mut request = target.get(path);
+        *request.uri_mut() = format!("https://{}{path}", target.address).parse()?;
+        Ok(successful(self.0.clone().send_request(request).await?).await?.into_body())
+    }
+}
+
+async fn successful(response: Response<Incoming>) -> anyhow::Result<Response<Incoming>> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let text = response.into_body().collect().await?.to_bytes();
+    bail!("{status}: {}", String::from_utf8_lossy(&text));
 }
 
 async fn read(response: Response<Incoming>) -> anyhow::Result<u64> {
-    let (status, mut body) = (response.status(), response.into_body());
-    if !status.is_success() {
-        let text = body.collect().await?.to_bytes();
-        bail!("{status}: {}", String::from_utf8_lossy(&text));
-    }
+    let mut body = successful(response).await?.into_body();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
         length += frame?.data_ref().map_or(0, |data| data.len() as u64);

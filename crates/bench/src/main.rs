@@ -1,7 +1,7 @@
 //! Measures a cluster as its users meet it: the built program, over TLS, with real containers.
 //!
 //! ```text
-//! cargo xtask bench                     # everything, with optimized programs (about five minutes)
+//! cargo xtask bench                     # everything, with optimized programs (about eight minutes)
 //! cargo xtask bench api schedule        # some of it
 //! cargo xtask bench --quick             # small and short, without aims: shows that it works
 //! cargo xtask bench --kubeconfig FILE   # another cluster, Kubernetes itself for example, to compare with
@@ -12,7 +12,7 @@
 //! | `start` | from the start of the process on an empty disk to the API answering `/readyz`, and to the node Ready; the median of some starts |
 //! | `idle` | memory of server and supervisor while nothing happens, and their processor time |
 //! | `pods` | one pod from its creation to Running, as a watcher sees it; 10 pods of a Deployment until all are Ready, 50 more, all 60 deleted with 1 s of grace; memory of server and supervisor for each pod |
-//! | `api` | requests a second over keep-alive HTTP/1.1 and TLS: durable creates, gets, lists |
+//! | `api` | requests a second over keep-alive HTTP/1.1 and TLS: durable creates, gets, lists; how late many watchers learn of writes; the memory and the start of a server with many pods; the memory of lists that nobody reads |
 //! | `schedule` | pods bound a second where nodes are many: Node objects without machines, in a server without an agent |
 //!
 //! How to read the table: a value, its unit, what is aimed at, and whether it was reached. The load comes from

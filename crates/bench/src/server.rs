@@ -25,6 +25,7 @@ const LOG_LINES: usize = 20;
 
 pub struct Server {
     program: PathBuf,
+    flags: Vec<String>,
     directory: tempfile::TempDir,
     child: Child,
     pub started: Instant,
@@ -34,14 +35,18 @@ impl Server {
     /// Starts `keelson server`; does not wait for it.
     pub fn start(program: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("keelson-bench-").tempdir()?;
-        let log = std::fs::File::create(directory.path().join("log"))?;
-        let mut command = Command::new(program);
-        command.arg("server").arg("--data-dir").arg(directory.path().join("data"));
-        command.args(["--node-name", NODE, "--node-ip", &ADDRESS.to_string()]).args(flags);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let started = clock::monotonic();
-        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self { program: program.to_owned(), directory, child, started })
+        let child = spawn(program, directory.path(), &flags)?;
+        Ok(Self { program: program.to_owned(), flags, directory, child, started })
+    }
+
+    /// Kills the server and starts it again on what it left.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.child.kill().await?;
+        self.started = clock::monotonic();
+        self.child = spawn(&self.program, self.directory.path(), &self.flags)?;
+        Ok(())
     }
 
     /// Waits until the API answers that it is ready; says how long that was from the start.
@@ -106,6 +111,15 @@ impl Server {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
+}
+
+fn spawn(program: &Path, directory: &Path, flags: &[String]) -> anyhow::Result<Child> {
+    let log = std::fs::File::create(directory.join("log"))?;
+    let mut command = Command::new(program);
+    command.arg("server").arg("--data-dir").arg(directory.join("data"));
+    command.args(["--node-name", NODE, "--node-ip", &ADDRESS.to_string()]).args(flags);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+    command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 
 async fn is_ready(target: &Arc<Target>) -> anyhow::Result<()> {

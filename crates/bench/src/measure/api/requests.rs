@@ -6,7 +6,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::CONNECTIONS;
+use super::super::CONNECTIONS;
+use super::super::idle::MIB;
+use super::{config_maps, object_name};
 use crate::cluster::{Cluster, Subject};
 use crate::flags::Sizes;
 use crate::load::{self, Bound, Outcome};
@@ -36,7 +38,7 @@ async fn api(cluster: &Cluster<'_>, sizes: &Sizes) -> anyhow::Result<Vec<Measure
     fill(cluster, small, sizes.small_list).await?;
     fill(cluster, large, sizes.large_list).await?;
     let count = sizes.small_list;
-    let name = move |index: u64| format!("{}/{}", path(small), object_name(index % count));
+    let name = move |index: u64| format!("{}/{}", config_maps(small), object_name(index % count));
     let got = load::run(&cluster.target, CONNECTIONS, bound, move |target, index| target.get(&name(index))).await?;
     let listed = list(cluster, small, CONNECTIONS, bound).await?;
     let listed_large = list(cluster, large, LARGE_CONNECTIONS, bound).await?;
@@ -46,11 +48,15 @@ async fn api(cluster: &Cluster<'_>, sizes: &Sizes) -> anyhow::Result<Vec<Measure
         lines(&format!("api: lists of {}, {CONNECTIONS} connections", sizes.small_list), &listed, 2_000.0)?,
         lines(&format!("api: lists of {}, {LARGE_CONNECTIONS} connections", sizes.large_list), &listed_large, 100.0)?,
     ];
-    Ok(lines.into_iter().flatten().collect())
+    let after = cluster.server.map(|server| server.usage()).transpose()?;
+    let memory = after.map(|usage| {
+        Measure::new("api: memory after these, resident", usage.rss as f64 / MIB, "MiB").aim(Aim::AtMost(200.0))
+    });
+    Ok(lines.into_iter().flatten().chain(memory).collect())
 }
 
 async fn create(cluster: &Cluster<'_>, namespace: &'static str, bound: Bound) -> anyhow::Result<Outcome> {
-    let path = path(namespace);
+    let path = config_maps(namespace);
     load::run(&cluster.target, CONNECTIONS, bound, move |target, index| target.post(&path, config_map(index))).await
 }
 
@@ -66,7 +72,7 @@ async fn list(
     connections: usize,
     bound: Bound,
 ) -> anyhow::Result<Outcome> {
-    let path = path(namespace);
+    let path = config_maps(namespace);
     load::run(&cluster.target, connections, bound, move |target, _| target.get(&path)).await
 }
 
@@ -76,14 +82,6 @@ fn lines(name: &str, outcome: &Outcome, aim: f64) -> anyhow::Result<[Measure; 2]
         Measure::new(name, outcome.rate(), "a second").aim(Aim::AtLeast(aim)),
         Measure::new(format!("{}, p99", name.split(',').next().unwrap_or(name)), milliseconds(p99), "ms"),
     ])
-}
-
-fn path(namespace: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/configmaps")
-}
-
-fn object_name(index: u64) -> String {
-    format!("object-{index:06}")
 }
 
 fn config_map(index: u64) -> Bytes {
