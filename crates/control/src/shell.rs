@@ -97,8 +97,9 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// Of a client whose server is in this process.
     pub fn new(client: Client, metrics: Metrics, shutdown: CancellationToken) -> Self {
-        Self { informers: Informers::new(client), metrics, shutdown }
+        Self { informers: Informers::local(client), metrics, shutdown }
     }
 
     pub fn client(&self) -> Client {

@@ -1,28 +1,29 @@
-//! One shared reflector per kind in a process: a decoded cache that follows the server's watch.
+//! One shared reflector per kind in a process: a cache of typed objects that follows the server's watch.
 //!
-//! A reflector starts on first use and ends with its [`Informers`]. It lists by a streaming watch, resumes
-//! from the last resource version after a broken connection, and lists again when that version is gone.
-//! There is no periodic resync: while nothing changes, nothing runs.
+//! A reflector starts on first use and ends with its [`Informers`]. There is no periodic resync: while nothing
+//! changes, nothing runs.
 
 mod cache;
+mod events;
+mod reflector;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Client, Resource};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, info_span};
 
-use crate::{ObjectKey, WatchBackoff};
+use crate::ObjectKey;
 use cache::Cache;
+use reflector::Reflector;
 
 /// What an informer can hold: any built-in typed kind.
 pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
@@ -163,9 +164,14 @@ impl<K: Watched> Informer<K> {
     /// Puts `object` into the cache as a watch event would.
     pub fn apply(&self, mut object: K) {
         object.meta_mut().managed_fields = None;
+        self.insert(object, None);
+    }
+
+    /// `json` is what the object was decoded from.
+    fn insert(&self, object: K, json: Option<Bytes>) {
         let handlers = self.0.handlers.lock();
         let object = Arc::new(object);
-        match self.0.cache.insert(object.clone()) {
+        match self.0.cache.insert(object.clone(), json) {
             Some(old) if old.meta().uid != object.meta().uid => {
                 self.dispatch(&handlers, Change::Deleted(old));
                 self.dispatch(&handlers, Change::Added(object));
@@ -178,10 +184,23 @@ impl<K: Watched> Informer<K> {
 
     /// Takes the object out of the cache as a watch event would.
     pub fn remove(&self, meta: &ObjectMeta) {
+        self.remove_key(&ObjectKey::of(meta));
+    }
+
+    fn remove_key(&self, key: &ObjectKey) {
         let handlers = self.0.handlers.lock();
-        if let Some(old) = self.0.cache.remove(&ObjectKey::of(meta)) {
+        if let Some(old) = self.0.cache.remove(key) {
             self.dispatch(&handlers, Change::Deleted(old));
         }
+    }
+
+    /// Takes out everything that is not among `keys`: the list is complete.
+    fn retain(&self, mut keys: Vec<ObjectKey>) {
+        keys.sort_unstable();
+        for gone in self.0.cache.keys().iter().filter(|key| keys.binary_search(key).is_err()) {
+            self.remove_key(gone);
+        }
+        self.set_synced();
     }
 
     /// Marks the first list as complete.
@@ -196,42 +215,6 @@ impl<K: Watched> Informer<K> {
         }
         self.0.version.send_modify(|version| *version += 1);
     }
-
-    async fn reflect(self, api: Api<K>, config: watcher::Config) {
-        let mut events = watcher(api, config).backoff(WatchBackoff::default()).boxed();
-        let mut listed: Option<Vec<ObjectKey>> = None;
-        loop {
-            match events.try_next().await {
-                Ok(Some(event)) => self.take(event, &mut listed),
-                Ok(None) => return,
-                Err(watcher::Error::WatchError(status)) if status.code == 410 => debug!("watch expired, listing again"),
-                Err(error) => warn!(%error, "watch failed, trying again"),
-            }
-        }
-    }
-
-    /// `listed` holds the keys seen in a list that is still under way.
-    fn take(&self, event: watcher::Event<K>, listed: &mut Option<Vec<ObjectKey>>) {
-        match event {
-            watcher::Event::Init => *listed = Some(Vec::new()),
-            watcher::Event::InitApply(object) => {
-                if let Some(keys) = listed {
-                    keys.push(ObjectKey::of(object.meta()));
-                }
-                self.apply(object);
-            }
-            watcher::Event::InitDone => {
-                let mut keys = listed.take().unwrap_or_default();
-                keys.sort_unstable();
-                for gone in self.list().iter().filter(|o| keys.binary_search(&ObjectKey::of(o.meta())).is_err()) {
-                    self.remove(gone.meta());
-                }
-                self.set_synced();
-            }
-            watcher::Event::Apply(object) => self.apply(object),
-            watcher::Event::Delete(object) => self.remove(object.meta()),
-        }
-    }
 }
 
 /// A list repeats objects that have not changed since.
@@ -241,6 +224,8 @@ fn same_version(old: &ObjectMeta, new: &ObjectMeta) -> bool {
 
 struct Inner {
     client: Client,
+    /// Whether the server is in this process.
+    local: bool,
     /// By kind and selectors; each value is an `Informer<K>`.
     informers: Mutex<HashMap<(TypeId, String), Box<dyn Any + Send + Sync>>>,
     reflectors: Mutex<JoinSet<()>>,
@@ -252,7 +237,16 @@ pub struct Informers(Arc<Inner>);
 
 impl Informers {
     pub fn new(client: Client) -> Self {
-        Self(Arc::new(Inner { client, informers: Mutex::default(), reflectors: Mutex::default() }))
+        Self::with(client, false)
+    }
+
+    /// Of a client whose server is in this process: what it answers shares the memory of the server's own cache.
+    pub fn local(client: Client) -> Self {
+        Self::with(client, true)
+    }
+
+    fn with(client: Client, local: bool) -> Self {
+        Self(Arc::new(Inner { client, local, informers: Mutex::default(), reflectors: Mutex::default() }))
     }
 
     pub fn client(&self) -> &Client {
@@ -275,13 +269,10 @@ impl Informers {
     }
 
     fn start<K: Watched>(&self, fields: &str, labels: &str) -> Informer<K> {
-        let mut config = watcher::Config::default().streaming_lists();
-        config.field_selector = (!fields.is_empty()).then(|| fields.to_owned());
-        config.label_selector = (!labels.is_empty()).then(|| labels.to_owned());
         let informer = Informer::<K>::detached();
-        let api = Api::<K>::all(self.0.client.clone());
+        let reflector = Reflector::new(informer.clone(), self.0.client.clone(), self.0.local, fields, labels);
         let span = info_span!("informer", kind = %K::kind(&()), fields, labels);
-        self.0.reflectors.lock().spawn(informer.clone().reflect(api, config).instrument(span));
+        self.0.reflectors.lock().spawn(reflector.run().instrument(span));
         informer
     }
 }

@@ -17,7 +17,7 @@ use crate::server::Server;
 
 const NAMESPACE: &str = "bench-cache";
 /// Bytes of a pod as the server holds and answers it.
-const POD: u64 = 4096;
+const POD: u64 = 4000;
 const FILL_LIMIT: Duration = Duration::from_secs(300);
 /// How long nobody reads, and how often memory is looked at meanwhile.
 const UNREAD: Duration = Duration::from_secs(10);
