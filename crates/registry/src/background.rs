@@ -86,7 +86,7 @@ impl Inner {
                 }
             }
             match page.items.last() {
-                Some(last) if page.remaining > 0 => range.start = format!("{}\0", last.key),
+                Some(last) if page.more => range.start = format!("{}\0", last.key),
                 _ => return Ok(count),
             }
         }

@@ -102,13 +102,22 @@ impl Registry {
                 }
             }
             match read.items.last() {
-                Some(last) if read.remaining > 0 && !(page.full() && query.selection.takes_all()) => {
+                Some(last) if read.more && !(page.full() && query.selection.takes_all()) => {
                     range.start = format!("{}\0", last.key);
                 }
                 _ => {
-                    page.more = read.remaining > 0;
+                    page.more = read.more;
                     let counts = query.limit > 0 && query.selection.takes_all();
-                    return Ok(query.answer(page, revision, counts.then_some(read.remaining as u64)));
+                    let behind = read.items.last().filter(|_| counts && read.more);
+                    let remaining = match behind {
+                        Some(last) => {
+                            range.start = format!("{}\0", last.key);
+                            let counted = self.0.store.count(range, Some(revision)).await;
+                            counted.map_err(|error| query.past_is_gone(error))?
+                        }
+                        None => 0,
+                    };
+                    return Ok(query.answer(page, revision, counts.then_some(remaining as u64)));
                 }
             }
         }

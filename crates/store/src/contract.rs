@@ -135,11 +135,15 @@ pub async fn ranges_are_ordered_and_paged(store: &impl Store) {
         store.write(create(key, "v")).await.unwrap();
     }
     let page = store.range(prefix_range("/p/"), 2, None).await.unwrap();
-    assert_eq!((shown(&page.items).as_str(), page.remaining), ("/p/a=v /p/b=v", 2));
+    assert_eq!((shown(&page.items).as_str(), page.more), ("/p/a=v /p/b=v", true));
     let rest = store.range("/p/b\0".to_owned().."/p0".to_owned(), 2, Some(page.revision)).await.unwrap();
-    assert_eq!((shown(&rest.items).as_str(), rest.remaining), ("/p/b/x=v /p/c=v", 0));
+    assert_eq!((shown(&rest.items).as_str(), rest.more), ("/p/b/x=v /p/c=v", false));
     let all = store.range(prefix_range("/p/"), 0, None).await.unwrap();
-    assert_eq!((all.items.len(), all.remaining, all.revision), (4, 0, store.revision().await.unwrap()));
+    assert_eq!((all.items.len(), all.more, all.revision), (4, false, store.revision().await.unwrap()));
+    let first = store.write(delete("/p/a", page.items[0].mod_revision)).await.unwrap();
+    let counts =
+        [store.count(prefix_range("/p/"), None).await, store.count(prefix_range("/p/"), Some(first - 1)).await];
+    assert_eq!(counts.map(Result::unwrap), [3, 4]);
 }
 
 pub async fn the_past_can_be_read_until_it_is_compacted(store: &impl Store) {

@@ -64,8 +64,8 @@ pub struct Page {
     pub items: Vec<KeyValue>,
     /// The revision that the page shows.
     pub revision: Revision,
-    /// How many keys of the range follow the page.
-    pub remaining: usize,
+    /// Whether keys of the range follow the page.
+    pub more: bool,
 }
 
 /// One change of one key.
@@ -131,6 +131,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The keys of `range` in order, at most `limit` of them (zero: all), now or `at` a past revision.
     async fn range(&self, range: Range<String>, limit: usize, at: Option<Revision>) -> Result<Page>;
+
+    /// How many keys of `range` there are, now or `at` a past revision. Costs time for each of them.
+    async fn count(&self, range: Range<String>, at: Option<Revision>) -> Result<usize>;
 
     /// Changes one key if its condition holds, and answers the write's revision once it is durable.
     async fn write(&self, write: Write) -> Result<Revision>;

@@ -141,7 +141,11 @@ impl Store for Memory {
         let mut held = state.keys.range(bounds).filter_map(|(_, versions)| held_at(versions, revision));
         let limit = if limit == 0 { usize::MAX } else { limit };
         let items = held.by_ref().take(limit).cloned().collect();
-        Ok(Page { items, revision, remaining: held.count() })
+        Ok(Page { items, revision, more: held.next().is_some() })
+    }
+
+    async fn count(&self, range: Range<String>, at: Option<Revision>) -> Result<usize> {
+        Ok(self.range(range, 0, at).await?.items.len())
     }
 
     async fn write(&self, write: Write) -> Result<Revision> {

@@ -1,6 +1,7 @@
 //! Loads the cache from the store and keeps it following.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use machinery::GroupVersionResource;
@@ -26,19 +27,28 @@ pub(crate) struct Load {
 pub(crate) async fn load(cache: &Cache, store: &dyn Store) -> Result<Load, Error> {
     let mut loaded = Loaded::new();
     let mut outdated = Vec::new();
-    let mut range = prefix_range(ROOT);
-    let mut at = None;
-    let revision = loop {
-        let page = store.range(range.clone(), LOAD_PAGE, at).await?;
-        at = Some(page.revision);
-        let next = page.items.last().map(|last| format!("{}\0", last.key));
+    let mut page = store.range(prefix_range(ROOT), LOAD_PAGE, None).await?;
+    let revision = page.revision;
+    loop {
+        let next = page.items.last().filter(|_| page.more).map(|last| format!("{}\0", last.key));
+        // The next page is read while this one is looked at.
+        let reading = async {
+            match next {
+                Some(start) => {
+                    let range = Range { start, ..prefix_range(ROOT) };
+                    store.range(range, LOAD_PAGE, Some(revision)).await.map(Some)
+                }
+                None => Ok(None),
+            }
+        };
+        let (read, taken) = tokio::join!(biased; reading, async { take_in(cache, &page, &mut loaded) });
         outdated.extend(page.items.iter().filter(|item| cache.is_outdated(item)).map(|item| item.key.clone()));
-        take_in(cache, &page, &mut loaded)?;
-        match next {
-            Some(next) if page.remaining > 0 => range.start = next,
-            _ => break page.revision,
+        taken?;
+        match read? {
+            Some(read) => page = read,
+            None => break,
         }
-    };
+    }
     for resource in cache.resources.values() {
         resource.load(loaded.remove(&resource.kind().gvr()).unwrap_or_default(), revision);
     }

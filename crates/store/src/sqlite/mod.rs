@@ -137,6 +137,10 @@ impl Store for Sqlite {
         self.shared.read(move |connection| read::range(connection, &range, limit, at)).await
     }
 
+    async fn count(&self, range: Range<String>, at: Option<Revision>) -> Result<usize> {
+        self.shared.read(move |connection| read::count(connection, &range, at)).await
+    }
+
     async fn write(&self, write: Write) -> Result<Revision> {
         self.send(|answer| Job::Write { write, answer }).await
     }

@@ -69,20 +69,28 @@ fn key_value(row: &Row<'_>) -> rusqlite::Result<KeyValue> {
 
 pub fn range(connection: &Connection, range: &Range<String>, limit: usize, at: Option<Revision>) -> Result<Page> {
     let revision = readable(connection, at)?;
-    let items = rows(connection, range, limit, revision).map_err(error)?;
-    let full = limit > 0 && items.len() == limit;
-    let remaining = match items.last().filter(|_| full) {
-        // A zero byte behind the last key makes the smallest key that follows it.
-        Some(last) => count(connection, &format!("{}\0", last.key), &range.end, revision).map_err(error)?,
-        None => 0,
-    };
-    Ok(Page { items, revision, remaining })
+    // One more than asked for tells whether there are more.
+    let most = if limit == 0 { -1 } else { limit as i64 + 1 };
+    let mut items = rows(connection, range, most, revision).map_err(error)?;
+    let more = limit > 0 && items.len() > limit;
+    if more {
+        items.truncate(limit);
+    }
+    Ok(Page { items, revision, more })
 }
 
-fn rows(connection: &Connection, range: &Range<String>, limit: usize, at: Revision) -> rusqlite::Result<Vec<KeyValue>> {
-    let limit = if limit == 0 { -1 } else { limit as i64 };
+pub fn count(connection: &Connection, range: &Range<String>, at: Option<Revision>) -> Result<usize> {
+    let at = readable(connection, at)?;
+    let count = || {
+        let mut query = connection.prepare_cached(&format!("SELECT COUNT(*) FROM ({HELD})"))?;
+        query.query_row(params![range.start, range.end, at as i64], |row| row.get::<_, i64>(0))
+    };
+    count().map(|count| count as usize).map_err(error)
+}
+
+fn rows(connection: &Connection, range: &Range<String>, most: i64, at: Revision) -> rusqlite::Result<Vec<KeyValue>> {
     let mut query = connection.prepare_cached(&rows_query())?;
-    let rows = query.query_map(params![range.start, range.end, at as i64, limit], key_value)?;
+    let rows = query.query_map(params![range.start, range.end, at as i64, most], key_value)?;
     let mut rows: Vec<KeyValue> = rows.collect::<rusqlite::Result<_>>()?;
     // SQLite delivers them in this order but does not promise to; sorting what is sorted costs nothing.
     rows.sort_by(|a, b| a.key.cmp(&b.key));
@@ -100,12 +108,6 @@ fn rows_query() -> String {
 pub fn range_plan(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut query = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", rows_query()))?;
     query.query_map(params!["", "", 0, 0], |row| row.get(3))?.collect()
-}
-
-fn count(connection: &Connection, start: &str, end: &str, at: Revision) -> rusqlite::Result<usize> {
-    let mut query = connection.prepare_cached(&format!("SELECT COUNT(*) FROM ({HELD})"))?;
-    let count = query.query_row(params![start, end, at as i64], |row| row.get::<_, i64>(0))?;
-    Ok(count as usize)
 }
 
 /// Events from `from` on, with what they superseded.

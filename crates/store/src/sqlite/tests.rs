@@ -21,6 +21,10 @@ impl Store for Temporary {
         self.store.range(range, limit, at).await
     }
 
+    async fn count(&self, range: Range<String>, at: Option<Revision>) -> Result<usize> {
+        self.store.count(range, at).await
+    }
+
     async fn write(&self, write: Write) -> Result<Revision> {
         self.store.write(write).await
     }
