@@ -1,6 +1,6 @@
 //! One request on its way through the server.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,8 +12,9 @@ use machinery::validation::validate_field_manager;
 use machinery::{ApiError, GroupVersionKind, UserInfo};
 use parking_lot::Mutex;
 use registry::{Context, FieldValidation, Warnings};
+use trace::attribute;
 
-use crate::audit::Auditing;
+use crate::audit::{AUDIT_ID, Auditing};
 use crate::body::{self, Body};
 use crate::fairness::Schema;
 use crate::info::RequestInfo;
@@ -33,6 +34,11 @@ pub struct Call {
     pub flow: Option<Arc<Schema>>,
     /// What the audit log will say of the request, if anything.
     pub auditing: Option<Auditing>,
+    /// What traces say of the request, if it is sampled.
+    pub span: Option<trace::Span>,
+    /// How long the body was, once it was read.
+    pub body_bytes: usize,
+    audit_id: OnceLock<String>,
     /// Behind a lock only because bodies are not `Sync` and a request is shared between awaits.
     body: Mutex<Option<Body>>,
 }
@@ -43,7 +49,20 @@ impl Call {
         let info = RequestInfo::new(&parts.method, parts.uri.path(), &query);
         let (user, warnings) = (UserInfo::anonymous(), Warnings::default());
         let body = Mutex::new(Some(body));
-        Self { parts, info, query, user, local: false, warnings, flow: None, auditing: None, body }
+        Self {
+            parts,
+            info,
+            query,
+            user,
+            local: false,
+            warnings,
+            flow: None,
+            auditing: None,
+            span: None,
+            body_bytes: 0,
+            audit_id: OnceLock::new(),
+            body,
+        }
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -55,10 +74,23 @@ impl Call {
         self.body.get_mut().take().unwrap_or_else(body::empty)
     }
 
+    /// By which the audit log and traces know the request: the client's own, if it is one that fits in a header.
+    pub fn audit_id(&self) -> &str {
+        self.audit_id.get_or_init(|| {
+            let given = self.parts.headers.get(AUDIT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+            given.map_or_else(clock::uuid, str::to_owned)
+        })
+    }
+
     /// The whole body, within its limit.
     pub async fn read_body(&mut self) -> Result<Bytes, ApiError> {
         let body = self.take_body();
-        let bytes = body::read(&self.parts.headers, body).await?;
+        let read = body::read(&self.parts.headers, body).await;
+        let bytes = read.inspect_err(|error| {
+            trace::event("limitedReadBody failed", || vec![attribute("err", error.message.as_str())]);
+        })?;
+        self.body_bytes = bytes.len();
+        trace::event("limitedReadBody succeeded", || vec![attribute("len", bytes.len())]);
         if let Some(auditing) = &mut self.auditing {
             auditing.request_body(&bytes);
         }

@@ -31,8 +31,10 @@ impl From<&KindDef> for Expected {
 pub async fn object(call: &mut Call, expected: Expected, validation: FieldValidation) -> Result<Object, ApiError> {
     let format = negotiate::body_format(call.headers())?;
     let bytes = call.read_body().await?;
+    trace::event("About to convert to expected version", Vec::new);
     let (mut object, problems) = checked(&bytes, format, expected.schema, policy(validation))?;
     settle_type(&mut object, expected)?;
+    trace::event("Conversion done", Vec::new);
     problems.into_iter().for_each(|problem| call.warnings.add(problem));
     Ok(object)
 }

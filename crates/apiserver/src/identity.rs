@@ -15,8 +15,8 @@ const DURATION: Duration = Duration::from_secs(3600);
 const RENEW_EVERY: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(10);
 
-/// `apiserver-`, and what tells machines apart.
-fn lease_name(host: &str) -> String {
+/// What the server on this host is called: `apiserver-`, and what tells machines apart.
+pub fn identity(host: &str) -> String {
     format!("apiserver-{}", base32(&Sha256::digest(host)[..16]))
 }
 
@@ -31,7 +31,7 @@ fn base32(bytes: &[u8]) -> String {
 impl Server {
     /// Holds the Lease of the server on this host until it is dropped.
     pub async fn hold_identity_lease(&self, host: &str) {
-        let holder = format!("{}_{}", lease_name(host), clock::uuid());
+        let holder = format!("{}_{}", identity(host), clock::uuid());
         loop {
             let wait = match self.renew_identity(host, &holder).await {
                 Ok(()) => RENEW_EVERY,
@@ -48,7 +48,7 @@ impl Server {
         let kind = self.registry().kinds().find("coordination.k8s.io", "v1", "leases").expect("Leases are served");
         let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
         let context = Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() };
-        let (name, now) = (lease_name(host), clock::format_micro_time(clock::now()));
+        let (name, now) = (identity(host), clock::format_micro_time(clock::now()));
         let spec = json!({
             "holderIdentity": holder, "leaseDurationSeconds": DURATION.as_secs(), "acquireTime": now, "renewTime": now,
         });
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn names_are_digests_in_base32() {
         assert_eq!((base32(b"f"), base32(b"foobar")), ("my".to_owned(), "mzxw6ytboi".to_owned()));
-        let name = lease_name("host");
+        let name = identity("host");
         assert_eq!(name.len(), "apiserver-".len() + 26);
-        assert_ne!(name, lease_name("other"));
+        assert_ne!(name, identity("other"));
     }
 }

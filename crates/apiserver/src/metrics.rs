@@ -75,7 +75,7 @@ impl Labels {
     }
 }
 
-fn verb(info: &RequestInfo, method: &Method) -> &'static str {
+pub fn verb(info: &RequestInfo, method: &Method) -> &'static str {
     if matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log") {
         return "CONNECT";
     }

@@ -18,6 +18,7 @@ use crate::body::{self, Body};
 use crate::call::Call;
 use crate::encoded::{self, CHUNK_BYTES, Encoding, Joined};
 use crate::negotiate::{Accept, Format, Offer, Shape};
+use crate::spans;
 
 pub type Answer = Response<Body>;
 
@@ -67,6 +68,11 @@ pub fn success(details: Value) -> Value {
 
 /// A document; `schema` names its message for clients that ask for protobuf.
 pub fn value(call: &Call, accept: Accept, status: StatusCode, schema: &str, value: &Value) -> Answer {
+    let _span = spans::serializing(call, accept.format);
+    document(call, accept, status, schema, value)
+}
+
+fn document(call: &Call, accept: Accept, status: StatusCode, schema: &str, value: &Value) -> Answer {
     let bytes = match (accept.format, accept.pretty) {
         (Format::Yaml, _) => yaml(value),
         (Format::Protobuf, _) => envelope(schema, value),
@@ -135,6 +141,7 @@ pub fn accepts_gzip(call: &Call) -> bool {
 
 /// One stored object in the shape asked for.
 pub fn entry(call: &Call, accept: Accept, kind: &'static KindDef, status: StatusCode, entry: &Entry) -> Answer {
+    let _span = spans::serializing(call, accept.format);
     if let Some(encoding) = Encoding::of(accept) {
         return sized(call, encoding.format(), status, encoding.document(entry));
     }
@@ -147,7 +154,7 @@ pub fn entry(call: &Call, accept: Accept, kind: &'static KindDef, status: Status
         Shape::Metadata => table::partial_metadata(&object),
         Shape::Whole | Shape::Discovery => object.into_value(),
     };
-    value(call, accept, status, kind.schema, &shown)
+    document(call, accept, status, kind.schema, &shown)
 }
 
 /// `includeObject` of a table.
@@ -161,6 +168,7 @@ pub fn include_object(call: &Call) -> IncludeObject {
 
 /// A list in the shape asked for.
 pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> Answer {
+    let _span = spans::serializing(call, accept.format);
     if let Some(encoding) = Encoding::of(accept) {
         return joined(call, encoding.format(), encoding.list(kind, list));
     }
@@ -186,7 +194,7 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
             })
         }
     };
-    value(call, accept, StatusCode::OK, kind.schema, &shown)
+    document(call, accept, StatusCode::OK, kind.schema, &shown)
 }
 
 fn joined(call: &Call, format: Format, mut pieces: Joined) -> Answer {

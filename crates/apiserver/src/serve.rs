@@ -31,6 +31,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long requests may go on after the server is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last traces may take to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait after an accept fails, which it does when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -79,6 +81,11 @@ impl Server {
             tracing::warn!(open = connections.len(), "connections are still open");
         }
         self.flush_audit_log();
+        if let Some(tracer) = self.tracer()
+            && tokio::time::timeout(FLUSH_TIMEOUT, tracer.flush()).await.is_err()
+        {
+            tracing::warn!("the last traces could not be sent");
+        }
         Ok(())
     }
 
@@ -109,8 +116,9 @@ impl Server {
 
     async fn http(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let pace = Pace::default();
-        // Nobody but the audit log asks where a request comes from.
-        let address = self.audit().map(|_| ClientAddress(peer.address));
+        // Nobody but the audit log and traces ask where a request comes from.
+        let asked = self.audit().is_some() || self.tracer().is_some();
+        let address = asked.then_some(ClientAddress(peer.address));
         let service = with_connection(self.service(), peer.certificate, address, pace.clone());
         let service = TowerToHyperService::new(service);
         let builder = builder();

@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry as Metrics;
 use registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
+use trace::Tracer;
 use tracing::Instrument as _;
 
 use crate::access::LocalUser;
@@ -34,6 +35,7 @@ use crate::metrics::{Labels, ServerMetrics, SharedMetrics};
 use crate::openapi::Documents;
 use crate::pace::Pace;
 use crate::respond::{self, Answer};
+use crate::spans;
 use crate::version::Version;
 
 /// What a server needs from the rest of the process.
@@ -54,6 +56,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Records requests; without it nothing is recorded.
     pub audit: Option<Audit>,
+    /// Traces requests; without it nothing is traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// The API server; clones share everything.
@@ -79,6 +83,7 @@ impl Server {
         let mut parts = Metrics::default();
         let fairness = Fairness::new(config.limits.requests, config.limits.queue_wait, &mut parts);
         config.audit.iter().for_each(|audit| audit.register(&mut parts));
+        config.tracer.iter().for_each(|tracer| tracer.register(&mut parts));
         metrics.add(parts);
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let openapi = Documents::default();
@@ -122,6 +127,10 @@ impl Server {
 
     pub(crate) fn audit(&self) -> Option<&Audit> {
         self.0.config.audit.as_ref()
+    }
+
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.0.config.tracer.as_ref()
     }
 
     pub(crate) fn authenticator(&self) -> &dyn Authenticator {
@@ -173,6 +182,7 @@ impl Server {
                 false => auditing.answered(answer, error.as_ref(), call.info.long_running()).await,
             };
         }
+        answer = spans::answered(call.span.take(), &call, answer);
         // After the audit log, which may read the answer itself.
         if let Some(pace) = call.parts.extensions.get::<Pace>()
             && matches!(call.info.verb.as_str(), "list" | "watch")
@@ -198,6 +208,13 @@ impl Server {
         let authenticated = self.authenticate(call).await;
         call.auditing = self.audit().and_then(|audit| audit.begin(call));
         authenticated?;
+        // Only now: who asks decides whether they may say what is traced.
+        call.span = self.tracer().and_then(|tracer| spans::begin(tracer, call));
+        trace::within(call.span.clone(), self.answer_known(call, kind)).await
+    }
+
+    /// Answers somebody who is known.
+    async fn answer_known(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
         self.impersonate(call)?;
         // Held until there is an answer: a watch no longer counts once it has begun.
         let _permit = self.take_turn(call, kind).await?;
@@ -253,6 +270,12 @@ impl Server {
             return api.call(call).await;
         }
         let kind = kind.ok_or_else(ApiError::no_such_path)?;
+        let span = spans::verb(call);
+        let answer = trace::within(span.clone(), self.serve_resource(call, kind)).await?;
+        Ok(spans::written(span, answer))
+    }
+
+    async fn serve_resource(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         match (call.info.subresource.as_str(), kind.virtual_kind) {
             ("", false) => self.serve_kind(call, kind).await,
             ("", true) => self.serve_virtual(call, kind).await,

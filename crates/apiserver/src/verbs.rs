@@ -12,7 +12,7 @@ use crate::decode;
 use crate::negotiate::{self, Accept, Format, Offer};
 use crate::respond::{self, Answer};
 use crate::server::Server;
-use crate::{options, watch};
+use crate::{options, spans, watch};
 
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
 application/strategic-merge-patch+json, application/apply-patch+yaml";
@@ -38,13 +38,17 @@ impl Server {
     pub(crate) async fn get(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
         let version = call.query.get("resourceVersion");
+        trace::event("About to Get from storage", Vec::new);
         let entry = self.registry().get(kind, call.namespace(kind), &call.info.name, version).await?;
         Ok(respond::entry(call, accept, kind, StatusCode::OK, &entry))
     }
 
     async fn list(&self, call: &Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
-        let list = self.registry().list(kind, call.namespace(kind), &options::list(&call.query)?).await?;
+        let options = options::list(&call.query)?;
+        trace::event("About to List from storage", Vec::new);
+        let list = self.registry().list(kind, call.namespace(kind), &options).await?;
+        trace::event("Listing from storage done", Vec::new);
         Ok(respond::list(call, accept, kind, list))
     }
 
@@ -68,8 +72,10 @@ impl Server {
         let accept = call.accept(Offer::of(kind))?;
         let context = call.context()?;
         let body = decode::object(call, kind.into(), context.field_validation).await?;
-        let entry = self.registry().create(&context, kind, call.namespace(kind), body).await?;
-        Ok(respond::entry(call, accept, kind, StatusCode::CREATED, &entry))
+        spans::storing();
+        let written = self.registry().create(&context, kind, call.namespace(kind), body).await;
+        spans::stored(call, &written);
+        Ok(respond::entry(call, accept, kind, StatusCode::CREATED, &*written?))
     }
 
     pub(crate) async fn update(
@@ -85,8 +91,10 @@ impl Server {
         }
         let body = decode::object(call, kind.into(), context.field_validation).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
-        let written = self.registry().update(&context, kind, namespace, name, target, body).await?;
-        Ok(answer_written(call, accept, kind, &written))
+        spans::storing();
+        let written = self.registry().update(&context, kind, namespace, name, target, body).await;
+        spans::stored(call, &written);
+        Ok(answer_written(call, accept, kind, &written?))
     }
 
     pub(crate) async fn patch(
@@ -102,7 +110,9 @@ impl Server {
             context.create_denied = self.may_also(call, "create").err();
         }
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
+        trace::event("About to apply patch", Vec::new);
         let written = self.registry().patch(&context, kind, namespace, name, target, &patch).await?;
+        trace::event("Object stored in database", Vec::new);
         Ok(answer_written(call, accept, kind, &written))
     }
 
@@ -113,7 +123,9 @@ impl Server {
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
         context.dry_run |= dry_run;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
+        trace::event("About to delete object from database", Vec::new);
         let deleted = self.registry().delete(&context, kind, namespace, name, &wanted).await?;
+        trace::event("Object deleted from database", Vec::new);
         Ok(match &deleted {
             Deleted::Gone(entry) if !kind.strategy.returns_deleted => respond::value(
                 call,

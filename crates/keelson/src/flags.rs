@@ -75,6 +75,10 @@ pub struct Server {
     /// How many days files of the audit log that were cut off are kept; 0: for ever
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     pub audit_log_maxage: u64,
+    /// Which requests are traced, and where to: a file with an apiserver.config.k8s.io/v1 TracingConfiguration
+    /// [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub tracing_config_file: Option<PathBuf>,
     /// How long a request may take that is neither a watch nor a connection
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub request_timeout: Duration,

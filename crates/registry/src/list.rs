@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kinds::KindDef;
 use machinery::{ApiError, field, strconv};
 use store::{Revision, prefix_range};
+use trace::attribute;
 
 use crate::answer::List;
 use crate::cache::Resource;
@@ -51,6 +52,16 @@ pub(crate) fn parse_revision(text: &str) -> Result<Revision, field::Error> {
 impl Registry {
     /// `namespace` may be empty: all of them.
     pub async fn list(&self, kind: &'static KindDef, namespace: &str, options: &ListOptions) -> Result<List, ApiError> {
+        let attributes = || vec![attribute("type", kind.group_resource().to_string())];
+        trace::step("cacher.GetList", attributes, self.list_selected(kind, namespace, options)).await
+    }
+
+    async fn list_selected(
+        &self,
+        kind: &'static KindDef,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<List, ApiError> {
         let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
         let prefix = namespace_prefix(self.kinds().storage(kind), namespace);
         let limit = if options.resource_version == "0" { 0 } else { options.limit };
@@ -69,7 +80,10 @@ impl Registry {
                 return self.list_exactly(&query, revision).await;
             }
         }
-        Ok(list_cached(&*self.resource(kind)?, self.0.cache.applied(), &query))
+        trace::event("Ready", Vec::new);
+        let list = list_cached(&*self.resource(kind)?, self.0.cache.applied(), &query);
+        trace::event("Filtered items", || vec![attribute("count", list.items.len())]);
+        Ok(list)
     }
 
     /// A list of the past; the cache serves it when nothing has changed since.
@@ -88,6 +102,18 @@ impl Registry {
     }
 
     async fn list_past(&self, query: &Query<'_>, revision: Revision) -> Result<List, ApiError> {
+        let attributes = || {
+            vec![
+                attribute("key", query.prefix.as_str()),
+                attribute("resourceVersion", query.options.resource_version.as_str()),
+                attribute("limit", query.limit),
+                attribute("continue", query.options.continue_token.as_str()),
+            ]
+        };
+        trace::step("List(recursive=true) etcd3", attributes, self.read_past(query, revision)).await
+    }
+
+    async fn read_past(&self, query: &Query<'_>, revision: Revision) -> Result<List, ApiError> {
         let mut page = Page::new(query.limit);
         let mut range = prefix_range(&query.prefix);
         range.start = query.start.clone().max(range.start);

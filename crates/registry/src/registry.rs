@@ -6,6 +6,7 @@ use std::time::Duration;
 use kinds::KindDef;
 use machinery::{ApiError, Object, Reason};
 use store::Revision;
+use trace::attribute;
 
 use crate::admission::{Admission, AdmitAll};
 use crate::allocate::Allocator;
@@ -181,8 +182,15 @@ impl Registry {
         name: &str,
         resource_version: &str,
     ) -> Result<Arc<Entry>, ApiError> {
-        self.wait_for(resource_version).await?;
-        self.current(kind, namespace, name).map(|entry| view(&entry, kind))
+        let reading = async {
+            self.wait_for(resource_version).await?;
+            self.current(kind, namespace, name).map(|entry| view(&entry, kind))
+        };
+        let attributes = || {
+            let key = object_key(self.kinds().storage(kind), namespace, name);
+            vec![attribute("type", kind.group_resource().to_string()), attribute("key", key)]
+        };
+        trace::step("cacher.Get", attributes, reading).await
     }
 
     /// The object in its stored version, as the cache has it.

@@ -67,5 +67,6 @@ pub async fn serve(setup: Setup) -> Server {
         advertised: "192.0.2.1:6443".to_owned(),
         limits: Limits::default(),
         audit: None,
+        tracer: None,
     })
 }

@@ -13,6 +13,8 @@ use serde_json::Value;
 const ORDER: &[&str] = &[
     "schema",
     "clock",
+    "grpc",
+    "trace",
     "machinery",
     "archive",
     "kinds",

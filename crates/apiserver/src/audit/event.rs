@@ -36,11 +36,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub fn new(call: &Call, id: String, level: Level, omit_managed_fields: bool) -> Self {
+    pub fn new(call: &Call, level: Level, omit_managed_fields: bool) -> Self {
         let header = |name| call.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let uri = call.parts.uri.path_and_query().map_or_else(|| call.info.path.clone(), ToString::to_string);
         Self {
-            id,
+            id: call.audit_id().to_owned(),
             level,
             impersonated: None,
             annotations: BTreeMap::new(),

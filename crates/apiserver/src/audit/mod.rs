@@ -23,7 +23,7 @@ use policy::{Level, Policy, Stage};
 pub use log::LogOptions;
 
 /// What answers carry, and what clients may choose.
-const AUDIT_ID: &str = "audit-id";
+pub(crate) const AUDIT_ID: &str = "audit-id";
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
 
@@ -68,7 +68,7 @@ impl Audit {
         if verdict.level == Level::None {
             return None;
         }
-        let record = Record::new(call, audit_id(call), verdict.level, verdict.omit_managed_fields);
+        let record = Record::new(call, verdict.level, verdict.omit_managed_fields);
         let auditing = Auditing { record, omit_stages: verdict.omit_stages, log: self.log.clone() };
         auditing.write(Stage::RequestReceived);
         Some(auditing)
@@ -77,12 +77,6 @@ impl Audit {
     pub(crate) fn flush(&self) {
         self.log.flush();
     }
-}
-
-/// The client's own, if it is one that fits in a header.
-fn audit_id(call: &Call) -> String {
-    let given = call.headers().get(AUDIT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-    given.map_or_else(clock::uuid, str::to_owned)
 }
 
 impl Auditing {

@@ -17,4 +17,5 @@ mod node;
 mod objects;
 mod subresources;
 mod support;
+mod tracing;
 mod watches;

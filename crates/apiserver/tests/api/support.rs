@@ -64,6 +64,7 @@ pub struct Options {
     pub limits: Limits,
     pub local_apis: Vec<LocalApi>,
     pub audit: Option<apiserver::Audit>,
+    pub tracer: Option<trace::Tracer>,
 }
 
 pub async fn start() -> Api {
@@ -94,6 +95,7 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
         advertised: "192.0.2.1:6443".to_owned(),
         limits: options.limits,
         audit: options.audit,
+        tracer: options.tracer,
     });
     Api { server, authority, store }
 }

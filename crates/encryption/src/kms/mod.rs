@@ -2,7 +2,6 @@
 //! of its own, made from the seed and from bytes that are stored with it.
 //! (upstream: apiserver/pkg/storage/value/encrypt/envelope/kmsv2)
 
-mod client;
 mod messages;
 mod plugin;
 mod seed;

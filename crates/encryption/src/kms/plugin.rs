@@ -7,10 +7,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use grpc::{Client, Endpoint};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::client::Client;
 use super::messages::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, EncryptedObject, Source, StatusRequest,
     StatusResponse,
@@ -52,7 +53,7 @@ pub(super) struct Plugin {
 
 impl Plugin {
     pub fn start(name: &str, socket: &Path, timeout: Duration) -> Self {
-        let client = Client { socket: socket.to_owned(), timeout };
+        let client = Client { endpoint: Endpoint::Unix(socket.to_owned()), timeout };
         let shared = Arc::new(Shared { name: name.to_owned(), client, state: ArcSwapOption::empty() });
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let weak = Arc::downgrade(&shared);
@@ -136,14 +137,19 @@ impl Shared {
         }
     }
 
+    async fn call<Q: Message, A: Message + Default>(&self, method: &str, request: &Q) -> Result<A, String> {
+        let path = format!("/v2.KeyManagementService/{method}");
+        self.client.call(&path, request).await.map_err(|error| error.to_string())
+    }
+
     async fn decrypt(&self, request: DecryptRequest) -> Result<Vec<u8>, String> {
-        let answer: DecryptResponse = self.client.call("Decrypt", &request).await?;
+        let answer: DecryptResponse = self.call("Decrypt", &request).await?;
         Ok(answer.plaintext)
     }
 
     /// Keeps the seed while the plugin has the same key, and makes another one otherwise.
     async fn refresh(&self) -> Result<(), String> {
-        let status: StatusResponse = self.client.call("Status", &StatusRequest {}).await?;
+        let status: StatusResponse = self.call("Status", &StatusRequest {}).await?;
         check(&status)?;
         let valid_until = clock::monotonic() + VALID_FOR;
         let kept = self.state.load_full().filter(|state| state.envelope.key_id == status.key_id);
@@ -159,7 +165,7 @@ impl Shared {
         let mut seed = vec![0; 32];
         clock::fill_random(&mut seed);
         let request = EncryptRequest { plaintext: seed.clone(), uid: clock::uuid() };
-        let answer: EncryptResponse = self.client.call("Encrypt", &request).await?;
+        let answer: EncryptResponse = self.call("Encrypt", &request).await?;
         let key = Key::new(Source::Seed, &seed).ok_or("a seed has a wrong length")?;
         let envelope = EncryptedObject {
             encrypted_data: Vec::new(),

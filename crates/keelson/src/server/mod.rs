@@ -133,6 +133,7 @@ async fn start(
             ..Limits::default()
         },
         audit: audit(flags)?,
+        tracer: tracer(flags)?,
         registry,
     });
     let mut running = Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown };
@@ -152,6 +153,14 @@ fn audit(flags: &flags::Server) -> anyhow::Result<Option<Audit>> {
         max_age_days: flags.audit_log_maxage,
     };
     Ok(flags.audit_policy_file.as_deref().map(|policy| Audit::open(policy, options)).transpose()?)
+}
+
+/// Must run inside the runtime, on which traces are sent.
+fn tracer(flags: &flags::Server) -> anyhow::Result<Option<trace::Tracer>> {
+    let Some(path) = &flags.tracing_config_file else { return Ok(None) };
+    let config = trace::Config::read(path)?;
+    let instance = apiserver::identity(&cluster::host_name()?);
+    Ok(Some(trace::Tracer::start(&config, "apiserver", &instance)))
 }
 
 fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source {

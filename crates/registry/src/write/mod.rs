@@ -7,6 +7,7 @@ use kinds::KindDef;
 use machinery::object::{DEPTH_MAX, depth};
 use machinery::{ApiError, Object};
 use store::{Expect, KeyValue, Write};
+use trace::attribute;
 
 use crate::convert::{to_storage, view};
 use crate::entry::Entry;
@@ -39,6 +40,26 @@ impl Registry {
         object: Object,
         expect: Expect,
     ) -> Result<Outcome, ApiError> {
+        // Named as upstream's, whose store is etcd, so that what looks for these steps finds them.
+        let name = if expect == Expect::Absent { "Create etcd3" } else { "GuaranteedUpdate etcd3" };
+        let attributes = || {
+            vec![
+                attribute("key", key),
+                attribute("type", kind.kind),
+                attribute("group", kind.group),
+                attribute("resource", kind.resource),
+            ]
+        };
+        trace::step(name, attributes, self.put_encoded(kind, key, object, expect)).await
+    }
+
+    async fn put_encoded(
+        &self,
+        kind: &'static KindDef,
+        key: &str,
+        object: Object,
+        expect: Expect,
+    ) -> Result<Outcome, ApiError> {
         let storage = self.kinds().storage(kind);
         let mut object = to_storage(kind, storage, object);
         object.remove(&["metadata", "resourceVersion"]);
@@ -46,10 +67,19 @@ impl Registry {
         if object.0.values().map(depth).max().unwrap_or(0) >= DEPTH_MAX {
             return Err(ApiError::bad_request(format!("the object is nested deeper than {DEPTH_MAX} levels")));
         }
+        trace::event("About to Encode", Vec::new);
         let json = Bytes::from(object.to_bytes());
+        trace::event("Encode succeeded", || vec![attribute("len", json.len())]);
         let _in_use = self.0.transformer.hold(key);
         let value = self.0.transformer.to_storage(key, json.clone()).map_err(ApiError::internal)?;
-        match self.0.store.write(Write { key: key.into(), value: Some(value), expect }).await {
+        trace::event("TransformToStorage succeeded", Vec::new);
+        let written = self.0.store.write(Write { key: key.into(), value: Some(value), expect }).await;
+        match (&written, expect) {
+            (Ok(_), Expect::Absent) => trace::event("Txn call succeeded", Vec::new),
+            (Ok(_), Expect::ModRevision(_)) => trace::event("Transaction committed", Vec::new),
+            (Err(error), _) => trace::event("Txn call failed", || vec![attribute("err", error.to_string())]),
+        }
+        match written {
             Ok(revision) => {
                 let entry = Arc::new(Entry::new(storage, key, revision, &json));
                 Ok(Outcome::Written(view(&entry, kind)))
