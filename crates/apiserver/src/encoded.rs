@@ -204,10 +204,12 @@ enum Form {
 }
 
 impl Form {
-    fn item(&self, entry: &Entry) -> Bytes {
+    /// Hands the printed item to `put`; what is kept with the entry is not even counted as shared for that.
+    fn print(&self, entry: &Entry, put: impl FnOnce(&[u8])) {
         match self {
-            Self::Encoded(encoding) => encoding.item(entry),
-            Self::Rows(kind, include) => Bytes::from(table::row(kind, &entry.object(), *include).to_string()),
+            Self::Encoded(Encoding { protobuf: false, partial: false }) => put(entry.json_bytes()),
+            Self::Encoded(encoding) => put(&encoding.item(entry)),
+            Self::Rows(kind, include) => put(table::row(kind, &entry.object(), *include).to_string().as_bytes()),
         }
     }
 
@@ -227,6 +229,8 @@ pub struct Joined {
 
 /// Lists longer than this are sent in pieces of about this size.
 pub const CHUNK_BYTES: usize = 64 << 10;
+/// Room that is made for each item ahead of printing it.
+const ITEM_BYTES: usize = 1 << 10;
 
 impl Joined {
     fn new(form: Form, head: Vec<u8>, items: Vec<Arc<Entry>>, tail: &'static [u8]) -> Self {
@@ -238,20 +242,23 @@ impl Iterator for Joined {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut chunk = BytesMut::from(self.head.take().unwrap_or_default().as_slice());
+        let expected = self.items.len().saturating_mul(ITEM_BYTES).min(CHUNK_BYTES) + ITEM_BYTES;
+        let mut chunk = BytesMut::with_capacity(expected);
+        chunk.put_slice(&self.head.take().unwrap_or_default());
         while chunk.len() < CHUNK_BYTES {
             let Some(entry) = self.items.next() else {
                 chunk.put_slice(std::mem::take(&mut self.tail));
                 break;
             };
-            let item = self.form.item(&entry);
-            if self.form.is_protobuf() {
-                chunk.put_slice(&length_head(item.len()));
-            } else if !self.first {
-                chunk.put_u8(b',');
-            }
-            self.first = false;
-            chunk.put_slice(&item);
+            let first = std::mem::take(&mut self.first);
+            self.form.print(&entry, |item| {
+                if self.form.is_protobuf() {
+                    chunk.put_slice(&length_head(item.len()));
+                } else if !first {
+                    chunk.put_u8(b',');
+                }
+                chunk.put_slice(item);
+            });
         }
         (!chunk.is_empty()).then(|| chunk.freeze())
     }

@@ -113,7 +113,8 @@ impl Entry {
         self.json.clone()
     }
 
-    fn json_bytes(&self) -> &[u8] {
+    /// The same, borrowed.
+    pub fn json_bytes(&self) -> &[u8] {
         &self.json[..self.json.len() - EVENT_TAIL.len()]
     }
 

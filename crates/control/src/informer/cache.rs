@@ -1,6 +1,6 @@
 //! The objects of one kind and their indexes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,9 +12,10 @@ use crate::ObjectKey;
 /// The index by the uid of each owner, which every cache has.
 pub const OWNER: &str = "owner";
 
-/// So many objects, those that changed last, stay decoded; others are decoded whenever they are asked for. A decoded
-/// pod takes several times what its JSON takes, which is shared with the server's cache in the same process.
-const DECODED_MAX: usize = 4096;
+/// The objects that changed last stay decoded, so many that their JSON is no longer than this; others are decoded
+/// whenever they are asked for. A decoded pod takes several times what its JSON takes, which is shared with the
+/// server's cache in the same process.
+const DECODED_BYTES: usize = 8 << 20;
 
 /// An object as it came.
 #[derive(Clone)]
@@ -22,7 +23,7 @@ struct Held<K> {
     /// None of objects that no server sent: they stay decoded.
     json: Option<Bytes>,
     decoded: Option<Arc<K>>,
-    /// Counts insertions, to tell this state of the object from later ones.
+    /// Counts insertions.
     turn: u64,
 }
 
@@ -33,8 +34,10 @@ struct Index<K> {
 
 struct Contents<K> {
     objects: BTreeMap<ObjectKey, Held<K>>,
-    /// Which states are decoded, oldest first.
-    decoded: VecDeque<(u64, ObjectKey)>,
+    /// By turn, which objects that have JSON are decoded.
+    decoded: BTreeMap<u64, ObjectKey>,
+    /// The length of their JSON.
+    decoded_bytes: usize,
     turn: u64,
     indexes: HashMap<&'static str, Index<K>>,
 }
@@ -50,6 +53,10 @@ pub fn decode<K: Watched>(json: &[u8]) -> Result<K, serde_json::Error> {
 }
 
 impl<K: Watched> Held<K> {
+    fn length(&self) -> usize {
+        self.json.as_ref().map_or(0, Bytes::len)
+    }
+
     fn object(self) -> Arc<K> {
         self.decoded.unwrap_or_else(|| {
             let json = self.json.expect("what has no JSON stays decoded");
@@ -68,7 +75,8 @@ impl<K: Watched> Cache<K> {
         let owner = Index { values: owner_uids::<K>, keys: HashMap::new() };
         Self(RwLock::new(Contents {
             objects: BTreeMap::new(),
-            decoded: VecDeque::new(),
+            decoded: BTreeMap::new(),
+            decoded_bytes: 0,
             turn: 0,
             indexes: HashMap::from([(OWNER, owner)]),
         }))
@@ -122,39 +130,52 @@ impl<K: Watched> Cache<K> {
     pub fn insert(&self, object: Arc<K>, json: Option<Bytes>) -> Option<Arc<K>> {
         let contents = &mut *self.0.write();
         let key = ObjectKey::of(object.meta());
-        contents.turn += 1;
-        let held = Held { json, decoded: Some(object.clone()), turn: contents.turn };
-        let old = contents.objects.insert(key.clone(), held).map(Held::object);
+        let old = contents.put(key.clone(), object.clone(), json).map(Held::object);
         for index in contents.indexes.values_mut() {
             if let Some(old) = &old {
                 index.remove(&key, old);
             }
             index.insert(&key, &object);
         }
-        contents.decoded.push_back((contents.turn, key));
-        contents.let_go();
         old
     }
 
     pub fn remove(&self, key: &ObjectKey) -> Option<Arc<K>> {
         let contents = &mut *self.0.write();
-        let old = contents.objects.remove(key)?.object();
+        let held = contents.objects.remove(key)?;
+        contents.forget(&held);
+        let old = held.object();
         contents.indexes.values_mut().for_each(|index| index.remove(key, &old));
         Some(old)
     }
 }
 
-impl<K> Contents<K> {
-    /// Keeps the JSON alone of what changed longest ago.
-    fn let_go(&mut self) {
-        while self.decoded.len() > DECODED_MAX {
-            let Some((turn, key)) = self.decoded.pop_front() else { return };
-            if let Some(held) = self.objects.get_mut(&key)
-                && held.turn == turn
-                && held.json.is_some()
-            {
-                held.decoded = None;
-            }
+impl<K: Watched> Contents<K> {
+    /// Takes an object in, and keeps the JSON alone of those that changed longest ago.
+    fn put(&mut self, key: ObjectKey, object: Arc<K>, json: Option<Bytes>) -> Option<Held<K>> {
+        self.turn += 1;
+        let held = Held { json, decoded: Some(object), turn: self.turn };
+        if held.json.is_some() {
+            self.decoded.insert(self.turn, key.clone());
+            self.decoded_bytes += held.length();
+        }
+        let old = self.objects.insert(key, held);
+        if let Some(old) = &old {
+            self.forget(old);
+        }
+        while self.decoded_bytes > DECODED_BYTES {
+            let Some((_, key)) = self.decoded.pop_first() else { break };
+            let Some(oldest) = self.objects.get_mut(&key) else { continue };
+            oldest.decoded = None;
+            self.decoded_bytes -= oldest.length();
+        }
+        old
+    }
+
+    /// A state is no longer that of an object.
+    fn forget(&mut self, held: &Held<K>) {
+        if self.decoded.remove(&held.turn).is_some() {
+            self.decoded_bytes -= held.length();
         }
     }
 }
@@ -188,10 +209,12 @@ mod tests {
 
     use super::*;
 
+    /// So long that the cache keeps four of them decoded.
     fn insert(cache: &Cache<ConfigMap>, index: usize, value: &str) -> Option<Arc<ConfigMap>> {
         let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "owner"});
-        let metadata = json!({"name": format!("{index:06}"), "namespace": "default", "ownerReferences": [owner]});
-        let json = json!({"metadata": metadata, "data": {"value": value}}).to_string();
+        let metadata = json!({"name": index.to_string(), "namespace": "default", "ownerReferences": [owner]});
+        let data = json!({"value": value, "filler": "x".repeat(DECODED_BYTES / 5)});
+        let json = json!({"metadata": metadata, "data": data}).to_string();
         cache.insert(Arc::new(decode(json.as_bytes()).unwrap()), Some(Bytes::from(json)))
     }
 
@@ -199,40 +222,54 @@ mod tests {
         objects.iter().map(|object| object.data.as_ref().unwrap()["value"].as_str()).collect()
     }
 
+    fn decoded(cache: &Cache<ConfigMap>) -> Vec<String> {
+        let contents = cache.0.read();
+        let decoded = contents.objects.iter().filter(|(_, held)| held.decoded.is_some());
+        decoded.map(|(key, _)| key.name.to_string()).collect()
+    }
+
     #[test]
     fn objects_are_the_same_whether_they_are_decoded_or_not() {
         let cache = Cache::<ConfigMap>::new();
-        let count = DECODED_MAX + 2;
-        for index in 0..count {
+        for index in 0..6 {
             assert!(insert(&cache, index, "first").is_none());
         }
-        let decoded =
-            |cache: &Cache<ConfigMap>| cache.0.read().objects.values().filter(|held| held.decoded.is_some()).count();
-        assert_eq!(decoded(&cache), DECODED_MAX);
+        assert_eq!(decoded(&cache), ["2", "3", "4", "5"]);
 
-        // The second is no longer decoded: it is known as it was, and is among the newest now.
         let old = insert(&cache, 1, "second").unwrap();
         assert_eq!(values(&[old]), ["first"]);
-        assert_eq!(decoded(&cache), DECODED_MAX);
-        let all = [cache.list(), cache.in_namespace("default"), cache.by_index(OWNER, "owner")];
-        for list in all {
-            assert_eq!(list.len(), count);
-            assert_eq!(values(&list[..3]), ["first", "second", "first"]);
+        assert_eq!(decoded(&cache), ["1", "3", "4", "5"]);
+        for list in [cache.list(), cache.in_namespace("default"), cache.by_index(OWNER, "owner")] {
+            assert_eq!(values(&list), ["first", "second", "first", "first", "first", "first"]);
         }
 
-        let gone = cache.remove(&ObjectKey::new("default", "000000")).unwrap();
-        assert_eq!(values(&[gone]), ["first"]);
-        assert_eq!(cache.by_index(OWNER, "owner").len(), count - 1);
+        for gone in ["0", "3"] {
+            assert_eq!(values(&[cache.remove(&ObjectKey::new("default", gone)).unwrap()]), ["first"]);
+        }
+        assert_eq!(cache.by_index(OWNER, "owner").len(), 4);
+        insert(&cache, 6, "first");
+        assert_eq!(decoded(&cache), ["1", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn an_object_that_changes_often_does_not_displace_others() {
+        let cache = Cache::<ConfigMap>::new();
+        for index in [0, 1, 1, 1, 1, 1, 1, 2, 3] {
+            insert(&cache, index, "any");
+        }
+        assert_eq!(decoded(&cache), ["0", "1", "2", "3"]);
+        assert_eq!(cache.0.read().decoded.len(), 4);
     }
 
     #[test]
     fn what_no_server_sent_stays_decoded() {
         let cache = Cache::<ConfigMap>::new();
-        for index in 0..=DECODED_MAX {
-            let mut object = ConfigMap::default();
-            object.metadata.name = Some(index.to_string());
-            cache.insert(Arc::new(object), None);
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("mine".to_owned());
+        cache.insert(Arc::new(object), None);
+        for index in 0..6 {
+            insert(&cache, index, "any");
         }
-        assert_eq!(cache.list().len(), DECODED_MAX + 1);
+        assert!(cache.get(&ObjectKey::new("", "mine")).is_some_and(|object| object.data.is_none()));
     }
 }

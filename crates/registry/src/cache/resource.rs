@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kinds::KindDef;
 use parking_lot::RwLock;
-use store::Revision;
+use store::{Revision, prefix_range};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -112,9 +112,14 @@ impl Resource {
         mut visit: impl FnMut(&Arc<Entry>) -> bool,
     ) -> Revision {
         let state = self.state.read();
+        // Bounds are compared on the way down the tree alone, not with each object.
+        let range = prefix_range(prefix);
         let from = if start > prefix { start } else { prefix };
-        let behind = state.objects.range::<str, _>((Bound::Included(from), Bound::Unbounded));
-        for found in behind.take_while(|found| found.0.key().starts_with(prefix)) {
+        if from >= range.end.as_str() {
+            return state.revision.max(applied);
+        }
+        let bounds = (Bound::Included(from), Bound::Excluded(range.end.as_str()));
+        for found in state.objects.range::<str, _>(bounds) {
             if !visit(&found.0) {
                 break;
             }
