@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "grpc",
     "trace",
     "machinery",
+    "expression",
     "archive",
     "kinds",
     "store",
