@@ -10,7 +10,7 @@ mod report;
 mod scalar;
 mod walk;
 
-use serde::de::{DeserializeSeed, Deserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error as _};
 use serde_json::Value;
 
 use crate::error::ApiError;
@@ -106,7 +106,13 @@ fn yaml_options() -> serde_saphyr::Options {
 
 fn walk<'de, D: Deserializer<'de>>(deserializer: D, message: &str, report: &mut Report) -> Result<Value, D::Error> {
     let message = schema::message(message).expect("every kind's schema is in the table");
-    walk::Message { message, report }.deserialize(deserializer)
+    let read = walk::Message { message, report: &mut *report }.deserialize(deserializer)?;
+    if !read.is_null() {
+        return Ok(read);
+    }
+    // Nothing, in either language, is an object without fields.
+    let empty = Value::Object(serde_json::Map::new());
+    walk::Message { message, report }.deserialize(empty).map_err(D::Error::custom)
 }
 
 /// Turns what was found into upstream's answer.

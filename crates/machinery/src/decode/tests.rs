@@ -123,6 +123,16 @@ fn what_go_always_shows_is_there() {
 }
 
 #[test]
+fn a_document_that_says_nothing_is_an_object_without_fields() {
+    let empty = warn(DEPLOYMENT, "{}");
+    assert_eq!(warn(DEPLOYMENT, "null"), empty);
+    for yaml in ["", "null", "# nothing", "---\n"] {
+        let (object, problems) = decode_yaml(yaml.as_bytes(), DEPLOYMENT, FieldPolicy::Strict).expect(yaml);
+        assert_eq!((object.into_value(), problems), empty, "{yaml:?}");
+    }
+}
+
+#[test]
 fn schemas_of_custom_resources_take_their_unions() {
     let text = json!({"metadata": {}, "status": {"acceptedNames": {}}, "spec": {"names": {}, "versions": [{"name": "v1", "schema": {"openAPIV3Schema": {
         "type": "object", "default": {"a": {}}, "additionalProperties": false,
