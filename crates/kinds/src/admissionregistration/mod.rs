@@ -1,6 +1,7 @@
 //! admissionregistration.k8s.io/v1.
 
 mod client;
+pub mod expressions;
 mod policies;
 mod policy_validate;
 mod rules;

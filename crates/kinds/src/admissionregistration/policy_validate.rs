@@ -1,15 +1,17 @@
-//! Validation of policies and their bindings. CEL is not compiled here.
+//! Validation of policies and their bindings.
 //!
 //! upstream: pkg/apis/admissionregistration/validation
 
 use std::collections::HashSet;
 
+use expression::{Environment, Type};
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
 use machinery::validation::{
     dns1035_label, dns1123_subdomain, path_segment_name, qualified_name, validate_label_selector,
 };
 
+use super::expressions::{Offered, Variables, check, environment};
 use super::rules::{validate_conditions, validate_matching};
 use crate::check::{At, duplicates, one_of, required, required_name, required_one_of};
 
@@ -57,19 +59,23 @@ pub fn validate_policy(policy: &Object) -> ErrorList {
     } else {
         errors.push(matching.required(""));
     }
-    errors.extend(validate_conditions(&spec.child("matchConditions")));
-    errors.extend(spec.child("variables").items().iter().flat_map(validate_variable));
+    errors.extend(validate_conditions(&spec.child("matchConditions"), kind.is_set()));
+    let (variables, more) = validate_variables(&spec.child("variables"), kind.is_set());
+    errors.extend(more);
     let (validations, annotations) = (spec.child("validations"), spec.child("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         errors.extend([validations, annotations].map(|list| list.required(NOTHING_TO_DO)));
         return errors;
     }
-    errors.extend(validations.items().iter().flat_map(validate_validation));
+    let offered = |authorizer| Offered { params: kind.is_set(), authorizer, ..Offered::default() };
+    let [of_values, of_messages] = [true, false].map(|authorizer| variables.within(environment(offered(authorizer))));
+    let validate = |validation| validate_validation(validation, &of_values, &of_messages);
+    errors.extend(validations.items().iter().flat_map(validate));
     let items = annotations.items();
     if items.len() > ANNOTATIONS_MAX {
         errors.push(annotations.invalid(format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations")));
     }
-    errors.extend(items.iter().flat_map(|annotation| validate_annotation(annotation, policy.name())));
+    errors.extend(items.iter().flat_map(|annotation| validate_annotation(annotation, policy.name(), &of_values)));
     errors.extend(duplicates(&items, "key"));
     errors
 }
@@ -111,16 +117,31 @@ fn validate_group_version(at: &At, text: &str) -> ErrorList {
     errors
 }
 
-fn validate_variable(variable: &At) -> ErrorList {
-    let (name, expression) = (variable.child("name"), variable.child("expression"));
+/// Each may refer to those before it.
+fn validate_variables(variables: &At, params: bool) -> (Variables, ErrorList) {
+    let (mut defined, mut errors) = (Variables::default(), ErrorList::new());
+    for variable in variables.items() {
+        let (name, expression) = (variable.child("name"), variable.child("expression"));
+        errors.extend(validate_variable_name(&name));
+        if expression.text().trim().is_empty() {
+            errors.push(expression.required("expression is not specified"));
+            continue;
+        }
+        let offered = Offered { params, authorizer: true, ..Offered::default() };
+        let checked = check(&defined.within(environment(offered)), &expression, expression.text(), &[]);
+        let (of, error) = checked.map_or_else(|error| (None, Some(error)), |of| (Some(of), None));
+        errors.extend(error);
+        defined.define(name.text(), of);
+    }
+    (defined, errors)
+}
+
+fn validate_variable_name(name: &At) -> ErrorList {
     let mut errors = ErrorList::new();
     if name.text().trim().is_empty() {
         errors.push(name.required("name is not specified"));
     } else if !is_identifier(name.text()) {
         errors.push(name.invalid("name is not a valid CEL identifier"));
-    }
-    if expression.text().trim().is_empty() {
-        errors.push(expression.required("expression is not specified"));
     }
     errors
 }
@@ -130,16 +151,20 @@ fn is_identifier(name: &str) -> bool {
     first && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
 }
 
-fn validate_validation(validation: &At) -> ErrorList {
+fn validate_validation(validation: &At, of_values: &Environment, of_messages: &Environment) -> ErrorList {
     let [expression, message, message_expression] =
         ["expression", "message", "messageExpression"].map(|field| validation.child(field));
     let is_blank = |at: &At| !at.text().is_empty() && at.text().trim().is_empty();
     let mut errors = ErrorList::new();
     if expression.text().trim().is_empty() {
         errors.push(expression.required("expression is not specified"));
+    } else {
+        errors.extend(check(of_values, &expression, expression.text(), &[Type::Bool]).err());
     }
     if is_blank(&message_expression) {
         errors.push(message_expression.invalid("must be non-empty if specified"));
+    } else if !message_expression.is_empty() {
+        errors.extend(check(of_messages, &message_expression, message_expression.text(), &[Type::String]).err());
     }
     if is_blank(&message) {
         errors.push(message.invalid("message must be non-empty if specified"));
@@ -150,7 +175,7 @@ fn validate_validation(validation: &At) -> ErrorList {
     errors
 }
 
-fn validate_annotation(annotation: &At, policy: &str) -> ErrorList {
+fn validate_annotation(annotation: &At, policy: &str, environment: &Environment) -> ErrorList {
     let (key, expression) = (annotation.child("key"), annotation.child("valueExpression"));
     let mut errors = ErrorList::new();
     if policy.is_empty() {
@@ -159,9 +184,12 @@ fn validate_annotation(annotation: &At, policy: &str) -> ErrorList {
         let name = format!("{policy}/{}", key.text());
         errors.extend(qualified_name(&name).into_iter().map(|fault| Error::invalid(&key.path, name.as_str(), fault)));
     }
-    match expression.text().trim().len() {
+    let text = expression.text().trim();
+    match text.len() {
         0 => errors.push(expression.required("valueExpression is not specified")),
-        1..=ANNOTATION_EXPRESSION_MAX => {}
+        1..=ANNOTATION_EXPRESSION_MAX => {
+            errors.extend(check(environment, &expression, text, &[Type::String, Type::Null]).err());
+        }
         _ => errors.push(expression.required(&format!("must not exceed {ANNOTATION_EXPRESSION_MAX} bytes in length"))),
     }
     errors

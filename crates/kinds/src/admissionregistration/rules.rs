@@ -1,12 +1,14 @@
-//! What requests are matched by: rules and conditions. CEL is not compiled here.
+//! What requests are matched by: rules and conditions.
 //!
 //! upstream: pkg/apis/admissionregistration/validation
 
 use std::collections::HashSet;
 
+use expression::Type;
 use machinery::field::{Error, ErrorList};
 use machinery::validation::{path_segment_name, qualified_name, validate_label_selector};
 
+use super::expressions::{Offered, check, environment};
 use crate::check::{At, duplicates, one_of, required, required_name, required_one_of};
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
@@ -74,15 +76,20 @@ fn validate_resources(resources: &At) -> ErrorList {
     errors
 }
 
-pub fn validate_conditions(conditions: &At) -> ErrorList {
+/// `params` tells whether conditions may look at parameters.
+pub fn validate_conditions(conditions: &At, params: bool) -> ErrorList {
     let items = conditions.items();
+    let environment = environment(Offered { params, authorizer: true, ..Offered::default() });
     let mut errors = ErrorList::new();
     if items.len() > CONDITIONS_MAX {
         errors.push(Error::too_many(&conditions.path, items.len(), CONDITIONS_MAX));
     }
     for condition in &items {
         let expression = condition.child("expression");
-        errors.extend(expression.text().trim().is_empty().then(|| expression.required("")));
+        match expression.text().trim() {
+            "" => errors.push(expression.required("")),
+            text => errors.extend(check(&environment, &expression, text, &[Type::Bool]).err()),
+        }
         errors.extend(required_name(&condition.child("name"), qualified_name));
     }
     errors.extend(duplicates(&items, "name"));

@@ -97,7 +97,7 @@ fn validate_webhook(webhook: &At) -> ErrorList {
     }
     errors.extend(one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
     errors.extend(validate_client(&webhook.child("clientConfig")));
-    errors.extend(validate_conditions(&webhook.child("matchConditions")));
+    errors.extend(validate_conditions(&webhook.child("matchConditions"), false));
     errors.extend(validate_versions(&webhook.child("admissionReviewVersions")));
     errors
 }

@@ -111,3 +111,80 @@ fn policies() {
         ],
     );
 }
+
+#[test]
+fn expressions_must_compile() {
+    let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let matching =
+        json!({"matchPolicy": "Exact", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": [rule]});
+    let policy = |spec: serde_json::Value| {
+        let mut whole = json!({"failurePolicy": "Fail", "matchConstraints": matching});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        json!({"metadata": {"name": "p"}, "spec": whole})
+    };
+    let webhook = |condition: &str| {
+        json!({"webhooks": [{"name": "a.b.c", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": {"url": "https://example.com/"}, "matchConditions": [{"name": "c", "expression": condition}]}]})
+    };
+    check(
+        "admissionregistration.k8s.io",
+        vec![
+            (
+                "validatingadmissionpolicies",
+                policy(json!({
+                    "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+                    "matchConditions": [{"name": "c", "expression": "params.data.on == 'yes'"}],
+                    "variables": [
+                        {"name": "replicas", "expression": "object.spec.replicas"},
+                        {"name": "named", "expression": "request.name != ''"},
+                        {"name": "both", "expression": "variables.named && variables.replicas > 1"},
+                    ],
+                    "validations": [
+                        {"expression": "variables.both || namespaceObject.metadata.name.startsWith('a')",
+                            "messageExpression": "'too many for ' + request.userInfo.username"},
+                        {"expression": "authorizer.group('').resource('pods').check('create').allowed()"},
+                    ],
+                    "auditAnnotations": [{"key": "k", "valueExpression": "string(variables.replicas)"}],
+                })),
+                vec![],
+            ),
+            (
+                "validatingadmissionpolicies",
+                policy(json!({
+                    "matchConditions": [{"name": "c", "expression": "params.on"}],
+                    "variables": [{"name": "a", "expression": "object.("}],
+                    "validations": [
+                        {"expression": "'no'", "messageExpression": "authorizer"},
+                        {"expression": "variables.b && request.verb == 'x'", "messageExpression": "1"},
+                    ],
+                    "auditAnnotations": [{"key": "k", "valueExpression": "1"}],
+                })),
+                vec![
+                    "spec.matchConditions[0].expression: Invalid value: \"params.on\": compilation failed: ERROR: \
+                     <input>:1:1: undeclared reference to 'params' (in container '')\n | params.on\n | ^",
+                    "spec.variables[0].expression: Invalid value: \"object.(\": compilation failed: ERROR: \
+                     <input>:1:8: Syntax error: no viable alternative at input '.('\n | object.(\n | .......^",
+                    "spec.validations[0].expression: Invalid value: \"'no'\": must evaluate to bool but got string",
+                    "spec.validations[0].messageExpression: Invalid value: \"authorizer\": compilation failed: ERROR: \
+                     <input>:1:1: undeclared reference to 'authorizer' (in container '')\n | authorizer\n | ^",
+                    "spec.validations[1].expression: Invalid value: \"variables.b && request.verb == 'x'\": \
+                     compilation failed: ERROR: <input>:1:10: undefined field 'b'\n | variables.b && request.verb \
+                     == 'x'\n | .........^\nERROR: <input>:1:23: undefined field 'verb'\n | variables.b && \
+                     request.verb == 'x'\n | ......................^",
+                    "spec.validations[1].messageExpression: Invalid value: \"1\": must evaluate to string but got int",
+                    "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of \
+                     [string null_type] but got int",
+                ],
+            ),
+            (
+                "validatingwebhookconfigurations",
+                webhook(" request.name == 1 "),
+                vec![
+                    "webhooks[0].matchConditions[0].expression: Invalid value: \"request.name == 1\": compilation \
+                     failed: ERROR: <input>:1:14: found no matching overload for '_==_' applied to '(string, int)'\n | \
+                     request.name == 1\n | .............^",
+                ],
+            ),
+        ],
+    );
+}
