@@ -145,7 +145,11 @@ pub fn entry(call: &Call, accept: Accept, kind: &'static KindDef, status: Status
     if let Some(encoding) = Encoding::of(accept) {
         return sized(call, encoding.format(), status, encoding.document(entry));
     }
-    let object = entry.object();
+    object(call, accept, kind, status, entry.object())
+}
+
+/// One object in the shape asked for; `kind` says how a table shows it.
+pub fn object(call: &Call, accept: Accept, kind: &KindDef, status: StatusCode, object: Object) -> Answer {
     let shown = match accept.shape {
         Shape::Table => {
             let metadata = json!({"resourceVersion": object.resource_version()});
@@ -172,6 +176,7 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
     if let Some(encoding) = Encoding::of(accept) {
         return joined(call, encoding.format(), encoding.list(kind, list));
     }
+    let list = if accept.shape == Shape::Table { table::in_order(kind, list) } else { list };
     if (accept.shape, accept.format, accept.pretty) == (Shape::Table, Format::Json, false) {
         return joined(call, Format::Json, encoded::table(kind, list, include_object(call)));
     }

@@ -1,30 +1,42 @@
 //! Columns and cells that kinds share.
 
+use std::collections::BTreeSet;
+
 use machinery::Object;
 use serde_json::Value;
 
 use crate::def::Column;
+use crate::def::Description::{Field, Text};
 use crate::duration::human_since;
 use crate::tree::{Map, list_of, present, str_of};
 
 pub const NONE: &str = "<none>";
 pub const UNSET: &str = "<unset>";
 
-pub const NAME: Column = Column::string("Name", "Name of the object", |object| object.name().into()).format("name");
+pub const NAME: Column = Column::string("Name", Field("metadata.name"), |object| object.name().into()).format("name");
 
-pub const AGE: Column = Column::string("Age", "Time since the object was created", age);
+pub const AGE: Column = Column::string("Age", Field("metadata.creationTimestamp"), age);
 
-pub const CREATED_AT: Column = Column::string("Created At", "When the object was created", |object| {
+const CREATED_AT: Column = Column::string("Created At", Field("metadata.creationTimestamp"), |object| {
     object.str(&["metadata", "creationTimestamp"]).into()
 })
 .of_type("date");
 
+/// What kinds without columns of their own show.
+pub const IMPLIED: &[Column] = &[NAME, CREATED_AT];
+
 /// Containers and images of a pod template at `spec.template`.
 pub const CONTAINERS: Column =
-    Column::string("Containers", "Names of the containers", |object| container_names(template(object)).into()).wide();
+    Column::string("Containers", Text("Names of each container in the template."), |object| {
+        container_names(template(object)).into()
+    })
+    .wide();
 pub const IMAGES: Column =
-    Column::string("Images", "Images of the containers", |object| container_images(template(object)).into()).wide();
-pub const SELECTOR: Column = Column::string("Selector", "Labels that select the pods", |object| {
+    Column::string("Images", Text("Images referenced by each container in the template."), |object| {
+        container_images(template(object)).into()
+    })
+    .wide();
+pub const SELECTOR: Column = Column::string("Selector", Field("spec.selector"), |object| {
     object.get(&["spec", "selector"]).map_or_else(|| NONE.to_owned(), format_selector).into()
 })
 .wide();
@@ -115,10 +127,17 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list
 }
 
+/// Addresses and names that a load balancer is reached by, each once.
+pub fn balancer_addresses(object: &Object) -> String {
+    let entries = object.list(&["status", "loadBalancer", "ingress"]).iter();
+    let addresses = entries.map(|entry| non_empty(str_of(entry, "ip"), str_of(entry, "hostname")));
+    let addresses: BTreeSet<&str> = addresses.filter(|address| !address.is_empty()).collect();
+    addresses.into_iter().collect::<Vec<_>>().join(",")
+}
+
 /// The first `limit` texts, parted by commas, and how many more there are.
 pub fn first_few(texts: &[String], limit: usize) -> String {
     match texts.len() {
-        0 => NONE.to_owned(),
         count if count > limit => format!("{} + {} more...", texts[..limit].join(","), count - limit),
         _ => texts.join(","),
     }

@@ -1,5 +1,7 @@
 //! What a kind is.
 
+use std::cmp::Ordering;
+
 use machinery::validation::dns1123_subdomain;
 use machinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Object, field};
 use serde_json::{Map, Value};
@@ -89,18 +91,26 @@ pub struct Column {
     /// `string`, `integer`, `number`, `boolean`, `date`.
     pub of_type: &'static str,
     pub format: &'static str,
-    pub description: &'static str,
+    pub description: Description,
     /// Zero: always shown; one: only by `-o wide`.
     pub priority: i32,
     pub cell: fn(&Object) -> Value,
 }
 
+/// What the header of a column says of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Description {
+    Text(&'static str),
+    /// What the API's documentation says of the field at this path of the stored version: `spec.nodeName`.
+    Field(&'static str),
+}
+
 impl Column {
-    pub const fn string(name: &'static str, description: &'static str, cell: fn(&Object) -> Value) -> Self {
+    pub const fn string(name: &'static str, description: Description, cell: fn(&Object) -> Value) -> Self {
         Self { name, of_type: "string", format: "", description, priority: 0, cell }
     }
 
-    pub const fn integer(name: &'static str, description: &'static str, cell: fn(&Object) -> Value) -> Self {
+    pub const fn integer(name: &'static str, description: Description, cell: fn(&Object) -> Value) -> Self {
         Self::string(name, description, cell).of_type("integer")
     }
 
@@ -269,8 +279,12 @@ pub struct KindDef {
     pub verbs: &'static [Verb],
     pub subresources: &'static [Subresource],
     pub selectable_fields: &'static [SelectableField],
-    /// Name and Age are implied when this is empty; else the first column is the name's.
+    /// Empty: name and time of creation.
     pub columns: &'static [Column],
+    /// In which order a table lists objects, where it is not that of their names.
+    pub row_order: Option<fn(&Object, &Object) -> Ordering>,
+    /// Reason and message of a row whose object has run its course.
+    pub completed: fn(&Object) -> Option<[&'static str; 2]>,
     pub strategy: Strategy,
     /// Nothing when this version is the stored one.
     pub conversion: Option<Conversion>,
@@ -310,6 +324,8 @@ impl KindDef {
         subresources: &[],
         selectable_fields: &[],
         columns: &[],
+        row_order: None,
+        completed: |_| None,
         strategy: Strategy::PLAIN,
         conversion: None,
         virtual_kind: false,
@@ -351,6 +367,10 @@ impl KindDef {
             _ if self.subresource("status").is_some() => vec![&["status"]],
             _ => Vec::new(),
         }
+    }
+
+    pub fn shown_columns(&self) -> &'static [Column] {
+        if self.columns.is_empty() { crate::columns::IMPLIED } else { self.columns }
     }
 
     pub fn allows(&self, verb: Verb) -> bool {

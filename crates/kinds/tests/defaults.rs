@@ -72,7 +72,6 @@ fn every_column_prints_something_for_every_object() {
             for column in kind.columns {
                 let cell = (column.cell)(&object);
                 assert!(!cell.is_null() && !cell.is_object(), "{kind:?} {}: {cell}", column.name);
-                assert!(!column.description.is_empty(), "{kind:?} {}", column.name);
             }
         }
     }

@@ -7,6 +7,7 @@ mod background;
 mod cache;
 mod continuation;
 mod convert;
+mod descriptions;
 pub mod discovery;
 pub mod entry;
 mod errors;

@@ -1,8 +1,14 @@
 //! Objects as `meta.k8s.io/v1` Tables and PartialObjectMetadata, from the columns of their kind.
 
-use kinds::{Column, KindDef};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use kinds::{Column, Description, KindDef};
 use machinery::Object;
 use serde_json::{Value, json};
+
+use crate::answer::List;
+use crate::descriptions::Descriptions;
 
 /// `includeObject`: how much of the object goes with its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,34 +19,6 @@ pub enum IncludeObject {
     Object,
 }
 
-const NAME_DESCRIPTION: &str = "Name must be unique within a namespace. Is required when creating resources, although \
-some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily \
-intended for creation idempotence and configuration definition. Cannot be updated.";
-
-const CREATED_DESCRIPTION: &str = "CreationTimestamp is a timestamp representing the server time when this object was \
-created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this \
-value. It is represented in RFC3339 form and is in UTC.";
-
-/// What a kind without columns shows.
-const IMPLIED: &[Column] = &[
-    Column {
-        name: "Name",
-        of_type: "string",
-        format: "name",
-        description: NAME_DESCRIPTION,
-        priority: 0,
-        cell: |object| json!(object.name()),
-    },
-    Column {
-        name: "Created At",
-        of_type: "date",
-        format: "",
-        description: CREATED_DESCRIPTION,
-        priority: 0,
-        cell: |object| json!(object.str(&["metadata", "creationTimestamp"])),
-    },
-];
-
 /// A Table of `objects`. `metadata` is the list's metadata; `header` says whether columns are described.
 pub fn render<'a>(
     kind: &KindDef,
@@ -50,33 +28,67 @@ pub fn render<'a>(
     header: bool,
 ) -> Value {
     let rows: Vec<Value> = objects.map(|object| row(kind, object, include)).collect();
-    let definitions = if header { columns(kind).iter().map(definition).collect() } else { Value::Null };
+    let define = |column| definition(kind, column);
+    let definitions = if header { kind.shown_columns().iter().map(define).collect() } else { Value::Null };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": definitions, "rows": rows,
     })
 }
 
-fn columns(kind: &KindDef) -> &'static [Column] {
-    if kind.columns.is_empty() { IMPLIED } else { kind.columns }
-}
-
-fn definition(column: &Column) -> Value {
+fn definition(kind: &KindDef, column: &Column) -> Value {
+    let description = match column.description {
+        Description::Text(text) => text,
+        Description::Field(path) => FIELDS.get(&(documented(kind), path)).map_or("", Box::as_ref),
+    };
     json!({
         "name": column.name, "type": column.of_type, "format": column.format,
-        "description": column.description, "priority": column.priority,
+        "description": description, "priority": column.priority,
     })
+}
+
+/// The message whose fields the columns of a kind speak of: that of the version that is stored.
+fn documented(kind: &KindDef) -> &'static str {
+    let stored = kind.conversion.and_then(|conversion| {
+        let (group, version) = conversion.storage;
+        kinds::find(group, version, kind.resource)
+    });
+    stored.map_or(kind.schema, |stored| stored.schema)
+}
+
+/// What the API's documentation says of those fields that columns show, by message and path.
+static FIELDS: LazyLock<HashMap<(&'static str, &'static str), Box<str>>> = LazyLock::new(|| {
+    let descriptions = Descriptions::load();
+    let of_kind = |kind: &'static KindDef| kind.shown_columns().iter().map(move |column| (documented(kind), column));
+    let columns = kinds::all().iter().copied().chain([&kinds::autoscaling::SCALE]).flat_map(of_kind);
+    let fields = columns.filter_map(|(message, column)| match column.description {
+        Description::Field(path) => Some((message, path)),
+        Description::Text(_) => None,
+    });
+    fields.map(|(message, path)| ((message, path), descriptions.of_path(message, path).into())).collect()
+});
+
+/// The list in the order in which a table of its kind shows it.
+pub fn in_order(kind: &KindDef, mut list: List) -> List {
+    if let Some(order) = kind.row_order {
+        list.items.sort_by(|one, other| order(&one.object(), &other.object()));
+    }
+    list
 }
 
 /// One row of a table.
 pub fn row(kind: &KindDef, object: &Object, include: IncludeObject) -> Value {
-    let cells: Vec<Value> = columns(kind).iter().map(|column| (column.cell)(object)).collect();
-    let object = match include {
+    let cells: Vec<Value> = kind.shown_columns().iter().map(|column| (column.cell)(object)).collect();
+    let shown = match include {
         IncludeObject::None => Value::Null,
         IncludeObject::Metadata => partial_metadata(object),
         IncludeObject::Object => Value::Object(object.0.clone()),
     };
-    json!({"cells": cells, "object": object})
+    let mut row = json!({"cells": cells, "object": shown});
+    if let Some([reason, message]) = (kind.completed)(object) {
+        row["conditions"] = json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]);
+    }
+    row
 }
 
 /// The object's metadata alone, as a PartialObjectMetadata.
@@ -93,15 +105,10 @@ mod tests {
 
     const WITH_DATA: KindDef = KindDef {
         columns: &[
-            IMPLIED[0],
-            Column {
-                name: "Data",
-                of_type: "integer",
-                format: "",
-                description: "",
-                priority: 1,
-                cell: |object| json!(object.map(&["data"]).map_or(0, serde_json::Map::len)),
-            },
+            Column::string("Name", Description::Text("Its name"), |object| json!(object.name())),
+            Column::integer("Data", Description::Text("Number of entries"), |object| {
+                json!(object.map(&["data"]).map_or(0, serde_json::Map::len))
+            }),
         ],
         ..PLAIN
     };
@@ -121,6 +128,31 @@ mod tests {
         assert_eq!(table["rows"][0]["cells"], json!(["web", "2026-01-01T00:00:00Z"]));
         assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
         assert_eq!(table["rows"][0]["object"]["data"], Value::Null);
+    }
+
+    #[test]
+    fn every_column_is_described() {
+        for kind in kinds::all() {
+            for column in kind.shown_columns() {
+                assert_ne!(definition(kind, column)["description"], "", "{kind:?} {}", column.name);
+            }
+        }
+        let nodes = kinds::find("", "v1", "nodes").unwrap();
+        let definitions =
+            render(nodes, std::iter::empty(), json!({}), IncludeObject::None, true)["columnDefinitions"].take();
+        assert_eq!(
+            definitions[7]["description"],
+            "OS Image reported by the node from /etc/os-release (e.g. Debian GNU/Linux 7 (wheezy))."
+        );
+    }
+
+    #[test]
+    fn rows_of_what_has_run_its_course_say_so() {
+        let pods = kinds::find("", "v1", "pods").unwrap();
+        let pod = Object::from_value(json!({"metadata": {"name": "a"}, "status": {"phase": "Failed"}})).unwrap();
+        let conditions =
+            json!([{"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."}]);
+        assert_eq!(row(pods, &pod, IncludeObject::None)["conditions"], conditions);
     }
 
     #[test]

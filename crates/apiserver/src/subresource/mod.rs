@@ -5,19 +5,18 @@ mod eviction;
 mod token;
 
 use http::StatusCode;
+use kinds::autoscaling::SCALE;
 use kinds::{KindDef, OtherSubresource, Subresource};
 use machinery::{ApiError, Object};
 use registry::{AdmissionRequest, Context, Operation, Target};
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::decode::{self, Expected};
+use crate::decode;
+use crate::negotiate::Offer;
 use crate::respond::{self, Answer};
 use crate::server::Server;
-use crate::verbs::{no_such_method, plain_accept, read_patch};
-
-const SCALE: Expected =
-    Expected { group: "autoscaling", version: "v1", kind: "Scale", schema: "io.k8s.api.autoscaling.v1.Scale" };
+use crate::verbs::{no_such_method, read_patch};
 
 impl Server {
     pub(crate) async fn serve_subresource(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
@@ -85,27 +84,24 @@ impl Server {
     }
 
     async fn serve_scale(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let accept = plain_accept(call)?;
+        let accept = call.accept(Offer::of(&SCALE))?;
         let context = call.context()?;
         let registry = self.registry();
         let namespace = call.namespace(kind).to_owned();
         let name = call.info.name.clone();
-        let written = match call.info.verb.as_str() {
-            "get" => {
-                let scale = registry.scale(kind, &namespace, &name).await?;
-                return Ok(respond::value(call, accept, StatusCode::OK, SCALE.schema, &scale.into_value()));
-            }
+        let scale = match call.info.verb.as_str() {
+            "get" => registry.scale(kind, &namespace, &name).await?,
             "update" => {
-                let scale = decode::object(call, SCALE, context.field_validation).await?;
-                registry.update(&context, kind, &namespace, &name, Target::Scale, scale).await?
+                let scale = decode::object(call, (&SCALE).into(), context.field_validation).await?;
+                registry.update(&context, kind, &namespace, &name, Target::Scale, scale).await?.entry.object()
             }
             "patch" => {
                 let patch = read_patch(call).await?;
-                registry.patch(&context, kind, &namespace, &name, Target::Scale, &patch).await?
+                registry.patch(&context, kind, &namespace, &name, Target::Scale, &patch).await?.entry.object()
             }
             _ => return Err(no_such_method()),
         };
-        Ok(respond::value(call, accept, StatusCode::OK, SCALE.schema, &written.entry.object().into_value()))
+        Ok(respond::object(call, accept, &SCALE, StatusCode::OK, scale))
     }
 }
 

@@ -1,12 +1,15 @@
 //! ValidatingAdmissionPolicy and its binding.
 
+use std::collections::BTreeSet;
+
 use machinery::Object;
 use serde_json::Value;
 
 use super::policy_validate;
-use crate::columns::{AGE, NAME, UNSET};
+use crate::columns::{AGE, NAME, UNSET, scalar};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
-use crate::tree::{Map, child, default, each};
+use crate::tree::{Map, child, default, each, list_of, str_of};
 
 pub static VALIDATING_ADMISSION_POLICY: KindDef = KindDef {
     group: "admissionregistration.k8s.io",
@@ -19,8 +22,16 @@ pub static VALIDATING_ADMISSION_POLICY: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::integer("Validations", "Number of rules", |policy| policy.list(&["spec", "validations"]).len().into()),
-        Column::string("ParamKind", "Kind of its parameters", param_kind),
+        Column::integer(
+            "Validations",
+            Text("Validations indicates the number of validation rules defined in this configuration"),
+            |policy| policy.list(&["spec", "validations"]).len().into(),
+        ),
+        Column::string(
+            "ParamKind",
+            Text("ParamKind specifies the kind of resources used to parameterize this policy"),
+            param_kind,
+        ),
         AGE,
     ],
     strategy: Strategy {
@@ -42,8 +53,16 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: KindDef = KindDef {
     subresources: &[],
     columns: &[
         NAME,
-        Column::string("PolicyName", "Policy it binds", |binding| binding.str(&["spec", "policyName"]).into()),
-        Column::string("ParamRef", "Parameters it binds the policy to", param_ref),
+        Column::string(
+            "PolicyName",
+            Text("PolicyName indicates the policy definition which the policy binding binded to"),
+            |binding| binding.str(&["spec", "policyName"]).into(),
+        ),
+        Column::string(
+            "ParamRef",
+            Text("ParamRef indicates the param resource which sets the configration param"),
+            param_ref,
+        ),
         AGE,
     ],
     strategy: Strategy {
@@ -85,9 +104,28 @@ fn param_kind(policy: &Object) -> Value {
 fn param_ref(binding: &Object) -> Value {
     let field = |field| binding.str(&["spec", "paramRef", field]);
     match (field("namespace"), field("name")) {
-        ("", "") if binding.get(&["spec", "paramRef"]).is_none() => UNSET.into(),
-        ("", "") => "*".into(),
-        ("", name) => name.into(),
+        (_, "") => {
+            let selector = binding.get(&["spec", "paramRef", "selector"]).filter(|selector| selector.is_object());
+            selector.map_or_else(|| UNSET.to_owned(), printed_selector).into()
+        }
+        ("", name) => format!("*/{name}").into(),
         (namespace, name) => format!("{namespace}/{name}").into(),
     }
+}
+
+/// A `metav1.LabelSelector` as Go prints the structure.
+fn printed_selector(selector: &Value) -> String {
+    let labels = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let labels: BTreeSet<String> = labels.map(|(key, value)| format!("{key}: {},", scalar(value))).collect();
+    let requirement = |requirement: &Value| {
+        let values: Vec<&str> = list_of(requirement, "values").iter().filter_map(Value::as_str).collect();
+        let [key, operator] = ["key", "operator"].map(|field| str_of(requirement, field));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{}],}},", values.join(" "))
+    };
+    let requirements: String = list_of(selector, "matchExpressions").iter().map(requirement).collect();
+    let labels: String = labels.into_iter().collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
+         MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"
+    )
 }

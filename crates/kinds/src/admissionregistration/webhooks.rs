@@ -10,6 +10,7 @@ use super::client::{validate_service, validate_url};
 use super::rules::{validate_conditions, validate_rule};
 use crate::check::{At, duplicates, one_of};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{Map, child, child_or_new, default, each};
 
@@ -36,7 +37,11 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: KindDef = KindDef {
     schema: "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration",
     columns: &[
         NAME,
-        Column::integer("Webhooks", "Number of webhooks", |object| object.list(&["webhooks"]).len().into()),
+        Column::integer(
+            "Webhooks",
+            Text("Webhooks indicates the number of webhooks registered in this configuration"),
+            |object| object.list(&["webhooks"]).len().into(),
+        ),
         AGE,
     ],
     strategy: Strategy {

@@ -6,7 +6,6 @@ use machinery::validation::{dns1035_label, dns1123_subdomain};
 use serde_json::json;
 
 use crate::check::{At, duplicates, immutable, required_name, required_one_of};
-use crate::columns::{CREATED_AT, NAME};
 use crate::def::{KindDef, Scope, Strategy, Subresource};
 use crate::tree::{child, child_or_new, default, default_text, text};
 
@@ -22,7 +21,6 @@ pub static CUSTOM_RESOURCE_DEFINITION: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
     subresources: &[Subresource::Status],
-    columns: &[NAME, CREATED_AT],
     strategy: Strategy {
         default: default_definition,
         prepare_create,

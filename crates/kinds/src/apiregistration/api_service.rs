@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::check::At;
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::{child, condition, default, str_of};
 
@@ -23,8 +24,8 @@ pub static API_SERVICE: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Service", "Service that serves it", service),
-        Column::string("Available", "Whether it answers", available),
+        Column::string("Service", Text("The reference to the service that hosts this API endpoint."), service),
+        Column::string("Available", Text("Whether this service is available."), available),
         AGE,
     ],
     strategy: Strategy {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::check::{At, immutable, non_negative};
 use crate::columns::{AGE, NAME, NONE, number};
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::str_of;
 
@@ -17,8 +18,8 @@ pub static CONTROLLER_REVISION: KindDef = KindDef {
     schema: "io.k8s.api.apps.v1.ControllerRevision",
     columns: &[
         NAME,
-        Column::string("Controller", "Whose revision it is", controller),
-        Column::integer("Revision", "Its number", |object| number(object, &["revision"])),
+        Column::string("Controller", Text("Controller of the object"), controller),
+        Column::string("Revision", Field("revision"), |object| number(object, &["revision"])),
         AGE,
     ],
     strategy: Strategy { validate, validate_update, ..Strategy::PLAIN },

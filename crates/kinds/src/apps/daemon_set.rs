@@ -9,6 +9,7 @@ use crate::check::{At, int_or_percent, is_zero, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, format_labels, number};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::warnings::of_template;
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_status_number, default_text, text};
 
@@ -23,18 +24,20 @@ pub static DAEMON_SET: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::integer("Desired", "Nodes that should run it", |object| {
+        Column::integer("Desired", Field("status.desiredNumberScheduled"), |object| {
             number(object, &["status", "desiredNumberScheduled"])
         }),
-        Column::integer("Current", "Nodes that run it", |object| number(object, &["status", "currentNumberScheduled"])),
-        Column::integer("Ready", "Nodes where it is ready", |object| number(object, &["status", "numberReady"])),
-        Column::integer("Up-to-date", "Nodes that run the present template", |object| {
+        Column::integer("Current", Field("status.currentNumberScheduled"), |object| {
+            number(object, &["status", "currentNumberScheduled"])
+        }),
+        Column::integer("Ready", Field("status.numberReady"), |object| number(object, &["status", "numberReady"])),
+        Column::integer("Up-to-date", Field("status.updatedNumberScheduled"), |object| {
             number(object, &["status", "updatedNumberScheduled"])
         }),
-        Column::integer("Available", "Nodes where it has been ready long enough", |object| {
+        Column::integer("Available", Field("status.numberAvailable"), |object| {
             number(object, &["status", "numberAvailable"])
         }),
-        Column::string("Node Selector", "Labels of its nodes", |object| {
+        Column::string("Node Selector", Field("spec.template.spec.nodeSelector"), |object| {
             format_labels(object.map(&["spec", "template", "spec", "nodeSelector"])).into()
         }),
         AGE,

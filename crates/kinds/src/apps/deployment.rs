@@ -10,6 +10,7 @@ use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::validate::validate_template;
 use crate::core::pod::warnings::of_template;
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, ScalePaths, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_text, text};
 
@@ -24,11 +25,11 @@ pub static DEPLOYMENT: KindDef = KindDef {
     subresources: &[Subresource::Scale(SCALE), Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Ready", "Pods that are ready, of those that should be", ready),
-        Column::integer("Up-to-date", "Pods made from the present template", |object| {
+        Column::string("Ready", Text("Number of the pod with ready state"), ready),
+        Column::string("Up-to-date", Field("status.updatedReplicas"), |object| {
             number(object, &["status", "updatedReplicas"])
         }),
-        Column::integer("Available", "Pods that have been ready long enough", |object| {
+        Column::string("Available", Field("status.availableReplicas"), |object| {
             number(object, &["status", "availableReplicas"])
         }),
         AGE,

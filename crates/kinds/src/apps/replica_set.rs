@@ -9,6 +9,7 @@ use crate::check::{At, workload_selector};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::warnings::of_template;
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, SelectableField, Strategy, Subresource};
 use crate::tree::default_status_number;
 
@@ -27,9 +28,9 @@ pub static REPLICA_SET: KindDef = KindDef {
     }],
     columns: &[
         NAME,
-        Column::integer("Desired", "Pods that should be", |object| number(object, &["spec", "replicas"])),
-        Column::integer("Current", "Pods that are", |object| number(object, &["status", "replicas"])),
-        Column::integer("Ready", "Pods that are ready", |object| number(object, &["status", "readyReplicas"])),
+        Column::integer("Desired", Field("spec.replicas"), |object| number(object, &["spec", "replicas"])),
+        Column::integer("Current", Field("status.replicas"), |object| number(object, &["status", "replicas"])),
+        Column::integer("Ready", Field("status.readyReplicas"), |object| number(object, &["status", "readyReplicas"])),
         AGE,
         CONTAINERS,
         IMAGES,

@@ -12,6 +12,7 @@ use crate::core::persistent_volume_claim::default_claim_map;
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::validate::validate_template_metadata;
 use crate::core::pod::warnings::of_template;
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{child_or_new, default, default_status_number, default_text, each, text};
 
@@ -26,7 +27,7 @@ pub static STATEFUL_SET: KindDef = KindDef {
     subresources: &[Subresource::Scale(SCALE), Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Ready", "Pods that are ready, of those that should be", ready),
+        Column::string("Ready", Text("Number of the pod with ready state"), ready),
         AGE,
         CONTAINERS,
         IMAGES,

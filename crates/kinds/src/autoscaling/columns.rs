@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::convert::v1_to_v2;
 use crate::columns::{AGE, NAME, NONE, number, scalar, scalar_or};
 use crate::def::Column;
+use crate::def::Description::Field;
 use crate::tree::{present, str_of};
 
 /// As many metrics as a cell shows.
@@ -16,20 +17,24 @@ const UNKNOWN: &str = "<unknown>";
 
 pub const COLUMNS: &[Column] = &[
     NAME,
-    Column::string("Reference", "What it scales", |scaler| {
+    Column::string("Reference", Field("spec.scaleTargetRef"), |scaler| {
         let target = |field| scaler.str(&["spec", "scaleTargetRef", field]);
         format!("{}/{}", target("kind"), target("name")).into()
     }),
-    Column::string("Targets", "Metrics as they are, and as they should be", |scaler| {
+    Column::string("Targets", Field("spec.metrics"), |scaler| {
         let mut scaler = scaler.clone();
         if scaler.api_version() == "autoscaling/v1" {
             v1_to_v2(&mut scaler);
         }
         targets(&scaler).into()
     }),
-    Column::string("MinPods", "Least pods", |scaler| scalar_or(scaler.get(&["spec"]), "minReplicas", "<unset>")),
-    Column::integer("MaxPods", "Most pods", |scaler| number(scaler, &["spec", "maxReplicas"])),
-    Column::integer("Replicas", "Pods there are", |scaler| number(scaler, &["status", "currentReplicas"])),
+    Column::string("MinPods", Field("spec.minReplicas"), |scaler| {
+        scalar_or(scaler.get(&["spec"]), "minReplicas", "<unset>")
+    }),
+    Column::string("MaxPods", Field("spec.maxReplicas"), |scaler| number(scaler, &["spec", "maxReplicas"])),
+    Column::string("Replicas", Field("status.currentReplicas"), |scaler| {
+        number(scaler, &["status", "currentReplicas"])
+    }),
     AGE,
 ];
 

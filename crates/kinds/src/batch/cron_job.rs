@@ -10,6 +10,7 @@ use crate::check::{At, required_one_of};
 use crate::columns::{AGE, NAME, NONE, container_images, container_names, format_selector, text_or_none};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::warnings::of_template_at;
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::duration::human_since;
 use crate::tree::{child_or_new, default, default_text};
@@ -25,19 +26,24 @@ pub static CRON_JOB: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Schedule", "When it runs", |object| object.str(&["spec", "schedule"]).into()),
-        Column::string("Timezone", "Time zone of the schedule", |object| text_or_none(object, &["spec", "timeZone"])),
-        Column::string("Suspend", "Whether it rests", |object| {
+        Column::string("Schedule", Field("spec.schedule"), |object| object.str(&["spec", "schedule"]).into()),
+        Column::string("Timezone", Field("spec.timeZone"), |object| text_or_none(object, &["spec", "timeZone"])),
+        Column::string("Suspend", Field("spec.suspend"), |object| {
             if object.bool(&["spec", "suspend"]) { "True" } else { "False" }.into()
         })
         .of_type("boolean"),
-        Column::integer("Active", "Jobs that run now", |object| object.list(&["status", "active"]).len().into()),
-        Column::string("Last Schedule", "Time since it last ran", last_schedule),
+        Column::integer("Active", Field("status.active"), |object| object.list(&["status", "active"]).len().into()),
+        Column::string("Last Schedule", Field("status.lastScheduleTime"), last_schedule),
         AGE,
-        Column::string("Containers", "Names of the containers", |object| container_names(template(object)).into())
-            .wide(),
-        Column::string("Images", "Images of the containers", |object| container_images(template(object)).into()).wide(),
-        Column::string("Selector", "Labels that select the pods", selector).wide(),
+        Column::string("Containers", Text("Names of each container in the template."), |object| {
+            container_names(template(object)).into()
+        })
+        .wide(),
+        Column::string("Images", Text("Images referenced by each container in the template."), |object| {
+            container_images(template(object)).into()
+        })
+        .wide(),
+        Column::string("Selector", Field("spec.jobTemplate.spec.selector"), selector).wide(),
     ],
     strategy: Strategy {
         default: default_cron_job,

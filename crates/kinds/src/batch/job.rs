@@ -11,6 +11,7 @@ use super::job_validate;
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::warnings::of_template;
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Propagation, SelectableField, Strategy, Subresource, drop_status};
 use crate::duration::human;
 use crate::tree::{Map, child, child_or_new, condition_is_true, default, default_text, each, is_absent};
@@ -34,9 +35,9 @@ pub static JOB: KindDef = KindDef {
     }],
     columns: &[
         NAME,
-        Column::string("Status", "How it stands", |job| status(job).into()),
-        Column::string("Completions", "Pods that have succeeded, of those that must", |job| completions(job).into()),
-        Column::string("Duration", "Time it has taken", |job| duration(job).into()),
+        Column::string("Status", Text("Status of the job."), |job| status(job).into()),
+        Column::string("Completions", Field("status.succeeded"), |job| completions(job).into()),
+        Column::string("Duration", Text("Time required to complete the job."), |job| duration(job).into()),
         AGE,
         CONTAINERS,
         IMAGES,

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::check::{At, required, required_one_of};
 use crate::columns::{AGE, NAME, NONE, text_or_none};
+use crate::def::Description::Field;
 use crate::def::{
     Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
     keep_all_but_status,
@@ -40,10 +41,12 @@ pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
     columns: &[
         NAME,
         AGE,
-        Column::string("SignerName", "Who is to sign it", |request| text_or_none(request, &["spec", "signerName"])),
-        Column::string("Requestor", "Who asked for it", |request| request.str(&["spec", "username"]).into()),
-        Column::string("RequestedDuration", "How long it should be valid", requested_duration),
-        Column::string("Condition", "How it stands", |request| condition(request).into()),
+        Column::string("SignerName", Field("spec.signerName"), |request| {
+            text_or_none(request, &["spec", "signerName"])
+        }),
+        Column::string("Requestor", Field("spec.request"), |request| request.str(&["spec", "username"]).into()),
+        Column::string("RequestedDuration", Field("spec.expirationSeconds"), requested_duration),
+        Column::string("Condition", Field("status.conditions"), |request| condition(request).into()),
     ],
     strategy: Strategy {
         prepare_update,

@@ -5,6 +5,7 @@ use machinery::field::ErrorList;
 
 use crate::check::{At, non_negative};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy};
 
 pub static LEASE: KindDef = KindDef {
@@ -15,7 +16,7 @@ pub static LEASE: KindDef = KindDef {
     schema: "io.k8s.api.coordination.v1.Lease",
     columns: &[
         NAME,
-        Column::string("Holder", "Who holds it", |lease| lease.str(&["spec", "holderIdentity"]).into()),
+        Column::string("Holder", Field("spec.holderIdentity"), |lease| lease.str(&["spec", "holderIdentity"]).into()),
         AGE,
     ],
     strategy: Strategy {

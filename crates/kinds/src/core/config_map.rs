@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::check::{At, same};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy};
 
 pub static CONFIG_MAP: KindDef = KindDef {
@@ -15,7 +16,7 @@ pub static CONFIG_MAP: KindDef = KindDef {
     singular: "configmap",
     short_names: &["cm"],
     schema: "io.k8s.api.core.v1.ConfigMap",
-    columns: &[NAME, Column::integer("Data", "Number of entries", entries), AGE],
+    columns: &[NAME, Column::string("Data", Field("data"), entries), AGE],
     strategy: Strategy { validate, validate_update: unchanged_if_immutable, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

@@ -8,7 +8,8 @@ use machinery::validation::{dns1123_label, dns1123_subdomain, port_number, quali
 use serde_json::Value;
 
 use crate::check::{At, optional_name, required_one_of, validate_ip};
-use crate::columns::{AGE, NAME, first_few};
+use crate::columns::{AGE, NAME, NONE, first_few};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{default_text, each, int_of, list_of, str_of};
 
@@ -23,7 +24,7 @@ pub static ENDPOINTS: KindDef = KindDef {
     singular: "endpoints",
     short_names: &["ep"],
     schema: "io.k8s.api.core.v1.Endpoints",
-    columns: &[NAME, Column::string("Endpoints", "Addresses and ports that are ready", endpoints), AGE],
+    columns: &[NAME, Column::string("Endpoints", Field("subsets"), endpoints), AGE],
     strategy: Strategy {
         default: default_endpoints,
         validate,
@@ -39,8 +40,9 @@ fn default_endpoints(object: &mut Object) {
 }
 
 fn endpoints(object: &Object) -> Value {
-    let ready: Vec<String> = object.list(&["subsets"]).iter().flat_map(ready_of).collect();
-    first_few(&ready, SHOWN_MAX).into()
+    let subsets = object.list(&["subsets"]);
+    let ready: Vec<String> = subsets.iter().flat_map(ready_of).collect();
+    if subsets.is_empty() { NONE.into() } else { first_few(&ready, SHOWN_MAX).into() }
 }
 
 fn ready_of(subset: &Value) -> Vec<String> {
@@ -122,7 +124,7 @@ mod tests {
                 &Object::from_value(json!({"subsets": [{"addresses": addresses, "ports": [{"port": 80}]}]})).unwrap(),
             )
         };
-        assert_eq!(of(&[]), "<none>");
+        assert_eq!(of(&[]), "");
         assert_eq!(of(&["10.0.0.1", "fd00::1"]), "10.0.0.1:80,[fd00::1]:80");
         assert_eq!(of(&["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"]), "1.1.1.1:80,2.2.2.2:80,3.3.3.3:80 + 1 more...");
     }

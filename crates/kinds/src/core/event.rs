@@ -5,7 +5,8 @@ use machinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
 use crate::check::{At, one_of};
-use crate::columns::{NAME, non_empty};
+use crate::columns::{NAME, non_empty, number};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, SelectableField, Strategy};
 use crate::duration::human_since;
 use crate::tree::str_of;
@@ -30,18 +31,15 @@ pub static EVENT: KindDef = KindDef {
         of_object("type", |event| event.str(&["type"]).to_owned()),
     ],
     columns: &[
-        Column::string("Last Seen", "Time since it last happened", |event| human_since(last_seen(event)).into()),
-        Column::string("Type", "Normal or Warning", |event| event.str(&["type"]).into()),
-        Column::string("Reason", "Why it happened, in one word", |event| event.str(&["reason"]).into()),
-        Column::string("Object", "What it is about", |event| {
-            format!("{}/{}", about(event, "kind").to_lowercase(), about(event, "name")).into()
-        }),
-        Column::string("Subobject", "Which part of it", |event| about(event, "fieldPath").into()).wide(),
-        Column::string("Source", "Who reports it", source).wide(),
-        Column::string("Message", "What happened", |event| either(event, "message", "note").trim().into()),
-        Column::string("First Seen", "Time since it first happened", |event| human_since(first_seen(event)).into())
-            .wide(),
-        Column::integer("Count", "How often it happened", count).wide(),
+        Column::string("Last Seen", Field("lastTimestamp"), |event| human_since(last_seen(event)).into()),
+        Column::string("Type", Field("type"), |event| event.str(&["type"]).into()),
+        Column::string("Reason", Field("reason"), |event| event.str(&["reason"]).into()),
+        Column::string("Object", Field("involvedObject"), object),
+        Column::string("Subobject", Field("involvedObject.fieldPath"), |event| about(event, "fieldPath").into()).wide(),
+        Column::string("Source", Field("source"), source).wide(),
+        Column::string("Message", Field("message"), |event| either(event, "message", "note").trim().into()),
+        Column::string("First Seen", Field("firstTimestamp"), |event| human_since(first_seen(event)).into()).wide(),
+        Column::string("Count", Field("count"), count).wide(),
         NAME.wide(),
     ],
     strategy: Strategy { default: default_event, validate, create_on_update: true, ..Strategy::PLAIN },
@@ -72,6 +70,13 @@ fn either<'a>(event: &'a Object, core: &str, events: &str) -> &'a str {
     non_empty(event.str(&[core]), event.str(&[events]))
 }
 
+fn object(event: &Object) -> Value {
+    match (about(event, "kind").to_lowercase(), about(event, "name")) {
+        (kind, name) if name.is_empty() => kind.into(),
+        (kind, name) => format!("{kind}/{name}").into(),
+    }
+}
+
 fn reported_source<'a>(event: &'a Object, field: &str) -> &'a str {
     non_empty(event.str(&["source", field]), event.str(&["deprecatedSource", field]))
 }
@@ -93,13 +98,19 @@ fn first_seen(event: &Object) -> &str {
 }
 
 fn last_seen(event: &Object) -> &str {
-    let observed = event.str(&["series", "lastObservedTime"]);
-    non_empty(observed, non_empty(either(event, "lastTimestamp", "deprecatedLastTimestamp"), first_seen(event)))
+    if event.map(&["series"]).is_some() {
+        return event.str(&["series", "lastObservedTime"]);
+    }
+    non_empty(either(event, "lastTimestamp", "deprecatedLastTimestamp"), first_seen(event))
 }
 
 fn count(event: &Object) -> Value {
-    let fields = [&["series", "count"][..], &["count"], &["deprecatedCount"]];
-    fields.into_iter().find_map(|field| event.int(field).filter(|count| *count > 0)).unwrap_or(1).into()
+    if event.map(&["series"]).is_some() {
+        return number(event, &["series", "count"]);
+    }
+    // Events that happened once do not say so in the newer form.
+    let said = ["count", "deprecatedCount"].into_iter().filter_map(|field| event.int(&[field]));
+    said.filter(|count| *count > 0).next().unwrap_or(1).into()
 }
 
 const ACTION_MAX: usize = 128;

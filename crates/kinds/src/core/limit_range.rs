@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::resource_names::{may_overcommit, validate_container_resource_name, validate_resource_name};
 use crate::check::{At, quantity};
-use crate::columns::{CREATED_AT, NAME};
 use crate::def::{KindDef, Strategy};
 use crate::tree::{child_or_new, default, each, text};
 
@@ -20,7 +19,6 @@ pub static LIMIT_RANGE: KindDef = KindDef {
     singular: "limitrange",
     short_names: &["limits"],
     schema: "io.k8s.api.core.v1.LimitRange",
-    columns: &[NAME, CREATED_AT],
     strategy: Strategy { default: default_limit_range, validate, create_on_update: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

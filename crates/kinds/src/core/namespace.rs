@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::check::At;
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Text;
 use crate::def::{
     Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field, keep_status,
 };
@@ -35,7 +36,11 @@ pub static NAMESPACE: KindDef = KindDef {
         Subresource::Status,
     ],
     selectable_fields: &[SelectableField { name: "status.phase", value: phase }],
-    columns: &[NAME, Column::string("Status", "Whether it is in use", |namespace| phase(namespace).into()), AGE],
+    columns: &[
+        NAME,
+        Column::string("Status", Text("The status of the namespace"), |namespace| phase(namespace).into()),
+        AGE,
+    ],
     strategy: Strategy {
         default: default_namespace,
         prepare_create,

@@ -10,6 +10,7 @@ use super::pod::validate::validate_taints;
 use super::resource_names::validate_amount;
 use crate::check::{At, cidr_warning, is_cidr, same};
 use crate::columns::{AGE, NAME, NONE, non_empty};
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, PROXY_VERBS, Scope, SelectableField, Strategy, Subresource};
 use crate::tree::{condition, str_of};
 
@@ -34,18 +35,21 @@ pub static NODE: KindDef = KindDef {
     }],
     columns: &[
         NAME,
-        Column::string("Status", "Whether pods can run there", |node| status(node).into()),
-        Column::string("Roles", "Roles from its labels", |node| roles(node).into()),
+        Column::string("Status", Text("The status of the node"), |node| status(node).into()),
+        Column::string("Roles", Text("The roles of the node"), |node| roles(node).into()),
         AGE,
-        Column::string("Version", "Version of its agent", |node| {
+        Column::string("Version", Field("status.nodeInfo.kubeletVersion"), |node| {
             node.str(&["status", "nodeInfo", "kubeletVersion"]).into()
         }),
-        Column::string("Internal-IP", "Address inside the cluster", |node| address(node, "InternalIP")).wide(),
-        Column::string("External-IP", "Address outside the cluster", |node| address(node, "ExternalIP")).wide(),
-        Column::string("OS-Image", "Its operating system", |node| info(node, "osImage")).wide(),
-        Column::string("Kernel-Version", "Its kernel", |node| info(node, "kernelVersion")).wide(),
-        Column::string("Container-Runtime", "What runs its containers", |node| info(node, "containerRuntimeVersion"))
+        Column::string("Internal-IP", Field("status.addresses"), |node| address(node, "InternalIP")).wide(),
+        Column::string("External-IP", Field("status.addresses"), |node| address(node, "ExternalIP")).wide(),
+        Column::string("OS-Image", Field("status.nodeInfo.osImage"), |node| info(node, "osImage")).wide(),
+        Column::string("Kernel-Version", Field("status.nodeInfo.kernelVersion"), |node| info(node, "kernelVersion"))
             .wide(),
+        Column::string("Container-Runtime", Field("status.nodeInfo.containerRuntimeVersion"), |node| {
+            info(node, "containerRuntimeVersion")
+        })
+        .wide(),
     ],
     // A node registers itself with its status, so creation keeps it.
     strategy: Strategy {

@@ -12,6 +12,7 @@ use super::pod::validate::volumes::validate_host_path;
 use super::pod::warnings::{OLD_VOLUMES, of_node_term};
 use crate::check::{At, immutable, one_of, optional_name, positive_quantity, required, required_name, same};
 use crate::columns::{AGE, NAME, UNSET, access_modes, scalar, scalar_or};
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Scope, SelectableField, Strategy, Subresource};
 use crate::tree::{Map, child, child_or_new, default, default_text};
 
@@ -26,26 +27,26 @@ pub static PERSISTENT_VOLUME: KindDef = KindDef {
     selectable_fields: &[SelectableField { name: "name", value: |volume| volume.name().to_owned() }],
     columns: &[
         NAME,
-        Column::string("Capacity", "Size of the volume", |volume| {
+        Column::string("Capacity", Field("spec.capacity"), |volume| {
             volume.get(&["spec", "capacity", "storage"]).map_or_else(|| "0".to_owned(), scalar).into()
         }),
-        Column::string("Access Modes", "How it may be mounted", |volume| {
+        Column::string("Access Modes", Field("spec.accessModes"), |volume| {
             access_modes(volume.list(&["spec", "accessModes"])).into()
         }),
-        Column::string("Reclaim Policy", "What happens to it when its claim goes", |volume| {
+        Column::string("Reclaim Policy", Field("spec.persistentVolumeReclaimPolicy"), |volume| {
             volume.str(&["spec", "persistentVolumeReclaimPolicy"]).into()
         }),
-        Column::string("Status", "Phase of the volume", |volume| {
+        Column::string("Status", Field("status.phase"), |volume| {
             if volume.is_deleting() { "Terminating" } else { volume.str(&["status", "phase"]) }.into()
         }),
-        Column::string("Claim", "Claim it is bound to", claim),
-        Column::string("StorageClass", "Class of storage", |volume| storage_class(volume).into()),
-        Column::string("VolumeAttributesClass", "Class of the volume's attributes", |volume| {
+        Column::string("Claim", Field("spec.claimRef"), claim),
+        Column::string("StorageClass", Text("StorageClass of the pv"), |volume| storage_class(volume).into()),
+        Column::string("VolumeAttributesClass", Text("VolumeAttributesClass of the pv"), |volume| {
             scalar_or(volume.get(&["spec"]), "volumeAttributesClassName", UNSET)
         }),
-        Column::string("Reason", "Why it is in this phase", |volume| volume.str(&["status", "reason"]).into()),
+        Column::string("Reason", Field("status.reason"), |volume| volume.str(&["status", "reason"]).into()),
         AGE,
-        Column::string("VolumeMode", "Filesystem or block device", |volume| {
+        Column::string("VolumeMode", Field("spec.volumeMode"), |volume| {
             scalar_or(volume.get(&["spec"]), "volumeMode", UNSET)
         })
         .wide(),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::check::{At, IMMUTABLE, immutable, one_of, optional_name, positive_quantity, quantity, required, same};
 use crate::columns::{AGE, NAME, UNSET, access_modes, scalar, scalar_or};
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{Map, child_or_new, default_text};
 
@@ -24,18 +25,18 @@ pub static PERSISTENT_VOLUME_CLAIM: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Status", "Phase of the claim", |claim| phase(claim).into()),
-        Column::string("Volume", "Volume it is bound to", |claim| claim.str(&["spec", "volumeName"]).into()),
-        Column::string("Capacity", "Size of the volume", |claim| of_bound(claim, capacity)),
-        Column::string("Access Modes", "How the volume may be mounted", |claim| {
+        Column::string("Status", Field("status.phase"), |claim| phase(claim).into()),
+        Column::string("Volume", Field("spec.volumeName"), |claim| claim.str(&["spec", "volumeName"]).into()),
+        Column::string("Capacity", Field("status.capacity"), |claim| of_bound(claim, capacity)),
+        Column::string("Access Modes", Field("status.accessModes"), |claim| {
             of_bound(claim, |claim| access_modes(claim.list(&["status", "accessModes"])))
         }),
-        Column::string("StorageClass", "Class of storage", |claim| storage_class(claim).into()),
-        Column::string("VolumeAttributesClass", "Class of the volume's attributes", |claim| {
+        Column::string("StorageClass", Text("StorageClass of the pvc"), |claim| storage_class(claim).into()),
+        Column::string("VolumeAttributesClass", Text("VolumeAttributesClass of the pvc"), |claim| {
             scalar_or(claim.get(&["spec"]), "volumeAttributesClassName", UNSET)
         }),
         AGE,
-        Column::string("VolumeMode", "Filesystem or block device", |claim| {
+        Column::string("VolumeMode", Field("spec.volumeMode"), |claim| {
             scalar_or(claim.get(&["spec"]), "volumeMode", UNSET)
         })
         .wide(),

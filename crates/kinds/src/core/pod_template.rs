@@ -8,6 +8,7 @@ use super::pod::validate::validate_template;
 use super::pod::warnings::of_template_at;
 use crate::check::At;
 use crate::columns::{NAME, container_images, container_names, format_labels};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy};
 
 pub static POD_TEMPLATE: KindDef = KindDef {
@@ -17,9 +18,13 @@ pub static POD_TEMPLATE: KindDef = KindDef {
     schema: "io.k8s.api.core.v1.PodTemplate",
     columns: &[
         NAME,
-        Column::string("Containers", "Names of the containers", |object| container_names(template(object)).into()),
-        Column::string("Images", "Images of the containers", |object| container_images(template(object)).into()),
-        Column::string("Pod Labels", "Labels of its pods", |object| {
+        Column::string("Containers", Text("Names of each container in the template."), |object| {
+            container_names(template(object)).into()
+        }),
+        Column::string("Images", Text("Images referenced by each container in the template."), |object| {
+            container_images(template(object)).into()
+        }),
+        Column::string("Pod Labels", Text("The labels for the pod template."), |object| {
             format_labels(object.map(&["template", "metadata", "labels"])).into()
         }),
     ],

@@ -8,6 +8,7 @@ use super::pod::warnings::of_template;
 use crate::apps::{REPLICA_STATUS, validate_counts, validate_lasting_template};
 use crate::check::{At, required};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Propagation, ScalePaths, SelectableField, Strategy, Subresource};
 
 pub static REPLICATION_CONTROLLER: KindDef = KindDef {
@@ -31,9 +32,9 @@ pub static REPLICATION_CONTROLLER: KindDef = KindDef {
     }],
     columns: &[
         NAME,
-        Column::integer("Desired", "Pods that should be", |object| number(object, &["spec", "replicas"])),
-        Column::integer("Current", "Pods that are", |object| number(object, &["status", "replicas"])),
-        Column::integer("Ready", "Pods that are ready", |object| number(object, &["status", "readyReplicas"])),
+        Column::integer("Desired", Field("spec.replicas"), |object| number(object, &["spec", "replicas"])),
+        Column::integer("Current", Field("status.replicas"), |object| number(object, &["status", "replicas"])),
+        Column::integer("Ready", Field("status.readyReplicas"), |object| number(object, &["status", "readyReplicas"])),
         AGE,
         CONTAINERS,
         IMAGES,

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::resource_names::{is_quota_resource, validate_amount, validate_resource_name};
 use crate::check::{At, IMMUTABLE};
 use crate::columns::{AGE, NAME, scalar};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 
 pub static RESOURCE_QUOTA: KindDef = KindDef {
@@ -20,8 +21,18 @@ pub static RESOURCE_QUOTA: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Request", "Use and limit of what is requested", |quota| usage(quota, false)),
-        Column::string("Limit", "Use and limit of limits", |quota| usage(quota, true)),
+        Column::string(
+            "Request",
+            Text("Request represents a minimum amount of cpu/memory that a container may consume."),
+            |quota| usage(quota, false),
+        ),
+        Column::string(
+            "Limit",
+            Text(
+                "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+            ),
+            |quota| usage(quota, true),
+        ),
         AGE,
     ],
     strategy: Strategy {

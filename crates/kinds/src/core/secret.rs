@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::config_map::{SIZE_MAX, decoded_length, unchanged_if_immutable, validate_key};
 use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, SelectableField, Strategy};
 use crate::tree::default_text;
 
@@ -20,8 +21,8 @@ pub static SECRET: KindDef = KindDef {
     selectable_fields: &[SelectableField { name: "type", value: |secret| secret.str(&["type"]).to_owned() }],
     columns: &[
         NAME,
-        Column::string("Type", "What the data is", |secret| secret.str(&["type"]).into()),
-        Column::integer("Data", "Number of entries", |secret| secret.map(&["data"]).map_or(0, Map::len).into()),
+        Column::string("Type", Field("type"), |secret| secret.str(&["type"]).into()),
+        Column::string("Data", Field("data"), |secret| secret.map(&["data"]).map_or(0, Map::len).into()),
         AGE,
     ],
     strategy: Strategy {

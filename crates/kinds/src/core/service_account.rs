@@ -1,7 +1,7 @@
 //! ServiceAccount.
 
 use crate::columns::{AGE, NAME};
-use crate::def::{Column, KindDef, OtherSubresource, Strategy, Subresource, Verb};
+use crate::def::{KindDef, OtherSubresource, Strategy, Subresource, Verb};
 
 pub static SERVICE_ACCOUNT: KindDef = KindDef {
     kind: "ServiceAccount",
@@ -16,11 +16,7 @@ pub static SERVICE_ACCOUNT: KindDef = KindDef {
         kind: "TokenRequest",
         verbs: &[Verb::Create],
     })],
-    columns: &[
-        NAME,
-        Column::integer("Secrets", "Number of secrets pods may use", |account| account.list(&["secrets"]).len().into()),
-        AGE,
-    ],
+    columns: &[NAME, AGE],
     strategy: Strategy { returns_deleted: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

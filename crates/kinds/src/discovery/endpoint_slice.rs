@@ -11,8 +11,9 @@ use machinery::validation::{
 use serde_json::{Value, json};
 
 use crate::check::{At, immutable, optional_name, required_one_of, same};
-use crate::columns::{AGE, NAME, UNSET, first_few};
+use crate::columns::{AGE, NAME, UNSET, first_few, non_empty, scalar};
 use crate::core::special_address;
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{default, each, list_of, present};
 
@@ -27,9 +28,9 @@ pub static ENDPOINT_SLICE: KindDef = KindDef {
     schema: "io.k8s.api.discovery.v1.EndpointSlice",
     columns: &[
         NAME,
-        Column::string("AddressType", "What the addresses are", |slice| slice.str(&["addressType"]).into()),
-        Column::string("Ports", "Ports of every endpoint", |slice| ports(slice).into()),
-        Column::string("Endpoints", "Addresses of the endpoints", |slice| endpoints(slice).into()),
+        Column::string("AddressType", Field("addressType"), |slice| slice.str(&["addressType"]).into()),
+        Column::string("Ports", Field("ports"), |slice| ports(slice).into()),
+        Column::string("Endpoints", Field("endpoints"), |slice| endpoints(slice).into()),
         AGE,
     ],
     strategy: Strategy {
@@ -70,22 +71,21 @@ fn warnings(slice: &Object) -> Vec<String> {
 }
 
 fn ports(slice: &Object) -> String {
-    let texts: Vec<String> = slice
-        .list(&["ports"])
-        .iter()
-        .map(|port| present(port, "port").map_or_else(|| "*".to_owned(), Value::to_string))
-        .collect();
-    if texts.is_empty() { UNSET.to_owned() } else { few(&texts) }
+    few(&slice.list(&["ports"]).iter().map(port_number_or_name).collect::<Vec<_>>())
+}
+
+fn port_number_or_name(port: &Value) -> String {
+    let known = present(port, "port").or_else(|| present(port, "name"));
+    known.map_or_else(|| "*".to_owned(), scalar)
 }
 
 fn endpoints(slice: &Object) -> String {
     let addresses = slice.list(&["endpoints"]).iter().flat_map(|endpoint| list_of(endpoint, "addresses"));
-    let texts: Vec<String> = addresses.filter_map(Value::as_str).map(str::to_owned).collect();
-    if texts.is_empty() { UNSET.to_owned() } else { few(&texts) }
+    few(&addresses.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
 }
 
 fn few(texts: &[String]) -> String {
-    first_few(texts, SHOWN_MAX)
+    non_empty(&first_few(texts, SHOWN_MAX), UNSET).to_owned()
 }
 
 const ENDPOINTS_MAX: usize = 1000;

@@ -1,7 +1,12 @@
 //! FlowSchema.
 
+use std::cmp::Ordering;
+
+use machinery::Object;
+
 use super::flow_schema_validate;
 use crate::columns::{AGE, NAME, NONE, non_empty, number};
+use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::condition;
 
@@ -17,20 +22,21 @@ pub static FLOW_SCHEMA: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("PriorityLevel", "Priority level of its requests", |schema| {
+        Column::string("PriorityLevel", Field("spec.priorityLevelConfiguration.name"), |schema| {
             schema.str(&["spec", "priorityLevelConfiguration", "name"]).into()
         }),
-        Column::integer("MatchingPrecedence", "Lower goes first", |schema| {
+        Column::string("MatchingPrecedence", Field("spec.matchingPrecedence"), |schema| {
             number(schema, &["spec", "matchingPrecedence"])
         }),
-        Column::string("DistinguisherMethod", "What parts its requests into flows", |schema| {
+        Column::string("DistinguisherMethod", Field("spec.distinguisherMethod"), |schema| {
             non_empty(schema.str(&["spec", "distinguisherMethod", "type"]), NONE).into()
         }),
         AGE,
-        Column::string("MissingPL", "Whether its priority level is missing", |schema| {
+        Column::string("MissingPL", Text("references a broken or non-existent PriorityLevelConfiguration"), |schema| {
             condition(schema, "Dangling").map_or("?", |dangling| crate::tree::str_of(dangling, "status")).into()
         }),
     ],
+    row_order: Some(by_precedence),
     strategy: Strategy {
         default: |schema| schema.set_default(&["spec", "matchingPrecedence"], PRECEDENCE),
         validate: flow_schema_validate::validate,
@@ -41,3 +47,9 @@ pub static FLOW_SCHEMA: KindDef = KindDef {
     },
     ..KindDef::PLAIN
 };
+
+/// As requests are held against them.
+fn by_precedence(one: &Object, other: &Object) -> Ordering {
+    let key = |schema: &Object| schema.int(&["spec", "matchingPrecedence"]).unwrap_or(0);
+    key(one).cmp(&key(other)).then_with(|| one.name().cmp(other.name()))
+}

@@ -5,7 +5,8 @@ use machinery::field::{Error, ErrorList};
 
 use super::flow_schema_validate::validate_conditions;
 use crate::check::At;
-use crate::columns::{AGE, NAME, NONE, scalar};
+use crate::columns::{AGE, NAME, NONE};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::{Map, child, default};
 
@@ -19,15 +20,17 @@ pub static PRIORITY_LEVEL_CONFIGURATION: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Type", "Limited or exempt", |level| level.str(&["spec", "type"]).into()),
-        Column::string("NominalConcurrencyShares", "Its share of the requests served at once", |level| {
-            let exempt = level.str(&["spec", "type"]) == "Exempt";
-            let part = if exempt { "exempt" } else { "limited" };
-            shown(level, &["spec", part, "nominalConcurrencyShares"])
+        Column::string("Type", Field("spec.type"), |level| level.str(&["spec", "type"]).into()),
+        Column::string("NominalConcurrencyShares", Field("spec.limited.nominalConcurrencyShares"), |level| {
+            shown(level, &["spec", "limited", "nominalConcurrencyShares"])
         }),
-        Column::string("Queues", "Queues of waiting requests", |level| shown_of_queuing(level, "queues")),
-        Column::string("HandSize", "Queues dealt to each flow", |level| shown_of_queuing(level, "handSize")),
-        Column::string("QueueLengthLimit", "Requests a queue holds", |level| {
+        Column::string("Queues", Field("spec.limited.limitResponse.queuing.queues"), |level| {
+            shown_of_queuing(level, "queues")
+        }),
+        Column::string("HandSize", Field("spec.limited.limitResponse.queuing.handSize"), |level| {
+            shown_of_queuing(level, "handSize")
+        }),
+        Column::string("QueueLengthLimit", Field("spec.limited.limitResponse.queuing.queueLengthLimit"), |level| {
             shown_of_queuing(level, "queueLengthLimit")
         }),
         AGE,
@@ -68,7 +71,7 @@ fn shown_of_queuing(level: &Object, field: &str) -> serde_json::Value {
 }
 
 fn shown(level: &Object, path: &[&str]) -> serde_json::Value {
-    level.get(path).map_or_else(|| NONE.to_owned(), scalar).into()
+    level.get(path).cloned().unwrap_or_else(|| NONE.into())
 }
 
 const QUEUES_MAX: i64 = 10_000_000;

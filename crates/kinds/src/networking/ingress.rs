@@ -1,10 +1,11 @@
 //! Ingress.
 
 use machinery::Object;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::ingress_validate;
-use crate::columns::{AGE, NAME, text_or_none};
+use crate::columns::{AGE, NAME, balancer_addresses, text_or_none};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::str_of;
 
@@ -21,12 +22,22 @@ pub static INGRESS: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Class", "Ingress class that serves it", |ingress| {
-            text_or_none(ingress, &["spec", "ingressClassName"])
-        }),
-        Column::string("Hosts", "Host names it routes", |ingress| hosts(ingress).into()),
-        Column::string("Address", "Addresses it is reached by", addresses),
-        Column::string("Ports", "Ports it is reached by", |ingress| {
+        Column::string(
+            "Class",
+            Text("The name of the IngressClass resource that should be used for additional configuration"),
+            |ingress| text_or_none(ingress, &["spec", "ingressClassName"]),
+        ),
+        Column::string(
+            "Hosts",
+            Text("Hosts that incoming requests are matched against before the ingress rule"),
+            |ingress| hosts(ingress).into(),
+        ),
+        Column::string(
+            "Address",
+            Text("Address is a list containing ingress points for the load-balancer"),
+            |ingress| balancer_addresses(ingress).into(),
+        ),
+        Column::string("Ports", Text("Ports of TLS configurations that open"), |ingress| {
             if ingress.list(&["spec", "tls"]).is_empty() { "80" } else { "80, 443" }.into()
         }),
         AGE,
@@ -44,20 +55,18 @@ pub static INGRESS: KindDef = KindDef {
 };
 
 fn hosts(ingress: &Object) -> String {
-    let rules = ingress.list(&["spec", "rules"]).iter();
-    let hosts: Vec<&str> = rules.map(|rule| str_of(rule, "host")).filter(|host| !host.is_empty()).collect();
-    match hosts.len() {
-        0 => "*".to_owned(),
-        count if count > SHOWN_MAX => format!("{} + {} more...", hosts[..SHOWN_MAX].join(","), count - SHOWN_MAX),
-        _ => hosts.join(","),
+    let rules = ingress.list(&["spec", "rules"]);
+    let (mut hosts, mut more) = (Vec::new(), false);
+    for host in rules.iter().map(|rule| str_of(rule, "host")) {
+        // Upstream counts every rule from here on, whether it has a host or not.
+        more |= hosts.len() == SHOWN_MAX;
+        if !more && !host.is_empty() {
+            hosts.push(host);
+        }
     }
-}
-
-fn addresses(ingress: &Object) -> Value {
-    let of = |entry: &Value| match str_of(entry, "ip") {
-        "" => str_of(entry, "hostname").to_owned(),
-        ip => ip.to_owned(),
-    };
-    let entries = ingress.list(&["status", "loadBalancer", "ingress"]);
-    entries.iter().map(of).collect::<Vec<_>>().join(",").into()
+    match hosts.join(",") {
+        none if none.is_empty() => "*".to_owned(),
+        shown if more => format!("{shown} + {} more...", rules.len() - SHOWN_MAX),
+        shown => shown,
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::check::{At, domain_prefixed_path, immutable, required_one_of, typed_reference};
 use crate::columns::{AGE, NAME, NONE};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{child, default_text};
 
@@ -19,8 +20,10 @@ pub static INGRESS_CLASS: KindDef = KindDef {
     schema: "io.k8s.api.networking.v1.IngressClass",
     columns: &[
         NAME,
-        Column::string("Controller", "Who serves it", |class| class.str(&["spec", "controller"]).into()),
-        Column::string("Parameters", "Object with further settings", parameters),
+        Column::string("Controller", Text("Controller that is responsible for handling this class"), |class| {
+            class.str(&["spec", "controller"]).into()
+        }),
+        Column::string("Parameters", Text("A reference to a resource with additional parameters"), parameters),
         AGE,
     ],
     strategy: Strategy {

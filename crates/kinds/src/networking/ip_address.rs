@@ -6,7 +6,8 @@ use machinery::validation::{dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
 use crate::check::{At, optional_name, reference_parts};
-use crate::columns::{AGE, NAME, NONE};
+use crate::columns::{NAME, NONE};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 
 pub static IP_ADDRESS: KindDef = KindDef {
@@ -17,7 +18,7 @@ pub static IP_ADDRESS: KindDef = KindDef {
     short_names: &["ip"],
     scope: Scope::Cluster,
     schema: "io.k8s.api.networking.v1.IPAddress",
-    columns: &[NAME, Column::string("ParentRef", "What the address belongs to", parent), AGE],
+    columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent)],
     strategy: Strategy { validate, validate_name: address_name, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
@@ -26,7 +27,7 @@ pub static IP_ADDRESS: KindDef = KindDef {
 fn parent(address: &Object) -> Value {
     let field = |field| address.str(&["spec", "parentRef", field]);
     let parts = [field("resource"), field("group")].into_iter().filter(|part| !part.is_empty());
-    let resource = parts.collect::<Vec<_>>().join(".");
+    let resource = parts.collect::<Vec<_>>().join(".").to_lowercase();
     match (field("name"), field("namespace")) {
         ("", _) => NONE.into(),
         (name, "") => format!("{resource}/{name}").into(),

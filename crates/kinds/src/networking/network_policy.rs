@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::check::{At, cidr_warning, is_cidr, is_strict_subset, one_of, port_or_name};
 use crate::columns::{AGE, NAME, NONE, format_selector};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy};
 use crate::tree::{child_or_new, default_text, each};
 
@@ -19,7 +20,7 @@ pub static NETWORK_POLICY: KindDef = KindDef {
     schema: "io.k8s.api.networking.v1.NetworkPolicy",
     columns: &[
         NAME,
-        Column::string("Pod-Selector", "Labels that select its pods", |policy| {
+        Column::string("Pod-Selector", Field("spec.podSelector"), |policy| {
             policy.get(&["spec", "podSelector"]).map_or_else(|| NONE.to_owned(), format_selector).into()
         }),
         AGE,

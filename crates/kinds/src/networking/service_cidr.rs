@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::check::{At, is_cidr};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 
 /// The name of the range that the cluster starts with.
@@ -21,7 +22,7 @@ pub static SERVICE_CIDR: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("CIDRs", "Ranges of addresses", |cidr| {
+        Column::string("CIDRs", Field("spec.cidrs"), |cidr| {
             let ranges = cidr.list(&["spec", "cidrs"]).iter().filter_map(Value::as_str);
             ranges.collect::<Vec<_>>().join(",").into()
         }),

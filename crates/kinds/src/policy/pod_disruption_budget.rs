@@ -7,6 +7,7 @@ use machinery::validation::validate_label_selector;
 use crate::apps::{Counts, at_most_all};
 use crate::check::{At, int_or_percent, one_of};
 use crate::columns::{AGE, NAME, number, scalar_or};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::default_status_number;
 
@@ -23,15 +24,17 @@ pub static POD_DISRUPTION_BUDGET: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Min Available", "Pods that must stay", |budget| {
+        Column::string("Min Available", Text("The minimum number of pods that must be available."), |budget| {
             scalar_or(budget.get(&["spec"]), "minAvailable", NOT_SET)
         }),
-        Column::string("Max Unavailable", "Pods that may be missing", |budget| {
+        Column::string("Max Unavailable", Text("The maximum number of pods that may be unavailable."), |budget| {
             scalar_or(budget.get(&["spec"]), "maxUnavailable", NOT_SET)
         }),
-        Column::integer("Allowed Disruptions", "Pods that may be evicted now", |budget| {
-            number(budget, &["status", "disruptionsAllowed"])
-        }),
+        Column::integer(
+            "Allowed Disruptions",
+            Text("Calculated number of pods that may be disrupted at this time."),
+            |budget| number(budget, &["status", "disruptionsAllowed"]),
+        ),
         AGE,
     ],
     strategy: Strategy {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::GROUP;
 use crate::check::{At, required_name, same};
 use crate::columns::{AGE, NAME};
-use crate::def::{Column, KindDef, Scope, Strategy};
+use crate::def::Description::{Field, Text};
+use crate::def::{Column, Description, KindDef, Scope, Strategy};
 use crate::tree::{child_or_new, default_text, each, str_of, text};
 
 pub static ROLE_BINDING: KindDef = KindDef {
@@ -19,16 +20,11 @@ pub static ROLE_BINDING: KindDef = KindDef {
     schema: "io.k8s.api.rbac.v1.RoleBinding",
     columns: &[
         NAME,
-        Column::string("Role", "Role it grants", |binding| {
-            format!("{}/{}", binding.str(&["roleRef", "kind"]), binding.str(&["roleRef", "name"])).into()
-        }),
+        ROLE,
         AGE,
-        Column::string("Users", "Users it grants the role to", |binding| subjects(binding, "User")).wide(),
-        Column::string("Groups", "Groups it grants the role to", |binding| subjects(binding, "Group")).wide(),
-        Column::string("ServiceAccounts", "Service accounts it grants the role to", |binding| {
-            subjects(binding, "ServiceAccount")
-        })
-        .wide(),
+        users(Text("Users in the roleBinding")),
+        groups(Text("Groups in the roleBinding")),
+        service_accounts(Text("ServiceAccounts in the roleBinding")),
     ],
     strategy: Strategy {
         default: default_binding,
@@ -47,9 +43,33 @@ pub static CLUSTER_ROLE_BINDING: KindDef = KindDef {
     singular: "clusterrolebinding",
     scope: Scope::Cluster,
     schema: "io.k8s.api.rbac.v1.ClusterRoleBinding",
+    columns: &[
+        NAME,
+        ROLE,
+        AGE,
+        users(Text("Users in the clusterRoleBinding")),
+        groups(Text("Groups in the clusterRoleBinding")),
+        service_accounts(Text("ServiceAccounts in the clusterRoleBinding")),
+    ],
     strategy: Strategy { validate: |binding| validate_binding(binding, &["ClusterRole"]), ..ROLE_BINDING.strategy },
     ..ROLE_BINDING
 };
+
+const ROLE: Column = Column::string("Role", Field("roleRef"), |binding| {
+    format!("{}/{}", binding.str(&["roleRef", "kind"]), binding.str(&["roleRef", "name"])).into()
+});
+
+const fn users(description: Description) -> Column {
+    Column::string("Users", description, |binding| subjects(binding, "User")).wide()
+}
+
+const fn groups(description: Description) -> Column {
+    Column::string("Groups", description, |binding| subjects(binding, "Group")).wide()
+}
+
+const fn service_accounts(description: Description) -> Column {
+    Column::string("ServiceAccounts", description, |binding| subjects(binding, "ServiceAccount")).wide()
+}
 
 fn default_binding(binding: &mut Object) {
     default_text(child_or_new(&mut binding.0, "roleRef"), "apiGroup", GROUP);
@@ -62,7 +82,9 @@ fn default_binding(binding: &mut Object) {
 
 fn subjects(binding: &Object, kind: &str) -> Value {
     let named = |subject: &Value| match kind {
-        "ServiceAccount" => format!("{}/{}", str_of(subject, "namespace"), str_of(subject, "name")),
+        "ServiceAccount" if !str_of(subject, "namespace").is_empty() => {
+            format!("{}/{}", str_of(subject, "namespace"), str_of(subject, "name"))
+        }
         _ => str_of(subject, "name").to_owned(),
     };
     let subjects = binding.list(&["subjects"]).iter().filter(|subject| str_of(subject, "kind") == kind);

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::GROUP;
 use crate::check::At;
-use crate::columns::{CREATED_AT, NAME};
 use crate::def::{KindDef, Scope, Strategy};
 
 pub static ROLE: KindDef = KindDef {
@@ -16,7 +15,6 @@ pub static ROLE: KindDef = KindDef {
     resource: "roles",
     singular: "role",
     schema: "io.k8s.api.rbac.v1.Role",
-    columns: &[NAME, CREATED_AT],
     strategy: Strategy {
         default: default_rules,
         validate: |role| validate_rules(role, true),

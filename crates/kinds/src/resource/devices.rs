@@ -4,6 +4,7 @@ use super::claim_validate::validate_class;
 use super::slice_validate;
 use crate::check::At;
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, SelectableField, Strategy};
 
 pub static DEVICE_CLASS: KindDef = KindDef {
@@ -36,9 +37,9 @@ pub static RESOURCE_SLICE: KindDef = KindDef {
     ],
     columns: &[
         NAME,
-        Column::string("Node", "Node that has the devices", |slice| slice.str(&["spec", "nodeName"]).into()),
-        Column::string("Driver", "Driver of the devices", |slice| slice.str(&["spec", "driver"]).into()),
-        Column::string("Pool", "Pool the devices belong to", |slice| slice.str(&["spec", "pool", "name"]).into()),
+        Column::string("Node", Field("spec.nodeName"), |slice| slice.str(&["spec", "nodeName"]).into()),
+        Column::string("Driver", Field("spec.driver"), |slice| slice.str(&["spec", "driver"]).into()),
+        Column::string("Pool", Field("spec.pool.name"), |slice| slice.str(&["spec", "pool", "name"]).into()),
         AGE,
     ],
     strategy: Strategy {

@@ -9,6 +9,7 @@ use super::claim_validate::validate_spec;
 use super::status_validate::validate_status_update;
 use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::{Map, child, child_or_new, default, default_text, each, text};
 
@@ -19,7 +20,11 @@ pub static RESOURCE_CLAIM: KindDef = KindDef {
     singular: "resourceclaim",
     schema: "io.k8s.api.resource.v1.ResourceClaim",
     subresources: &[Subresource::Status],
-    columns: &[NAME, Column::string("State", "How it stands", state), AGE],
+    columns: &[
+        NAME,
+        Column::string("State", Text("A summary of the current state (allocated, pending, reserved, etc.)."), state),
+        AGE,
+    ],
     strategy: Strategy {
         default: |claim| default_claim_spec(claim.map_mut(&["spec"])),
         validate: |claim| validate_spec(&At::field(claim, "spec")),
@@ -86,12 +91,10 @@ fn state(claim: &Object) -> Value {
         states.push("deleted");
     }
     match claim.get(&["status", "allocation"]) {
-        Some(_) => states.push("allocated"),
+        Some(_) if claim.list(&["status", "reservedFor"]).is_empty() => states.push("allocated"),
+        Some(_) => states.extend(["allocated", "reserved"]),
         None if states.is_empty() => states.push("pending"),
         None => {}
-    }
-    if !claim.list(&["status", "reservedFor"]).is_empty() {
-        states.push("reserved");
     }
     states.join(",").into()
 }

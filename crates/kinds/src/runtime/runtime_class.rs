@@ -7,6 +7,7 @@ use machinery::validation::{dns1123_label, validate_labels};
 use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
 use crate::core::pod::validate::{validate_overhead, validate_tolerations};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 
 pub static RUNTIME_CLASS: KindDef = KindDef {
@@ -16,11 +17,7 @@ pub static RUNTIME_CLASS: KindDef = KindDef {
     singular: "runtimeclass",
     scope: Scope::Cluster,
     schema: "io.k8s.api.node.v1.RuntimeClass",
-    columns: &[
-        NAME,
-        Column::string("Handler", "What the runtime calls it", |class| class.str(&["handler"]).into()),
-        AGE,
-    ],
+    columns: &[NAME, Column::string("Handler", Field("handler"), |class| class.str(&["handler"]).into()), AGE],
     strategy: Strategy { validate, validate_update, unconditional_update: false, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

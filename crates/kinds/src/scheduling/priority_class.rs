@@ -5,6 +5,7 @@ use machinery::field::{Error, ErrorList, Path};
 
 use crate::check::{At, immutable, one_of};
 use crate::columns::{AGE, NAME, number};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::default;
 
@@ -18,15 +19,11 @@ pub static PRIORITY_CLASS: KindDef = KindDef {
     schema: "io.k8s.api.scheduling.v1.PriorityClass",
     columns: &[
         NAME,
-        Column::integer("Value", "Priority of its pods", |class| number(class, &["value"])),
-        Column::string("Global-Default", "Whether pods that name none get it", |class| {
-            class.bool(&["globalDefault"]).into()
-        })
-        .of_type("boolean"),
+        Column::integer("Value", Field("value"), |class| number(class, &["value"])),
+        Column::string("Global-Default", Field("globalDefault"), |class| class.bool(&["globalDefault"]).into())
+            .of_type("boolean"),
         AGE,
-        Column::string("PreemptionPolicy", "Whether its pods may push out others", |class| {
-            class.str(&["preemptionPolicy"]).into()
-        }),
+        Column::string("PreemptionPolicy", Field("preemptionPolicy"), |class| class.str(&["preemptionPolicy"]).into()),
     ],
     strategy: Strategy {
         default: |class| {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::check::{At, immutable, one_of};
 use crate::columns::{AGE, NAME, NONE, UNSET};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{child_or_new, default, str_of};
 
@@ -20,12 +21,14 @@ pub static CSI_DRIVER: KindDef = KindDef {
     schema: "io.k8s.api.storage.v1.CSIDriver",
     columns: &[
         NAME,
-        flag("AttachRequired", |driver| driver.bool(&["spec", "attachRequired"]).into()),
-        flag("PodInfoOnMount", |driver| driver.bool(&["spec", "podInfoOnMount"]).into()),
-        flag("StorageCapacity", |driver| driver.bool(&["spec", "storageCapacity"]).into()),
-        Column::string("TokenRequests", "Audiences of the tokens it needs", token_requests),
-        flag("RequiresRepublish", |driver| driver.bool(&["spec", "requiresRepublish"]).into()),
-        Column::string("Modes", "Lifecycles of volumes it supports", modes),
+        flag("AttachRequired", "spec.attachRequired", |driver| driver.bool(&["spec", "attachRequired"]).into()),
+        flag("PodInfoOnMount", "spec.podInfoOnMount", |driver| driver.bool(&["spec", "podInfoOnMount"]).into()),
+        flag("StorageCapacity", "spec.storageCapacity", |driver| driver.bool(&["spec", "storageCapacity"]).into()),
+        Column::string("TokenRequests", Field("spec.tokenRequests"), token_requests),
+        flag("RequiresRepublish", "spec.requiresRepublish", |driver| {
+            driver.bool(&["spec", "requiresRepublish"]).into()
+        }),
+        Column::string("Modes", Field("spec.volumeLifecycleModes"), modes),
         AGE,
     ],
     strategy: Strategy {
@@ -40,8 +43,8 @@ pub static CSI_DRIVER: KindDef = KindDef {
     ..KindDef::PLAIN
 };
 
-const fn flag(name: &'static str, cell: fn(&Object) -> Value) -> Column {
-    Column::string(name, "Whether the driver asks for it", cell).of_type("boolean")
+const fn flag(name: &'static str, field: &'static str, cell: fn(&Object) -> Value) -> Column {
+    Column::string(name, Field(field), cell).of_type("boolean")
 }
 
 fn default_driver(driver: &mut Object) {

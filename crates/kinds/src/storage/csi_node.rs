@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::check::{At, IMMUTABLE, non_negative, same};
 use crate::columns::{AGE, NAME};
 use crate::core::pod::validate::drivers::validate_driver_name;
+use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy};
 
 pub static CSI_NODE: KindDef = KindDef {
@@ -21,9 +22,11 @@ pub static CSI_NODE: KindDef = KindDef {
     schema: "io.k8s.api.storage.v1.CSINode",
     columns: &[
         NAME,
-        Column::integer("Drivers", "Number of drivers on the node", |node| {
-            node.list(&["spec", "drivers"]).len().into()
-        }),
+        Column::integer(
+            "Drivers",
+            Text("Drivers indicates the number of CSI drivers registered on the node"),
+            |node| node.list(&["spec", "drivers"]).len().into(),
+        ),
         AGE,
     ],
     strategy: Strategy {

@@ -6,6 +6,7 @@ use machinery::validation::{dns1123_subdomain, validate_label_selector};
 
 use crate::check::{At, immutable, non_negative_quantity};
 use crate::columns::{NAME, scalar};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Strategy};
 
 pub static CSI_STORAGE_CAPACITY: KindDef = KindDef {
@@ -16,8 +17,10 @@ pub static CSI_STORAGE_CAPACITY: KindDef = KindDef {
     schema: "io.k8s.api.storage.v1.CSIStorageCapacity",
     columns: &[
         NAME,
-        Column::string("StorageClassName", "Class of storage", |capacity| capacity.str(&["storageClassName"]).into()),
-        Column::string("Capacity", "How much is left", |capacity| {
+        Column::string("StorageClassName", Field("storageClassName"), |capacity| {
+            capacity.str(&["storageClassName"]).into()
+        }),
+        Column::string("Capacity", Field("capacity"), |capacity| {
             capacity.get(&["capacity"]).map_or_else(|| "<unset>".to_owned(), scalar).into()
         }),
     ],

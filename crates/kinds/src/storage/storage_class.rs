@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::check::{At, immutable, one_of, required, required_one_of, same};
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 use crate::tree::{default, default_text};
 
@@ -29,12 +30,12 @@ pub static STORAGE_CLASS: KindDef = KindDef {
     schema: "io.k8s.api.storage.v1.StorageClass",
     columns: &[
         Column { cell: name, ..NAME },
-        Column::string("Provisioner", "Who makes the volumes", |class| class.str(&["provisioner"]).into()),
-        Column::string("ReclaimPolicy", "What happens to volumes when their claims go", |class| {
-            class.str(&["reclaimPolicy"]).into()
+        Column::string("Provisioner", Field("provisioner"), |class| class.str(&["provisioner"]).into()),
+        Column::string("ReclaimPolicy", Field("reclaimPolicy"), |class| class.str(&["reclaimPolicy"]).into()),
+        Column::string("VolumeBindingMode", Field("volumeBindingMode"), |class| {
+            class.str(&["volumeBindingMode"]).into()
         }),
-        Column::string("VolumeBindingMode", "When volumes are bound", |class| class.str(&["volumeBindingMode"]).into()),
-        Column::string("AllowVolumeExpansion", "Whether volumes may grow", |class| {
+        Column::string("AllowVolumeExpansion", Field("allowVolumeExpansion"), |class| {
             class.bool(&["allowVolumeExpansion"]).into()
         }),
         AGE,

@@ -7,6 +7,7 @@ use machinery::validation::{dns1123_subdomain, in_range};
 use crate::check::{At, immutable, optional_name, required};
 use crate::columns::{AGE, NAME};
 use crate::core::pod::validate::drivers::validate_driver_name;
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 
 pub static VOLUME_ATTACHMENT: KindDef = KindDef {
@@ -19,12 +20,13 @@ pub static VOLUME_ATTACHMENT: KindDef = KindDef {
     subresources: &[Subresource::Status],
     columns: &[
         NAME,
-        Column::string("Attacher", "Driver that attaches it", |object| object.str(&["spec", "attacher"]).into()),
-        Column::string("PV", "Volume to attach", |object| {
+        Column::string("Attacher", Field("spec.attacher"), |object| object.str(&["spec", "attacher"]).into())
+            .format("name"),
+        Column::string("PV", Field("spec.source.persistentVolumeName"), |object| {
             object.str(&["spec", "source", "persistentVolumeName"]).into()
         }),
-        Column::string("Node", "Node to attach it to", |object| object.str(&["spec", "nodeName"]).into()),
-        Column::string("Attached", "Whether it is attached", |object| object.bool(&["status", "attached"]).into())
+        Column::string("Node", Field("spec.nodeName"), |object| object.str(&["spec", "nodeName"]).into()),
+        Column::string("Attached", Field("status.attached"), |object| object.bool(&["status", "attached"]).into())
             .of_type("boolean"),
         AGE,
     ],

@@ -2,14 +2,12 @@
 
 use machinery::Object;
 use machinery::field::ErrorList;
-use serde_json::Value;
 
 use super::storage_class::{unchanged, validate_driver, validate_parameters};
 use crate::check::At;
 use crate::columns::{AGE, NAME};
+use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
-
-const DEFAULT_ANNOTATION: &str = "volumeattributesclass.alpha.kubernetes.io/is-default-class";
 
 pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
     group: "storage.k8s.io",
@@ -19,11 +17,7 @@ pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
     short_names: &["vac"],
     scope: Scope::Cluster,
     schema: "io.k8s.api.storage.v1.VolumeAttributesClass",
-    columns: &[
-        Column { cell: name, ..NAME },
-        Column::string("DriverName", "Driver that understands it", |class| class.str(&["driverName"]).into()),
-        AGE,
-    ],
+    columns: &[NAME, Column::string("DriverName", Field("driverName"), |class| class.str(&["driverName"]).into()), AGE],
     strategy: Strategy {
         validate,
         validate_update: |new, old| unchanged(new, old, &["driverName", "parameters"]),
@@ -32,13 +26,6 @@ pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
     },
     ..KindDef::PLAIN
 };
-
-fn name(class: &Object) -> Value {
-    match class.annotation(DEFAULT_ANNOTATION) {
-        Some("true") => format!("{} (default)", class.name()).into(),
-        _ => class.name().into(),
-    }
-}
 
 fn validate(class: &Object) -> ErrorList {
     let parameters = At::field(class, "parameters");

@@ -8,9 +8,9 @@ use schema::{Field, ListType, Message, Shape, Type};
 use serde_json::{Map, Value, json};
 
 use super::Kinds;
-use super::descriptions::Descriptions;
 use super::dialect::Dialect;
 use super::operations::{Body, Operation, capital};
+use crate::descriptions::Descriptions;
 
 pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";

@@ -4,7 +4,6 @@
 //! it compressed for as long as the kinds stay the same.
 
 mod definitions;
-mod descriptions;
 mod dialect;
 mod operations;
 mod parameters;

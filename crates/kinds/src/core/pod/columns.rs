@@ -8,28 +8,40 @@ use serde_json::Value;
 use super::pod_ip;
 use crate::columns::{AGE, NAME, NONE, non_empty, text_or_none};
 use crate::def::Column;
+use crate::def::Description::{Field, Text};
 use crate::duration::human_since;
 use crate::tree::{condition, condition_is_true, int_of, present, str_of};
 
 pub const COLUMNS: &[Column] = &[
     NAME,
-    Column::string("Ready", "Containers that are ready, of all", |pod| {
+    Column::string("Ready", Text("The aggregate readiness state of this pod for accepting traffic."), |pod| {
         let summary = summary(pod);
         format!("{}/{}", summary.ready, summary.total).into()
     }),
-    Column::string("Status", "Phase of the pod, or what keeps it from running", |pod| summary(pod).reason.into()),
-    Column::string("Restarts", "Restarts of its containers, and when the last one was", |pod| {
+    Column::string("Status", Text("The aggregate status of the containers in this pod."), |pod| {
+        summary(pod).reason.into()
+    }),
+    Column::string("Restarts", Text("The number of times the containers in this pod have been restarted."), |pod| {
         summary(pod).restarts_text().into()
     }),
     AGE,
-    Column::string("IP", "Address of the pod", |pod| non_empty(&pod_ip(pod), NONE).into()).wide(),
-    Column::string("Node", "Node the pod is bound to", |pod| text_or_none(pod, &["spec", "nodeName"])).wide(),
-    Column::string("Nominated Node", "Node being cleared for the pod", |pod| {
+    Column::string("IP", Field("status.podIP"), |pod| non_empty(&pod_ip(pod), NONE).into()).wide(),
+    Column::string("Node", Field("spec.nodeName"), |pod| text_or_none(pod, &["spec", "nodeName"])).wide(),
+    Column::string("Nominated Node", Field("status.nominatedNodeName"), |pod| {
         text_or_none(pod, &["status", "nominatedNodeName"])
     })
     .wide(),
-    Column::string("Readiness Gates", "Readiness gates that are true, of all", readiness_gates).wide(),
+    Column::string("Readiness Gates", Field("spec.readinessGates"), readiness_gates).wide(),
 ];
+
+/// Reason and message of the row of a pod that has run its course.
+pub fn completed(pod: &Object) -> Option<[&'static str; 2]> {
+    match pod.str(&["status", "phase"]) {
+        "Succeeded" => Some(["Succeeded", "The pod has completed successfully."]),
+        "Failed" => Some(["Failed", "The pod failed."]),
+        _ => None,
+    }
+}
 
 struct Summary<'a> {
     ready: usize,
@@ -120,27 +132,28 @@ fn initialization(pod: &Object) -> Initialization<'_> {
         if sidecar {
             init.sidecars.add(status);
         }
-        if sidecar && is_true(status, "started") && state(status, "terminated").is_none() {
+        if state(status, "terminated").is_some_and(|ended| int_of(ended, "exitCode") == 0) {
+            continue;
+        }
+        if sidecar && is_true(status, "started") {
             init.ready += usize::from(is_true(status, "ready"));
             continue;
         }
-        init.reason = init_reason(status, index, specs.len());
-        if init.reason.is_some() {
-            break;
-        }
+        init.reason = Some(init_reason(status, index, specs.len()));
+        break;
     }
     init
 }
 
-fn init_reason(status: &Value, index: usize, total: usize) -> Option<String> {
+fn init_reason(status: &Value, index: usize, total: usize) -> String {
     if let Some(ended) = state(status, "terminated") {
-        return (int_of(ended, "exitCode") != 0).then(|| format!("Init:{}", end_reason(ended)));
+        return format!("Init:{}", end_reason(ended));
     }
     let waiting = state(status, "waiting").map_or("", |waiting| str_of(waiting, "reason"));
-    Some(match waiting {
+    match waiting {
         "" | "PodInitializing" => format!("Init:{index}/{total}"),
         reason => format!("Init:{reason}"),
-    })
+    }
 }
 
 fn end_reason(ended: &Value) -> String {
@@ -154,7 +167,7 @@ fn end_reason(ended: &Value) -> String {
 /// Goes through the containers from the last to the first, so that the first one's reason stands.
 fn add_containers<'a>(summary: &mut Summary<'a>, pod: &'a Object, sidecars: Restarts<'a>) {
     let mut restarts = sidecars;
-    let mut has_running = false;
+    let (mut has_running, mut failure) = (false, None);
     for status in pod.list(&["status", "containerStatuses"]).iter().rev() {
         restarts.add(status);
         let waiting = state(status, "waiting").map_or("", |waiting| str_of(waiting, "reason"));
@@ -162,14 +175,20 @@ fn add_containers<'a>(summary: &mut Summary<'a>, pod: &'a Object, sidecars: Rest
             summary.reason = waiting.to_owned();
         } else if let Some(ended) = state(status, "terminated") {
             summary.reason = end_reason(ended);
+            failure = (int_of(ended, "exitCode") != 0).then(|| summary.reason.clone()).or(failure);
         } else if is_true(status, "ready") && state(status, "running").is_some() {
             has_running = true;
             summary.ready += 1;
         }
     }
     (summary.restarts, summary.last_restart) = (restarts.count, restarts.last);
-    if summary.reason == "Completed" && has_running {
-        summary.reason = if condition_is_true(pod, "Ready") { "Running" } else { "NotReady" }.to_owned();
+    if summary.reason == "Completed" {
+        summary.reason = match (has_running, failure) {
+            (true, _) if condition_is_true(pod, "Ready") => "Running".to_owned(),
+            (_, Some(failure)) => failure,
+            (true, None) => "NotReady".to_owned(),
+            (false, None) => return,
+        };
     }
 }
 
@@ -231,6 +250,18 @@ mod tests {
                 "0/1 Completed 0",
             ),
             (json!({"phase": "Failed", "reason": "Evicted"}), "0/1 Evicted 0"),
+            (
+                json!({"containerStatuses": [
+                    {"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+                    {"name": "b", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}),
+                "0/1 Error 0",
+            ),
+            (
+                json!({"containerStatuses": [
+                    {"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+                    {"name": "b", "ready": true, "state": {"running": {}}}]}),
+                "1/1 NotReady 0",
+            ),
             (
                 json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}),
                 "0/1 SchedulingGated 0",

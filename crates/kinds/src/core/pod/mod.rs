@@ -47,6 +47,7 @@ pub static POD: KindDef = KindDef {
         field("status.nominatedNodeName", |pod| pod.str(&["status", "nominatedNodeName"]).to_owned()),
     ],
     columns: columns::COLUMNS,
+    completed: columns::completed,
     strategy: Strategy {
         default: defaults::default_pod,
         prepare_create: strategy::prepare_create,

@@ -3,18 +3,19 @@
 use machinery::Object;
 use serde_json::Value;
 
-use crate::columns::{AGE, NAME, NONE, format_labels, text_or_none};
+use crate::columns::{AGE, NAME, NONE, balancer_addresses, format_labels, text_or_none};
 use crate::def::Column;
+use crate::def::Description::Field;
 use crate::tree::{int_of, str_of};
 
 pub const COLUMNS: &[Column] = &[
     NAME,
-    Column::string("Type", "How it is reached", |service| service.str(&["spec", "type"]).into()),
-    Column::string("Cluster-IP", "Address inside the cluster", |service| text_or_none(service, &["spec", "clusterIP"])),
-    Column::string("External-IP", "Addresses outside the cluster", |service| external_ip(service).into()),
-    Column::string("Port(s)", "Its ports", |service| ports(service).into()),
+    Column::string("Type", Field("spec.type"), |service| service.str(&["spec", "type"]).into()),
+    Column::string("Cluster-IP", Field("spec.clusterIP"), |service| text_or_none(service, &["spec", "clusterIP"])),
+    Column::string("External-IP", Field("spec.externalIPs"), |service| external_ip(service).into()),
+    Column::string("Port(s)", Field("spec.ports"), |service| ports(service).into()),
     AGE,
-    Column::string("Selector", "Labels that select its pods", |service| {
+    Column::string("Selector", Field("spec.selector"), |service| {
         format_labels(service.map(&["spec", "selector"])).into()
     })
     .wide(),
@@ -32,24 +33,13 @@ fn external_ip(service: &Object) -> String {
 }
 
 fn load_balancer(service: &Object, ips: &[&str]) -> String {
-    let addresses = balancer_addresses(service.list(&["status", "loadBalancer", "ingress"]));
+    let addresses = balancer_addresses(service);
     match (ips.is_empty(), addresses.is_empty()) {
         (true, true) => "<pending>".to_owned(),
         (true, false) => addresses,
         (false, true) => ips.join(","),
         (false, false) => format!("{addresses},{}", ips.join(",")),
     }
-}
-
-fn balancer_addresses(ingress: &[Value]) -> String {
-    let of = |entry: &Value| match str_of(entry, "ip") {
-        "" => str_of(entry, "hostname").to_owned(),
-        ip => ip.to_owned(),
-    };
-    let mut addresses: Vec<String> = ingress.iter().map(of).filter(|address| !address.is_empty()).collect();
-    addresses.sort();
-    addresses.dedup();
-    addresses.join(",")
 }
 
 fn ports(service: &Object) -> String {

@@ -1,4 +1,4 @@
-//! What types and fields are for, in upstream's words: compressed in the binary, inflated for one document.
+//! What types and fields are for, in upstream's words: compressed in the binary, inflated by those who look.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use flate2::read::DeflateDecoder;
 /// Made by the build script; see there for the format.
 const COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptions.deflate"));
 
-pub(super) struct Descriptions {
+pub struct Descriptions {
     /// The record of each type, by its name, without the name.
     records: HashMap<String, String>,
 }
@@ -35,6 +35,15 @@ impl Descriptions {
             }
         }
         ""
+    }
+
+    /// What the field at a path of the message is for: `status.nodeInfo.osImage`.
+    pub fn of_path(&self, message: &str, path: &str) -> &str {
+        let Some((field, rest)) = path.split_once('.') else { return self.of_field(message, path) };
+        match schema::message(message).and_then(|message| message.field(field)).map(|field| field.of) {
+            Some(schema::Type::Message(inner)) => self.of_path(inner.name, rest),
+            _ => "",
+        }
     }
 
     fn parts(&self, name: &str) -> impl Iterator<Item = &str> {
