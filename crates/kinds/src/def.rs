@@ -177,12 +177,24 @@ pub struct Strategy {
     pub default_propagation: Propagation,
     /// Warnings for the client about an accepted object.
     pub warnings: fn(&Object) -> Vec<String>,
-    /// What writes of `status` leave as it is, besides `spec`: such fields get no manager by them.
+    /// What writes of `status` leave as it is, besides `spec`.
     pub kept_by_status: &'static [FieldPath],
+    /// What writes of a subresource, or of the object itself by no name, give no manager to; nothing where that is
+    /// what such writes leave as it is.
+    pub reset: fn(&str) -> Option<Reset>,
 }
 
 /// Names of fields, outermost first.
 pub type FieldPath = &'static [&'static str];
+
+/// Fields that get no manager by a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reset {
+    /// These and all below them.
+    Fields(Vec<FieldPath>),
+    /// All that does not lie on one of these paths or below it; `*` stands for any item of a list.
+    AllBut(&'static [FieldPath]),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
@@ -215,6 +227,7 @@ impl Strategy {
         default_propagation: Propagation::Background,
         warnings: |_| Vec::new(),
         kept_by_status: &[],
+        reset: |_| None,
     };
 
     /// A kind whose status belongs to its controller: clients can not create it, and spec updates keep it.
@@ -359,14 +372,14 @@ impl KindDef {
         self.subresources.iter().find(|subresource| subresource.name() == name)
     }
 
-    /// The fields that writes of the object itself (by no name) or of a subresource leave as they are.
-    pub fn kept_fields(&self, subresource: &str) -> Vec<FieldPath> {
-        match subresource {
+    /// The fields that get no manager by a write of the object itself (by no name) or of a subresource.
+    pub fn reset(&self, subresource: &str) -> Reset {
+        let usual = || match subresource {
             "status" => [&[&["spec"] as FieldPath], self.strategy.kept_by_status].concat(),
-            "approval" => vec![&["spec"], &["status", "certificate"]],
-            _ if self.subresource("status").is_some() => vec![&["status"]],
+            _ if self.subresource("status").is_some() => vec![&["status"] as FieldPath],
             _ => Vec::new(),
-        }
+        };
+        (self.strategy.reset)(subresource).unwrap_or_else(|| Reset::Fields(usual()))
     }
 
     pub fn shown_columns(&self) -> &'static [Column] {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Text;
-use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
+use crate::def::{Column, KindDef, Reset, Scope, Strategy, Subresource};
 use crate::tree::{child, condition, default, str_of};
 
 const SERVICE_PORT: i32 = 443;
@@ -43,6 +43,7 @@ pub static API_SERVICE: KindDef = KindDef {
             &["metadata", "labels"],
             &["metadata", "ownerReferences"],
         ],
+        reset: |subresource| (subresource == "status").then(|| Reset::Fields(vec![&["spec"], &["metadata"]])),
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

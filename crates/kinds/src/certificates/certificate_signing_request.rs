@@ -13,7 +13,7 @@ use crate::check::{At, required, required_one_of};
 use crate::columns::{AGE, NAME, NONE, text_or_none};
 use crate::def::Description::Field;
 use crate::def::{
-    Column, KindDef, OtherSubresource, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
+    Column, KindDef, OtherSubresource, Reset, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
     keep_all_but_status,
 };
 use crate::duration::human;
@@ -56,6 +56,7 @@ pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
         validate_status_update,
         validate_subresource_update: validate_approval,
         generation: false,
+        reset,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
@@ -63,6 +64,14 @@ pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
 
 fn signer(request: &Object) -> &str {
     request.str(&["spec", "signerName"])
+}
+
+fn reset(subresource: &str) -> Option<Reset> {
+    Some(Reset::Fields(match subresource {
+        "approval" => vec![&["spec"], &["status", "certificate"]],
+        "status" => vec![&["spec"], &["status", "conditions"]],
+        _ => vec![&["spec"], &["status"]],
+    }))
 }
 
 /// A request does not change once it is made.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::filter::Filter;
 use super::form::{Below, Form, items};
 use super::path::{Element, compare_values};
 use super::set::Set;
@@ -29,13 +30,9 @@ impl Comparison {
         self.removed.is_empty() && self.written.is_empty()
     }
 
-    /// Leaves out `fields` and all below them.
-    pub fn without(self, fields: &Set) -> Self {
-        if fields.is_empty() {
-            return self;
-        }
-        let Self { removed, written } = self;
-        Self { removed: removed.recursive_difference(fields), written: written.recursive_difference(fields) }
+    /// What the filter lets through.
+    pub fn filtered(self, filter: &Filter) -> Self {
+        Self { removed: filter.of(self.removed), written: filter.of(self.written) }
     }
 
     /// Leaves out `fields` themselves.

@@ -9,6 +9,7 @@ mod conflict;
 mod empty;
 mod field_set;
 mod fields;
+mod filter;
 mod form;
 mod last_applied;
 mod managed;
@@ -23,6 +24,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use filter::Filter;
 pub use form::Form;
 pub use managed::same_but_times;
 pub use scale::{from_scale, to_scale};

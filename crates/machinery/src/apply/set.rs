@@ -126,6 +126,20 @@ impl Set {
         })
     }
 
+    /// What lies on one of `paths` or below it; `*` stands for any element.
+    pub fn within(&self, paths: &[&[&str]]) -> Self {
+        let nodes = self.nodes.iter().filter_map(|node| {
+            let matches = |path: &&[&str]| path[0] == "*" || node.element == Element::field(path[0]);
+            let below: Vec<&[&str]> = paths.iter().copied().filter(matches).map(|path| &path[1..]).collect();
+            match () {
+                () if below.is_empty() => None,
+                () if below.iter().any(|path| path.is_empty()) => Some(node.clone()),
+                () => Some(node.with(node.member, node.children.within(&below))),
+            }
+        });
+        Self { nodes: nodes.filter(|node| node.member || !node.children.is_empty()).collect() }
+    }
+
     /// Goes through both sets in their order.
     fn join(&self, other: &Self, mut each: impl FnMut(Pair<'_>) -> Option<Node>) -> Self {
         let (mut left, mut right) = (self.nodes.iter().peekable(), other.nodes.iter().peekable());

@@ -10,6 +10,7 @@ use super::compare::{Comparison, compare};
 use super::conflict::{self, Conflict, Taken};
 use super::empty::empty;
 use super::field_set::field_set;
+use super::filter::Filter;
 use super::form::Form;
 use super::last_applied;
 use super::managed::{Entry, Identity, Managed, Operation, is_reset};
@@ -60,8 +61,8 @@ pub struct Writer<'a> {
     /// Empty for the object itself.
     pub subresource: &'a str,
     pub now: Timestamp,
-    /// Fields that such a write leaves as they are, whatever it says of them.
-    pub reset: &'a Set,
+    /// Leaves out what such a write keeps as it is, whatever it says.
+    pub filter: &'a Filter,
     pub form: Form,
     pub versions: &'a dyn Versions,
 }
@@ -185,7 +186,7 @@ impl Writer<'_> {
         let identity = self.identity(self.manager, Operation::Apply);
         let merged = merge(&live.0, &config.0, self.form);
         let last = managed.find(&identity).cloned();
-        let fields = field_set(&config.0, self.form).recursive_difference(self.reset);
+        let fields = self.filter.of(field_set(&config.0, self.form));
         managed.replace(Entry { identity: identity.clone(), time: None, fields });
         let prune = Prune { versions: self.versions, api_version: self.api_version, form: self.form };
         let pruned = prune.run(merged, &managed, &identity, last.as_ref());
@@ -268,7 +269,7 @@ struct Comparisons<'a> {
 
 impl<'a> Comparisons<'a> {
     fn new(writer: &'a Writer<'a>, old: &'a Map<String, Value>, new: &'a Map<String, Value>) -> Self {
-        let own = compare(old, new, writer.form).without(writer.reset).without_only(&STRIPPED);
+        let own = compare(old, new, writer.form).filtered(writer.filter).without_only(&STRIPPED);
         Self { writer, old, new, known: vec![(writer.api_version.to_owned(), own)] }
     }
 
@@ -290,7 +291,7 @@ impl<'a> Comparisons<'a> {
                 let convert = |object: &Map<String, Value>| {
                     self.writer.versions.convert(object.clone(), self.writer.api_version, api_version)
                 };
-                let comparison = compare(&convert(self.old), &convert(self.new), form).without(self.writer.reset);
+                let comparison = compare(&convert(self.old), &convert(self.new), form).filtered(self.writer.filter);
                 self.known.push((api_version.to_owned(), comparison));
                 self.known.len() - 1
             }

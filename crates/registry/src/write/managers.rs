@@ -1,7 +1,8 @@
 //! Who wrote what: the writer of a request, and the versions of its kind.
 
-use kinds::KindDef;
-use machinery::apply::{Form, Set, Versions, Writer};
+use kinds::autoscaling::SCALE;
+use kinds::{KindDef, Reset};
+use machinery::apply::{Filter, Form, Set, Versions, Writer};
 use machinery::{ApiError, GroupVersion, GroupVersionKind, Object};
 use serde_json::{Map, Value};
 
@@ -11,9 +12,6 @@ use crate::kind_table::KindTable;
 use crate::registry::Registry;
 use crate::request::{Context, Target};
 
-/// The schema of what `scale` shows.
-pub(super) const SCALE_SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
-
 /// All that a write's managers depend on.
 pub(super) struct Authorship<'a> {
     manager: &'a str,
@@ -21,16 +19,20 @@ pub(super) struct Authorship<'a> {
     gvk: GroupVersionKind,
     api_version: String,
     form: Form,
-    kept: Set,
+    filter: Filter,
     versions: KindVersions<'a>,
 }
 
 impl Registry {
     pub(super) fn authorship<'a>(&'a self, cx: &'a Context, kind: &'static KindDef, target: Target) -> Authorship<'a> {
         let subresource = subresource(target);
-        let (gvk, schema, kept) = match target {
-            Target::Scale => (GroupVersionKind::new("autoscaling", "v1", "Scale"), SCALE_SCHEMA, Vec::new()),
-            _ => (kind.gvk(), kind.schema, kind.kept_fields(subresource)),
+        let (gvk, schema, reset) = match target {
+            Target::Scale => (SCALE.gvk(), SCALE.schema, Reset::Fields(Vec::new())),
+            _ => (kind.gvk(), kind.schema, kind.reset(subresource)),
+        };
+        let filter = match reset {
+            Reset::Fields(fields) => Filter::Without(Set::of_fields(&fields)),
+            Reset::AllBut(paths) => Filter::Within(paths),
         };
         Authorship {
             manager: &cx.field_manager,
@@ -38,7 +40,7 @@ impl Registry {
             api_version: gvk.group_version().to_string(),
             gvk,
             form: form(schema),
-            kept: Set::of_fields(&kept),
+            filter,
             versions: KindVersions { kinds: self.kinds(), kind },
         }
     }
@@ -60,7 +62,7 @@ impl Authorship<'_> {
             api_version: &self.api_version,
             subresource: self.subresource,
             now: clock::now_seconds(),
-            reset: &self.kept,
+            filter: &self.filter,
             form: self.form,
             versions: &self.versions,
         }

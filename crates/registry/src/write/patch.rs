@@ -1,10 +1,10 @@
 //! PATCH.
 
 use kinds::KindDef;
+use kinds::autoscaling::SCALE;
 use machinery::decode::{FieldPolicy, decode_patched};
 use machinery::{ApiError, Object, Reason, patch};
 
-use super::managers::SCALE_SCHEMA;
 use super::meta;
 use super::update::{Subject, Tracking, is_absent};
 use crate::answer::Written;
@@ -67,7 +67,7 @@ impl Registry {
         patch: &Patch,
         old: Option<&Object>,
     ) -> Result<Object, ApiError> {
-        let schema = if subject.target == Target::Scale { SCALE_SCHEMA } else { subject.kind.schema };
+        let schema = if subject.target == Target::Scale { SCALE.schema } else { subject.kind.schema };
         let value = old.cloned().unwrap_or_default().into_value();
         let new = match patch {
             Patch::Json(operations) => patch::json_patch(value, operations)?,

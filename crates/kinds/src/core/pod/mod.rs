@@ -63,6 +63,7 @@ pub static POD: KindDef = KindDef {
         grace: strategy::grace,
         returns_deleted: true,
         kept_by_status: &[&["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
+        reset: strategy::reset,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

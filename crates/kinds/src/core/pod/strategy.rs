@@ -6,7 +6,7 @@ use machinery::Object;
 use serde_json::{Value, json};
 
 use super::qos::qos_class;
-use crate::def::{keep_all_but_status, keep_status};
+use crate::def::{Reset, keep_all_but_status, keep_status};
 use crate::tree::{list_of, str_of};
 
 /// A new pod is pending, whatever it says.
@@ -54,11 +54,29 @@ pub fn prepare_subresource_update(new: &mut Object, old: &Object, subresource: &
     }
 }
 
-/// The old pod, with what `copy` takes from the new spec; the version stays the one the client wrote.
+/// Which fields get a manager by such writes.
+pub fn reset(subresource: &str) -> Option<Reset> {
+    match subresource {
+        "ephemeralcontainers" => Some(Reset::AllBut(&[&["spec", "ephemeralContainers"]])),
+        "resize" => Some(Reset::AllBut(&[
+            &["spec", "containers", "*", "resources"],
+            &["spec", "containers", "*", "resizePolicy"],
+            &["spec", "initContainers", "*", "resources"],
+            &["spec", "initContainers", "*", "resizePolicy"],
+        ])),
+        _ => None,
+    }
+}
+
+/// The old pod, with what `copy` takes from the new spec; the version stays the one the client wrote, and what it
+/// wrote has its manager.
 fn keep_all_but(new: &mut Object, old: &Object, copy: fn(&mut Object, &Value)) {
     let written = std::mem::replace(new, old.clone());
     if !written.resource_version().is_empty() {
         new.set(&["metadata", "resourceVersion"], written.resource_version());
+    }
+    if let Some(managers) = written.get(&["metadata", "managedFields"]) {
+        new.set(&["metadata", "managedFields"], managers.clone());
     }
     copy(new, written.get(&["spec"]).unwrap_or(&Value::Null));
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::managed::{Managed, Operation};
 use super::path::show;
-use super::{Form, Set, Versions, Writer};
+use super::{Filter, Form, Set, Versions, Writer};
 use crate::decode::parse_yaml;
 use crate::error::ApiError;
 use crate::names::GroupVersionKind;
@@ -36,7 +36,7 @@ struct Story {
     schema: &'static str,
     live: Option<Object>,
     subresource: &'static str,
-    reset: Set,
+    filter: Filter,
     /// Seconds since the beginning.
     now: i64,
 }
@@ -51,7 +51,7 @@ impl Story {
             schema,
             live: None,
             subresource: "",
-            reset: Set::default(),
+            filter: Filter::Without(Set::default()),
             now: 0,
         }
     }
@@ -80,7 +80,7 @@ impl Story {
             api_version: &api_version,
             subresource: self.subresource,
             now: Timestamp::from_second(self.now).unwrap(),
-            reset: &self.reset,
+            filter: &self.filter,
             form: self.form(),
             versions: &OneVersion,
         })

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::super::Set;
+use super::super::{Filter, Set};
 use super::Story;
 
 #[test]
 fn a_created_object_belongs_to_its_creator_but_for_structs_that_are_always_there() {
     let mut story = Story::deployment();
-    story.reset = Set::of_fields(&[&["status"]]);
+    story.filter = Filter::Without(Set::of_fields(&[&["status"]]));
     story.update(
         "kubectl-create",
         "{metadata: {name: web, namespace: default, labels: {app: web}}, status: {},
@@ -68,7 +68,7 @@ fn an_entry_is_for_a_manager_an_operation_and_a_subresource() {
 #[test]
 fn what_a_write_resets_is_not_owned() {
     let mut story = Story::deployment();
-    story.reset = Set::of_fields(&[&["status"]]);
+    story.filter = Filter::Without(Set::of_fields(&[&["status"]]));
     story.update("one", "{spec: {replicas: 1}, status: {replicas: 1}}").owned(&["update one: .spec.replicas"]);
     story.apply("two", "{spec: {paused: true}, status: {replicas: 7}}");
     story.owned(&["apply two: .spec.paused", "update one: .spec.replicas"]);

@@ -40,7 +40,7 @@ fn apply(live: Option<(&Object, &str)>, manager: &str, version: &str, yaml: &str
         api_version: version,
         subresource: "",
         now: Timestamp::UNIX_EPOCH,
-        reset: &story.reset,
+        filter: &story.filter,
         form: story.form(),
         versions: &Renamed,
     };
