@@ -130,7 +130,7 @@ fn minimal(kind: &KindDef) -> Value {
         (_, "Job") => json!({"metadata": {"uid": "1"}, "spec": {"template": once}}),
         (_, "CronJob") => json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": once}}}}),
         (_, "CertificateSigningRequest") => json!({"spec": {
-            "request": "LS0tLS1CRUdJTg==", "signerName": "example.com/a", "usages": ["client auth"]}}),
+            "request": include_str!("data/request.base64").trim_end(), "signerName": "example.com/a", "usages": ["client auth"]}}),
         (_, "EndpointSlice") => json!({"addressType": "IPv4", "endpoints": []}),
         (_, "FlowSchema") => json!({"spec": {"priorityLevelConfiguration": {"name": "a"}}}),
         (_, "PriorityLevelConfiguration") => {

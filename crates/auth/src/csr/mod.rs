@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use der::asn1::Any;
-use der::{Decode, DecodePem, Encode, EncodePem};
+use der::{Decode, EncodePem};
+use kinds::certificates::parse_request;
 use machinery::Object;
 use p256::ecdsa::DerSignature;
 use p256::pkcs8::LineEnding;
@@ -24,7 +24,6 @@ use x509_cert::request::{CertReq, ExtensionReq, RequestBuilder};
 
 use crate::authn::client_certificate::Subject;
 use crate::pki::{self, Authority, LeafSpec, Usage};
-use crate::tls::crypto_provider;
 
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 pub const KUBELET_CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -93,8 +92,7 @@ impl Request {
     /// The error is for the Failed condition.
     pub fn parse(csr: &Object) -> Result<Self, String> {
         let pem = STANDARD.decode(csr.str(&["spec", "request"])).map_err(|error| error.to_string())?;
-        let request = CertReq::from_pem(&pem).map_err(|_| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
-        verify_signature(&request)?;
+        let request = parse_request(&pem)?;
         let subject = Subject::of(&request.info.subject);
         let mut usages: Vec<String> = texts(csr.list(&["spec", "usages"]));
         usages.sort();
@@ -246,29 +244,9 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// The request is signed by the key it asks a certificate for: whoever sent it holds that key.
-fn verify_signature(request: &CertReq) -> Result<(), String> {
-    let bad = |_| "the request is not signed by its key".to_owned();
-    let message = request.info.to_der().map_err(|error| error.to_string())?;
-    let key = &request.info.public_key;
-    let key_algorithm = algorithm_id(&key.algorithm)?;
-    let signature_algorithm = algorithm_id(&request.algorithm)?;
-    let provider = crypto_provider();
-    let known = provider.signature_verification_algorithms.all.iter().find(|algorithm| {
-        *algorithm.public_key_alg_id() == *key_algorithm && *algorithm.signature_alg_id() == *signature_algorithm
-    });
-    let known = known.ok_or_else(|| "unsupported key or signature algorithm".to_owned())?;
-    known.verify_signature(key.subject_public_key.raw_bytes(), &message, request.signature.raw_bytes()).map_err(bad)
-}
-
-/// The contents of the algorithm's encoding, without its header.
-fn algorithm_id(algorithm: &spki::AlgorithmIdentifierOwned) -> Result<Vec<u8>, String> {
-    let encoded = algorithm.to_der().and_then(|der| Any::from_der(&der)).map_err(|error| error.to_string())?;
-    Ok(encoded.value().to_vec())
-}
-
 #[cfg(test)]
 mod tests {
+    use der::DecodePem;
     use rustls::pki_types::CertificateDer;
 
     use super::*;
@@ -340,6 +318,6 @@ mod tests {
         forged.info.public_key = CertReq::from_pem(&other).unwrap().info.public_key;
         let pem = forged.to_pem(LineEnding::LF).unwrap();
         let error = Request::parse(&object("a", KUBELET_CLIENT_SIGNER, &pem)).unwrap_err();
-        assert_eq!(error, "the request is not signed by its key");
+        assert_eq!(error, "x509: ECDSA verification failure");
     }
 }

@@ -1,23 +1,25 @@
 //! CertificateSigningRequest.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use machinery::Object;
-use machinery::field::ErrorList;
-use machinery::validation::dns1123_subdomain;
+use machinery::field::{Error, ErrorList};
+use machinery::validation::{dns1123_label, dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
+use super::contents::{check_certificates, parse_request};
 use crate::check::{At, required, required_one_of};
-use crate::columns::{AGE, NAME, NONE, text_or_none};
+use crate::columns::{AGE, NAME, NONE, non_empty, text_or_none};
 use crate::def::Description::Field;
 use crate::def::{
     Column, KindDef, OtherSubresource, Reset, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
     keep_all_but_status,
 };
 use crate::duration::human;
-use crate::tree::str_of;
+use crate::tree::{default_text, each, str_of, text};
 
 pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
     group: "certificates.k8s.io",
@@ -53,6 +55,7 @@ pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
         prepare_status_update,
         prepare_subresource_update: prepare_approval,
         validate,
+        validate_name: path_segment_name,
         validate_status_update,
         validate_subresource_update: validate_approval,
         generation: false,
@@ -83,24 +86,41 @@ fn prepare_update(new: &mut Object, old: &Object) {
 /// The signer writes the certificate and other conditions; approval and denial are not its to change.
 fn prepare_status_update(new: &mut Object, old: &Object) {
     keep_all_but_status(new, old);
-    date_conditions(new);
+    for name in ["Approved", "Denied"] {
+        keep_conditions(new, old, name);
+    }
+    date_conditions(new, old);
+}
+
+/// Conditions of a type as they were; where there are more or fewer of them, validation has something to say.
+fn keep_conditions(new: &mut Object, old: &Object, name: &str) {
+    let kept: Vec<Value> = of_type(old, name).into_iter().cloned().collect();
+    if of_type(new, name).len() != kept.len() {
+        return;
+    }
+    let conditions = new.map_mut(&["status"]).get_mut("conditions").and_then(Value::as_array_mut);
+    let own = conditions.into_iter().flatten().filter(|condition| str_of(condition, "type") == name);
+    own.zip(kept).for_each(|(condition, was)| *condition = was);
 }
 
 /// `approval` writes the conditions alone.
 fn prepare_approval(new: &mut Object, old: &Object, _subresource: &str) {
+    date_conditions(new, old);
     let conditions = new.list(&["status", "conditions"]).to_vec();
     copy_field(new, old, "spec");
     copy_field(new, old, "status");
     new.set(&["status", "conditions"], conditions);
-    date_conditions(new);
 }
 
-fn date_conditions(request: &mut Object) {
+/// A condition that stays as it was has turned so when it did before.
+fn date_conditions(new: &mut Object, old: &Object) {
     let now = clock::format_time(clock::now());
-    crate::tree::each(request.map_mut(&["status"]), "conditions", |condition| {
-        crate::tree::default(condition, "lastUpdateTime", now.as_str());
-        crate::tree::default(condition, "lastTransitionTime", now.as_str());
-        crate::tree::default_text(condition, "status", "True");
+    each(new.map_mut(&["status"]), "conditions", |condition| {
+        let same = |was: &&Value| ["type", "status"].iter().all(|field| str_of(was, field) == text(condition, field));
+        let was = old.list(&["status", "conditions"]).iter().find(same);
+        let turned = was.map_or("", |was| str_of(was, "lastTransitionTime")).to_owned();
+        default_text(condition, "lastUpdateTime", &now);
+        default_text(condition, "lastTransitionTime", non_empty(&turned, &now));
     });
 }
 
@@ -128,6 +148,9 @@ fn condition(request: &Object) -> String {
 }
 
 const EXPIRATION_MIN: i64 = 600;
+const DOMAIN_MAX: usize = 253;
+/// A domain, and a path that has room for a namespace and a name.
+const SIGNER_MAX: usize = DOMAIN_MAX + 1 + 63 + 1 + 253;
 const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 const USAGES: [&str; 23] = [
     "any",
@@ -155,37 +178,69 @@ const USAGES: [&str; 23] = [
     "timestamping",
 ];
 
+/// upstream: pkg/apis/certificates/validation
 fn validate(request: &Object) -> ErrorList {
     let spec = At::field(request, "spec");
-    let usages = spec.child("usages");
-    let mut errors: ErrorList = required(&spec.child("request")).into_iter().collect();
-    errors.extend(required(&usages));
+    let (content, usages) = (spec.child("request"), spec.child("usages"));
+    let mut errors = ErrorList::new();
+    errors.extend(parse_request(&decoded(&content)).err().map(|fault| content.invalid(fault)));
+    errors.extend(usages.is_empty().then(|| usages.required("usages must be provided")));
     let items = usages.items();
     let unknown = items.iter().filter(|usage| !USAGES.contains(&usage.text()));
     errors.extend(unknown.map(|usage| usage.not_supported(&USAGES)));
     let mut seen = HashSet::new();
     errors.extend(items.iter().filter(|usage| !seen.insert(usage.text())).map(At::duplicate));
-    let expiration = spec.child("expirationSeconds");
-    if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_MIN) {
-        errors.push(expiration.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
-    }
     let signer = spec.child("signerName");
     match signer.text() {
         LEGACY_SIGNER => errors.push(signer.invalid("the legacy signerName is not allowed via this API version")),
         _ => errors.extend(validate_signer_name(&signer)),
     }
-    errors.extend(validate_conditions(&At::field(request, "status").child("conditions")));
+    let expiration = spec.child("expirationSeconds");
+    if expiration.int().is_some_and(|seconds| seconds < EXPIRATION_MIN) {
+        errors.push(expiration.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
+    }
+    let status = At::field(request, "status");
+    errors.extend(validate_conditions(&status.child("conditions")));
+    errors.extend(validate_certificate(&status.child("certificate")));
     errors
+}
+
+fn decoded(content: &At) -> Vec<u8> {
+    STANDARD.decode(content.text()).unwrap_or_default()
+}
+
+fn validate_certificate(certificate: &At) -> Option<Error> {
+    let fault = if certificate.is_empty() { None } else { check_certificates(&decoded(certificate)).err() };
+    fault.map(|fault| Error::invalid(&certificate.path, "<certificate data>", fault))
 }
 
 /// A domain and a path in it.
 pub fn validate_signer_name(signer: &At) -> ErrorList {
-    let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-    match signer.text().split_once('/') {
-        None if signer.is_empty() => vec![signer.required("")],
-        Some((domain, path)) if !path.is_empty() && domain.contains('.') => signer.messages(dns1123_subdomain(domain)),
-        _ => vec![signer.invalid(text)],
+    if signer.is_empty() {
+        return vec![signer.required("signerName must be provided")];
     }
+    let Some((domain, path)) = signer.text().split_once('/').filter(|(_, path)| !path.contains('/')) else {
+        let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        return vec![signer.invalid(text)];
+    };
+    let mut errors = ErrorList::new();
+    errors.extend((domain.len() > DOMAIN_MAX).then(|| Error::too_long(&signer.path, DOMAIN_MAX)));
+    errors.extend(label_faults(signer, domain, dns1123_label));
+    if !domain.contains('.') {
+        let text = "should be a domain with at least two segments separated by dots";
+        errors.push(Error::invalid(&signer.path, domain, text));
+    }
+    errors.extend(label_faults(signer, path, dns1123_subdomain));
+    errors.extend((signer.text().len() > SIGNER_MAX).then(|| Error::too_long(&signer.path, SIGNER_MAX)));
+    errors
+}
+
+/// What is wrong with the first of the labels that something is wrong with.
+fn label_faults(signer: &At, labels: &str, check: fn(&str) -> Vec<String>) -> ErrorList {
+    let mut faulty = labels.split('.').map(|label| (label, check(label))).filter(|(_, faults)| !faults.is_empty());
+    let (label, faults) = faulty.next().unwrap_or_default();
+    let told = |fault| Error::invalid(&signer.path, labels, format!("validating label {label:?}: {fault}"));
+    faults.into_iter().map(told).collect()
 }
 
 fn validate_conditions(conditions: &At) -> ErrorList {
@@ -216,7 +271,8 @@ fn of_type<'a>(request: &'a Object, of_type: &str) -> Vec<&'a Value> {
 
 /// An approval or a denial, once given, stands; so does a certificate.
 fn validate_approval(new: &Object, old: &Object, _subresource: &str) -> ErrorList {
-    let mut errors = not_removed(new, old);
+    let mut errors = new_faults(new, old);
+    errors.extend(not_removed(new, old));
     if new.str(&["status", "certificate"]) != old.str(&["status", "certificate"]) {
         let certificate = At::field(new, "status").child("certificate");
         errors.push(certificate.forbidden("updates may not set certificate content"));
@@ -228,15 +284,12 @@ fn validate_approval(new: &Object, old: &Object, _subresource: &str) -> ErrorLis
 fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
     let status = At::field(new, "status");
     let conditions = status.child("conditions");
-    let mut errors = not_removed(new, old);
+    let mut errors = new_faults(new, old);
+    errors.extend(not_removed(new, old));
     for name in ["Approved", "Denied"] {
-        let (now, was) = (of_type(new, name), of_type(old, name));
-        let done = match now.len().cmp(&was.len()) {
-            Ordering::Greater => "add",
-            Ordering::Equal if now != was => "modify",
-            _ => continue,
-        };
-        errors.push(conditions.forbidden(format!("updates may not {done} a condition of type {name:?}")));
+        if of_type(new, name).len() > of_type(old, name).len() {
+            errors.push(conditions.forbidden(format!("updates may not add a condition of type {name:?}")));
+        }
     }
     let certificate = old.str(&["status", "certificate"]);
     if !certificate.is_empty() && status.child("certificate").text() != certificate {
@@ -244,6 +297,12 @@ fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
         errors.push(status.child("certificate").forbidden(text));
     }
     errors
+}
+
+/// What is wrong with the request, but for what was wrong before.
+fn new_faults(new: &Object, old: &Object) -> ErrorList {
+    let known = validate(old);
+    validate(new).into_iter().filter(|fault| !known.contains(fault)).collect()
 }
 
 fn not_removed(new: &Object, old: &Object) -> ErrorList {
@@ -268,5 +327,16 @@ mod tests {
         prepare_approval(&mut new, &old, "approval");
         assert_eq!((new.str(&["spec", "request"]), condition(&new).as_str()), ("a", "Approved,Issued"));
         assert_eq!(new.str(&["status", "certificate"]), "c");
+    }
+
+    #[test]
+    fn conditions_keep_the_time_at_which_they_turned() {
+        let of = |condition: Value| Object::from_value(json!({"status": {"conditions": [condition]}})).unwrap();
+        let old = of(json!({"type": "Failed", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}));
+        let mut same = of(json!({"type": "Failed", "status": "True", "reason": "b"}));
+        date_conditions(&mut same, &old);
+        let condition = &same.list(&["status", "conditions"])[0];
+        assert_eq!(str_of(condition, "lastTransitionTime"), "2020-01-01T00:00:00Z");
+        assert_ne!(str_of(condition, "lastUpdateTime"), "");
     }
 }

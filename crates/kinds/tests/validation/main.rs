@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod certificates;
 mod core;
 mod devices;
 mod flow_control;
@@ -31,6 +32,23 @@ pub fn update_errors(group: &str, resource: &str, old: Value, new: Value) -> Vec
         object
     });
     (kind.strategy.validate_update)(&new, &old).iter().map(ToString::to_string).collect()
+}
+
+/// Prepares a write of the subresource and checks it.
+pub fn subresource_errors(group: &str, resource: &str, subresource: &str, old: &Value, new: &Value) -> Vec<String> {
+    let kind = kinds::find(group, "v1", resource).expect("a kind");
+    let [mut new, old] = [new, old].map(|value| Object::from_value(value.clone()).expect("an object"));
+    let errors = match subresource {
+        "status" => {
+            (kind.strategy.prepare_status_update)(&mut new, &old);
+            (kind.strategy.validate_status_update)(&new, &old)
+        }
+        other => {
+            (kind.strategy.prepare_subresource_update)(&mut new, &old, other);
+            (kind.strategy.validate_subresource_update)(&new, &old, other)
+        }
+    };
+    errors.iter().map(ToString::to_string).collect()
 }
 
 /// Every row: a resource, an object of it, and the errors it gets.

@@ -36,17 +36,6 @@ fn the_rest() {
         )],
     );
     check(
-        "certificates.k8s.io",
-        vec![(
-            "certificatesigningrequests",
-            json!({"spec": {"request": "eA==", "usages": ["client auth"], "signerName": "nobody", "expirationSeconds": 1}}),
-            vec![
-                "spec.expirationSeconds: Invalid value: 1: may not specify a duration less than 600 seconds (10 minutes)",
-                r#"spec.signerName: Invalid value: "nobody": must be a fully qualified domain and path of the form 'example.com/signer-name'"#,
-            ],
-        )],
-    );
-    check(
         "",
         vec![
             (
