@@ -9,7 +9,7 @@
 //!   those of all controllers, which run as `system:kube-controller-manager` and sign bootstrap data under that name.
 //! - `system:aggregated-metrics-reader`, which comes with metrics-server elsewhere: metrics are built in.
 //! - The certificate controller may approve `kubernetes.io/kubelet-serving`, as an approver is built in.
-//! - Nodes may write events of `events.k8s.io`, and `system:kube-dns` may read endpoint slices.
+//! - `system:kube-dns` may read endpoint slices.
 //! - Roles behind gates that are off by default are left out, such as those of cluster trust bundles, pod certificates
 //!   and device taints.
 

@@ -31,7 +31,7 @@ pub(super) const NODE: &[Line] = &[
     On("get create update patch delete", "storage.k8s.io", "csinodes"),
     On(READ, "node.k8s.io", "runtimeclasses"),
     On("get", "resource.k8s.io", "resourceclaims"),
-    On(READ_WRITE, "resource.k8s.io", "resourceslices"),
+    On("deletecollection", "resource.k8s.io", "resourceslices"),
 ];
 
 const EDIT: &[Line] = &[
@@ -43,9 +43,10 @@ const EDIT: &[Line] = &[
         WRITE,
         "core",
         "replicationcontrollers replicationcontrollers/scale serviceaccounts services services/proxy
-         persistentvolumeclaims configmaps secrets events",
+         persistentvolumeclaims configmaps secrets",
     ),
     On("create", "core", "serviceaccounts/token"),
+    On(WRITE, "core events.k8s.io", "events"),
     On(
         WRITE,
         "apps",
@@ -76,10 +77,11 @@ const VIEW: &[Line] = &[
     On(
         READ,
         "core",
-        "limitranges resourcequotas bindings events pods/status resourcequotas/status namespaces/status
+        "limitranges resourcequotas bindings pods/status resourcequotas/status namespaces/status
          replicationcontrollers/status pods/log",
     ),
     On(READ, "core", "namespaces"),
+    On(READ, "core events.k8s.io", "events"),
     On(READ, "discovery.k8s.io", "endpointslices"),
     On(
         READ,
@@ -118,7 +120,8 @@ const CONTROLLER_MANAGER: &[Line] = &[
 const SCHEDULER: &[Line] = &[
     EVENTS,
     On("create", "coordination.k8s.io", "leases"),
-    Named("get update", "coordination.k8s.io", "leases", "kube-scheduler"),
+    Named("get update list watch", "coordination.k8s.io", "leases", "kube-scheduler"),
+    On(READ_WRITE, "coordination.k8s.io", "leasecandidates"),
     On(READ, "core", "nodes"),
     On("get list watch delete", "core", "pods"),
     On("create", "core", "pods/binding bindings"),
@@ -150,7 +153,10 @@ pub(super) const CLUSTER_ROLES: &[Role] = &[
     ),
     cluster_role(
         "system:monitoring",
-        &[Urls("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")],
+        &[
+            Urls("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),
+            On("get", "core", "nodes/metrics"),
+        ],
     ),
     cluster_role(
         "system:basic-user",
