@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use jiff::Timestamp;
 use machinery::validation::dns1123_subdomain;
 use machinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Object, field};
 use serde_json::{Map, Value};
@@ -292,6 +293,8 @@ pub struct KindDef {
     pub verbs: &'static [Verb],
     pub subresources: &'static [Subresource],
     pub selectable_fields: &'static [SelectableField],
+    /// What is said of a field that can not be selected by, where it is not the usual text.
+    pub unknown_field: Option<fn(&str) -> String>,
     /// Empty: name and time of creation.
     pub columns: &'static [Column],
     /// In which order a table lists objects, where it is not that of their names.
@@ -301,6 +304,11 @@ pub struct KindDef {
     pub strategy: Strategy,
     /// Nothing when this version is the stored one.
     pub conversion: Option<Conversion>,
+    /// Objects name addresses and ports that are the cluster's to give: they are taken when one is written, and given
+    /// back when it goes.
+    pub takes_addresses: bool,
+    /// When what an object tells last happened; such objects do not last. Nothing for kinds that last.
+    pub happened: Option<fn(&Object) -> Option<Timestamp>>,
     /// Only created, never stored: reviews and the like. The apiserver answers them by name.
     pub virtual_kind: bool,
 }
@@ -336,11 +344,14 @@ impl KindDef {
         verbs: ALL_VERBS,
         subresources: &[],
         selectable_fields: &[],
+        unknown_field: None,
         columns: &[],
         row_order: None,
         completed: |_| None,
         strategy: Strategy::PLAIN,
         conversion: None,
+        takes_addresses: false,
+        happened: None,
         virtual_kind: false,
     };
 
@@ -380,6 +391,32 @@ impl KindDef {
             _ => Vec::new(),
         };
         (self.strategy.reset)(subresource).unwrap_or_else(|| Reset::Fields(usual()))
+    }
+
+    /// What is wrong with selecting by a field; nothing when it can be done.
+    ///
+    /// upstream: the field label conversions of each version. Kinds without one know names and namespaces, whatever
+    /// their scope.
+    pub fn field_fault(&self, field: &str) -> Option<String> {
+        let own = self.selectable_fields;
+        let known = match field {
+            "metadata.name" => true,
+            "metadata.namespace" => self.namespaced() || own.is_empty(),
+            _ => own.iter().any(|selectable| selectable.name == field),
+        };
+        let text = || match self.unknown_field {
+            Some(text) => text(field),
+            None if own.is_empty() => {
+                format!(r#""{field}" is not a known field selector: only "metadata.name", "metadata.namespace""#)
+            }
+            None => format!("field label not supported: {field}"),
+        };
+        (!known).then(text)
+    }
+
+    /// Whether a subresource's body is the object itself.
+    pub fn is_whole(&self, subresource: &str) -> bool {
+        matches!(self.subresource(subresource), Some(Subresource::Other(other)) if other.kind == self.kind)
     }
 
     pub fn shown_columns(&self) -> &'static [Column] {

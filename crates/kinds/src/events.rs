@@ -2,7 +2,7 @@
 
 use machinery::Object;
 
-use crate::core::{EVENT as CORE_EVENT, validate_modern_event};
+use crate::core::{EVENT as CORE_EVENT, event};
 use crate::def::{Conversion, KindDef, Strategy};
 
 pub const KINDS: &[&KindDef] = &[&EVENT];
@@ -11,7 +11,13 @@ pub static EVENT: KindDef = KindDef {
     group: "events.k8s.io",
     schema: "io.k8s.api.events.v1.Event",
     conversion: Some(Conversion { storage: ("", "v1"), to_storage: to_core, from_storage: from_core }),
-    strategy: Strategy { validate: validate_modern_event, create_on_update: true, ..Strategy::PLAIN },
+    strategy: Strategy {
+        validate: event::validate_modern,
+        validate_create: event::validate_modern_create,
+        validate_update: event::validate_modern_update,
+        create_on_update: true,
+        ..Strategy::PLAIN
+    },
     ..CORE_EVENT
 };
 

@@ -24,7 +24,7 @@ impl Selection {
         let labels = LabelSelector::parse(labels).map_err(|error| unparsable(&error))?;
         let fields = FieldSelector::parse(fields).map_err(|error| unparsable(&error))?;
         for requirement in fields.requirements() {
-            check_field(kind, &requirement.field)?;
+            kind.field_fault(&requirement.field).map_or(Ok(()), |fault| Err(ApiError::bad_request(fault)))?;
         }
         Ok(Self {
             kind,
@@ -61,16 +61,4 @@ impl Selection {
 
 fn unparsable(error: &machinery::selector::Error) -> ApiError {
     ApiError::bad_request(error.to_string())
-}
-
-fn check_field(kind: &KindDef, field: &str) -> Result<(), ApiError> {
-    let known = ["metadata.name", "metadata.namespace"].contains(&field);
-    if known || kind.selectable_fields.iter().any(|selectable| selectable.name == field) {
-        return Ok(());
-    }
-    Err(ApiError::bad_request(if kind.selectable_fields.is_empty() {
-        format!(r#""{field}" is not a known field selector: only "metadata.name", "metadata.namespace""#)
-    } else {
-        format!("field label not supported: {field}")
-    }))
 }

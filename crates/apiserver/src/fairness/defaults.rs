@@ -1,21 +1,19 @@
 //! The objects that every server has: those without which it can not work, and those that upstream suggests.
 //! (upstream: apiserver/pkg/apis/flowcontrol/bootstrap)
 
+use kinds::flowcontrol::mandatory;
 use machinery::{Object, UserInfo};
 use serde_json::{Value, json};
 
 /// Says whether the server keeps the specification as it should be.
 pub const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 /// Set right whenever they are not as here, whatever someone says of them.
-pub const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
+pub const MANDATORY: [&str; 2] = [mandatory::EXEMPT, mandatory::CATCH_ALL];
 
 const VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
 
 pub fn levels() -> Vec<Object> {
-    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
-    let catch_all = json!({"type": "Limited", "limited": {
-        "nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"},
-    }});
+    let mandatory = MANDATORY.map(|name| (name, mandatory::level(name).expect("it has to be")));
     let limited = [
         ("system", 30, 33, 64, 6),
         ("node-high", 40, 25, 64, 6),
@@ -32,7 +30,7 @@ pub fn levels() -> Vec<Object> {
         }});
         (name, spec)
     });
-    let all = [("exempt", exempt), ("catch-all", catch_all)].into_iter().chain(limited);
+    let all = mandatory.into_iter().chain(limited);
     all.map(|(name, spec)| object("PriorityLevelConfiguration", name, spec)).collect()
 }
 
@@ -48,7 +46,7 @@ pub fn schemas() -> Vec<Object> {
     let endpoints = vec![on(&["get", "create", "update"], "", &["endpoints"], false)];
     let locks = vec![on(&["get", "create", "update"], "", &["endpoints", "configmaps"], false), leases()];
     vec![
-        schema("exempt", "exempt", 1, "", all(groups(&[UserInfo::MASTERS]))),
+        mandatory_schema(mandatory::EXEMPT),
         schema("probes", "exempt", 2, "", json!({"subjects": everyone(), "nonResourceRules": [probes]})),
         schema(
             "system-leader-election",
@@ -81,7 +79,7 @@ pub fn schemas() -> Vec<Object> {
         schema("kube-system-service-accounts", "workload-high", 900, "ByNamespace", all(accounts())),
         schema("service-accounts", "workload-low", 9000, "ByUser", all(groups(&["system:serviceaccounts"]))),
         schema("global-default", "global-default", 9900, "ByUser", all(everyone())),
-        schema("catch-all", "catch-all", 10_000, "ByUser", all(everyone())),
+        mandatory_schema(mandatory::CATCH_ALL),
     ]
 }
 
@@ -89,6 +87,10 @@ fn object(kind: &str, name: &str, spec: Value) -> Object {
     let metadata = json!({"name": name, "annotations": {AUTOUPDATE: "true"}});
     let object = json!({"apiVersion": VERSION, "kind": kind, "metadata": metadata, "spec": spec});
     Object::from_value(object).expect("the literals here are objects")
+}
+
+fn mandatory_schema(name: &str) -> Object {
+    object("FlowSchema", name, mandatory::schema(name).expect("it has to be"))
 }
 
 fn schema(name: &str, level: &str, precedence: u32, distinguisher: &str, rule: Value) -> Object {

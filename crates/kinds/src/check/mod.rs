@@ -1,6 +1,7 @@
 //! What validation of any kind is made of.
 
 mod at;
+mod conditions;
 mod same;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +14,7 @@ use machinery::validation::{
 use serde_json::Value;
 
 pub use at::At;
+pub use conditions::validate_conditions;
 pub use same::same;
 
 /// What upstream lets a path below a domain be.

@@ -1,10 +1,12 @@
 //! Event. The columns read both forms, this group's and events.k8s.io's.
 
+use jiff::Timestamp;
 use machinery::Object;
 use machinery::field::{Error, ErrorList, Path};
-use serde_json::Value;
+use machinery::validation::{dns1123_subdomain, qualified_name};
+use serde_json::{Value, json};
 
-use crate::check::{At, one_of};
+use crate::check::{At, immutable, required, same};
 use crate::columns::{NAME, non_empty, number};
 use crate::def::Description::Field;
 use crate::def::{Column, KindDef, SelectableField, Strategy};
@@ -42,6 +44,7 @@ pub static EVENT: KindDef = KindDef {
         Column::string("Count", Field("count"), count).wide(),
         NAME.wide(),
     ],
+    happened: Some(happened),
     strategy: Strategy { default: default_event, validate, create_on_update: true, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
@@ -93,6 +96,12 @@ fn source(event: &Object) -> Value {
     }
 }
 
+fn happened(event: &Object) -> Option<Timestamp> {
+    let paths: [&[&str]; 4] =
+        [&["series", "lastObservedTime"], &["lastTimestamp"], &["eventTime"], &["metadata", "creationTimestamp"]];
+    paths.into_iter().filter_map(|path| event.str(path).parse().ok()).max()
+}
+
 fn first_seen(event: &Object) -> &str {
     non_empty(either(event, "firstTimestamp", "deprecatedFirstTimestamp"), event.str(&["eventTime"]))
 }
@@ -118,57 +127,122 @@ const REASON_MAX: usize = 128;
 const REPORTER_MAX: usize = 128;
 const NOTE_MAX: usize = 1024;
 
-/// Events of the core group carry little that is checked, unless they have the time that newer writers set.
+/// The names that the fields of an event have in a group; errors call them by those of the core group.
+struct Names {
+    object: &'static str,
+    reporter: &'static str,
+    note: &'static str,
+}
+
+const CORE: Names = Names { object: "involvedObject", reporter: "reportingComponent", note: "message" };
+const MODERN: Names = Names { object: "regarding", reporter: "reportingController", note: "note" };
+
 fn validate(event: &Object) -> ErrorList {
-    let mut errors = validate_namespace(event, event.str(&["involvedObject", "namespace"]));
-    if !event.str(&["eventTime"]).is_empty() {
-        errors.extend(validate_fields(event, ["reportingComponent", "message"]));
-    }
-    errors
+    validate_as(event, &CORE)
 }
 
 /// Events as events.k8s.io shows them.
 pub fn validate_modern(event: &Object) -> ErrorList {
-    let mut errors = validate_namespace(event, event.str(&["regarding", "namespace"]));
-    let time = At::field(event, "eventTime");
-    // One that is stored may have been written through the core group, which asks for less.
-    if time.is_empty() && !event.resource_version().is_empty() {
-        return errors;
+    validate_as(event, &MODERN)
+}
+
+/// Little is checked, unless the event has the time that newer writers set.
+///
+/// upstream: pkg/apis/core/validation/events.go
+fn validate_as(event: &Object, names: &Names) -> ErrorList {
+    let namespace = event.namespace();
+    let about = event.str(&[names.object, "namespace"]);
+    let modern = !event.str(&["eventTime"]).is_empty();
+    let fits = match (about, modern) {
+        ("", false) => matches!(namespace, "" | "default"),
+        ("", true) => matches!(namespace, "default" | "kube-system"),
+        (_, false) => about == namespace,
+        (_, true) => true,
+    };
+    let mut errors = ErrorList::new();
+    if !fits {
+        let path = Path::new("involvedObject").child("namespace");
+        errors.push(Error::invalid(&path, about, "does not match event.namespace"));
     }
-    if time.is_empty() {
-        errors.push(time.required(""));
+    if modern {
+        errors.extend(validate_fields(event, names));
     }
-    errors.extend(validate_fields(event, ["reportingController", "note"]));
+    let faults = dns1123_subdomain(namespace).into_iter();
+    errors.extend(faults.map(|fault| Error::invalid(&Path::new("namespace"), namespace, fault)));
     errors
 }
 
-/// Events about objects of cluster scope live in `default`, others beside their object.
-fn validate_namespace(event: &Object, about: &str) -> ErrorList {
-    let fits = match about {
-        "" => matches!(event.namespace(), "" | "default"),
-        namespace => namespace == event.namespace(),
+fn validate_fields(event: &Object, names: &Names) -> ErrorList {
+    let long = |at: &At, max: usize| {
+        (at.text().len() > max).then(|| at.invalid_empty(&format!("can have at most {max} characters")))
     };
-    let path = Path::new("involvedObject").child("namespace");
-    let text = "does not match event.namespace";
-    (!fits).then(|| Error::invalid(&path, about, text)).into_iter().collect()
+    let reporter = At::field(event, names.reporter);
+    let mut errors: ErrorList = required(&reporter).into_iter().collect();
+    errors.extend(reporter.check(qualified_name));
+    for (field, max) in [("reportingInstance", REPORTER_MAX), ("action", ACTION_MAX), ("reason", REASON_MAX)] {
+        let at = At::field(event, field);
+        errors.extend(required(&at));
+        errors.extend(long(&at, max));
+    }
+    errors.extend(long(&At::field(event, names.note).at(Path::new(CORE.note)), NOTE_MAX));
+    errors
 }
 
-fn validate_fields(event: &Object, [reporter, note]: [&str; 2]) -> ErrorList {
+/// Fields of events.k8s.io that are there for older readers alone, and what errors call them.
+const DEPRECATED: [(&str, &str); 4] = [
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("deprecatedSource", "source"),
+];
+
+fn deprecated<'a>(event: &'a Object, (field, called): (&str, &str)) -> At<'a> {
+    At::field(event, field).at(Path::new(called))
+}
+
+/// Whoever makes events through events.k8s.io says all that it has.
+pub fn validate_modern_create(event: &Object) -> ErrorList {
+    let (time, of_type) = (At::field(event, "eventTime"), At::field(event, "type"));
+    let mut errors = validate_series(event);
+    errors.extend(required(&time));
+    if !["Normal", "Warning"].contains(&of_type.text()) {
+        errors.push(of_type.invalid_empty(&format!("has invalid value: {}", of_type.text())));
+    }
+    let set = DEPRECATED.map(|field| deprecated(event, field)).into_iter();
+    errors.extend(
+        set.filter(|at| !same(at.value, &json!({})))
+            .filter(|at| at.int() != Some(0))
+            .map(|at| at.invalid_empty("needs to be unset")),
+    );
+    errors
+}
+
+/// What happened is told once; only how often it happens since may change.
+pub fn validate_modern_update(new: &Object, old: &Object) -> ErrorList {
+    let changed = |at: fn(&Object) -> At<'_>| immutable(&at(new), &at(old));
     let mut errors = ErrorList::new();
-    for (field, max) in
-        [(reporter, usize::MAX), ("reportingInstance", REPORTER_MAX), ("action", ACTION_MAX), ("reason", REASON_MAX)]
-    {
-        let at = At::field(event, field);
-        if at.is_empty() {
-            errors.push(at.required(""));
-        } else if at.text().len() > max {
-            errors.push(at.invalid(format!("can have at most {max} characters")));
-        }
+    if !same(At::field(new, "series").value, At::field(old, "series").value) {
+        errors.extend(validate_series(new));
     }
-    let note = At::field(event, note);
-    if note.text().len() > NOTE_MAX {
-        errors.push(note.invalid(format!("can have at most {NOTE_MAX} characters")));
+    errors.extend(changed(|event| At::field(event, MODERN.object).at(Path::new(CORE.object))));
+    errors.extend(changed(|event| At::field(event, "reason")));
+    errors.extend(changed(|event| At::field(event, MODERN.note).at(Path::new(CORE.note))));
+    let pairs = [DEPRECATED[3], DEPRECATED[0], DEPRECATED[1], DEPRECATED[2]];
+    errors.extend(pairs.into_iter().filter_map(|field| immutable(&deprecated(new, field), &deprecated(old, field))));
+    for field in ["reason", "type", "eventTime", "action", "related", "reportingController", "reportingInstance"] {
+        errors.extend(immutable(&At::field(new, field), &At::field(old, field)));
     }
-    errors.extend(one_of(&At::field(event, "type"), &["Normal", "Warning"]));
+    errors
+}
+
+fn validate_series(event: &Object) -> ErrorList {
+    let series = At::field(event, "series");
+    if !series.is_set() {
+        return ErrorList::new();
+    }
+    let (count, time) = (series.child("count"), series.child("lastObservedTime"));
+    let few = count.int().unwrap_or(0) < 2;
+    let mut errors: ErrorList = few.then(|| count.invalid_empty("should be at least 2")).into_iter().collect();
+    errors.extend(required(&time));
     errors
 }

@@ -3,7 +3,7 @@
 mod binding;
 mod config_map;
 mod endpoints;
-mod event;
+pub(crate) mod event;
 mod limit_range;
 pub mod namespace;
 mod node;
@@ -25,7 +25,6 @@ pub use config_map::CONFIG_MAP;
 pub use endpoints::ENDPOINTS;
 pub(crate) use endpoints::special_address;
 pub use event::EVENT;
-pub(crate) use event::validate_modern as validate_modern_event;
 pub use limit_range::LIMIT_RANGE;
 pub use namespace::NAMESPACE;
 pub use node::NODE;

@@ -35,7 +35,10 @@ pub static NAMESPACE: KindDef = KindDef {
         }),
         Subresource::Status,
     ],
-    selectable_fields: &[SelectableField { name: "status.phase", value: phase }],
+    selectable_fields: &[
+        SelectableField { name: "status.phase", value: phase },
+        SelectableField { name: "name", value: |namespace| namespace.name().to_owned() },
+    ],
     columns: &[
         NAME,
         Column::string("Status", Text("The status of the namespace"), |namespace| phase(namespace).into()),

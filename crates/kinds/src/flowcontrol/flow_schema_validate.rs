@@ -6,9 +6,9 @@ use machinery::Object;
 use machinery::field::{Error, ErrorList};
 use machinery::validation::{dns1123_label, dns1123_subdomain};
 
+use super::mandatory::{self, EXEMPT};
 use crate::check::{At, duplicates, optional_name, required};
 
-const EXEMPT: &str = "exempt";
 const PRECEDENCE_MAX: i64 = 10_000;
 const METHODS: &[&str] = &["ByNamespace", "ByUser"];
 const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
@@ -36,6 +36,7 @@ pub fn validate(schema: &Object) -> ErrorList {
     errors.extend(level.is_empty().then(|| level.required("must reference a priority level")));
     errors.extend(optional_name(&level, dns1123_subdomain));
     errors.extend(spec.child("rules").items().iter().flat_map(validate_rule));
+    errors.extend(mandatory::validate_schema(schema));
     errors.extend(validate_conditions(schema));
     errors
 }

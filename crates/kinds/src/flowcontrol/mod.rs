@@ -2,6 +2,7 @@
 
 mod flow_schema;
 mod flow_schema_validate;
+pub mod mandatory;
 mod priority_level_configuration;
 
 use crate::def::KindDef;

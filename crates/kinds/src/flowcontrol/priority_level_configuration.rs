@@ -4,6 +4,7 @@ use machinery::Object;
 use machinery::field::{Error, ErrorList};
 
 use super::flow_schema_validate::validate_conditions;
+use super::mandatory::{self, EXEMPT};
 use crate::check::At;
 use crate::columns::{AGE, NAME, NONE};
 use crate::def::Description::Field;
@@ -82,7 +83,7 @@ fn validate(level: &Object) -> ErrorList {
     let spec = At::field(level, "spec");
     let [of_type, limited, exempt] = ["type", "limited", "exempt"].map(|field| spec.child(field));
     let mut errors = ErrorList::new();
-    if (level.name() == "exempt") != (of_type.text() == "Exempt") {
+    if (level.name() == EXEMPT) != (of_type.text() == "Exempt") {
         errors.push(of_type.invalid("type must be 'Exempt' if and only if name is 'exempt'"));
     }
     match of_type.text() {
@@ -99,6 +100,7 @@ fn validate(level: &Object) -> ErrorList {
         }
         _ => errors.push(of_type.not_supported(&["Exempt", "Limited"])),
     }
+    errors.extend(mandatory::validate_level(level));
     errors.extend(validate_conditions(level));
     errors
 }

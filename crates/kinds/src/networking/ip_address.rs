@@ -1,14 +1,27 @@
 //! IPAddress.
 
+use std::net::IpAddr;
+
 use machinery::Object;
 use machinery::field::ErrorList;
 use machinery::validation::{dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
-use crate::check::{At, optional_name, reference_parts};
+use crate::check::{At, immutable, optional_name, reference_parts};
 use crate::columns::{NAME, NONE};
 use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
+
+/// Labels of the addresses that the allocator of Service addresses makes.
+pub const MANAGED_BY_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
+pub const ALLOCATOR: &str = "ipallocator.k8s.io";
+const FAMILY_LABEL: &str = "ipaddress.kubernetes.io/ip-family";
+
+/// The labels of an address that the allocator makes.
+pub fn allocated_labels(address: IpAddr) -> [(&'static str, &'static str); 2] {
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    [(FAMILY_LABEL, family), (MANAGED_BY_LABEL, ALLOCATOR)]
+}
 
 pub static IP_ADDRESS: KindDef = KindDef {
     group: "networking.k8s.io",
@@ -19,7 +32,7 @@ pub static IP_ADDRESS: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.networking.v1.IPAddress",
     columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent)],
-    strategy: Strategy { validate, validate_name: address_name, ..Strategy::PLAIN },
+    strategy: Strategy { validate, validate_update, validate_name: address_name, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
 
@@ -46,9 +59,14 @@ fn validate(address: &Object) -> ErrorList {
     errors
 }
 
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let parent = |address| At::field(address, "spec").child("parentRef");
+    immutable(&parent(new), &parent(old)).into_iter().collect()
+}
+
 /// The name is the address itself, in its canonical form.
 fn address_name(name: &str) -> Vec<String> {
-    let canonical = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_string() == name);
+    let canonical = name.parse::<IpAddr>().is_ok_and(|address| address.to_string() == name);
     let text = "must be a valid IP address in canonical form, (e.g. 10.9.8.7 or 2001:db8::ffff)";
     if canonical { Vec::new() } else { vec![text.to_owned()] }
 }

@@ -1,10 +1,10 @@
 //! ServiceCIDR.
 
 use machinery::Object;
-use machinery::field::ErrorList;
-use serde_json::Value;
+use machinery::field::{Error, ErrorList};
+use serde_json::{Value, json};
 
-use crate::check::{At, is_cidr};
+use crate::check::{At, IMMUTABLE, immutable, is_cidr};
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
@@ -28,20 +28,39 @@ pub static SERVICE_CIDR: KindDef = KindDef {
         }),
         AGE,
     ],
-    strategy: Strategy { validate, generation: false, ..Strategy::WITH_STATUS },
+    strategy: Strategy { validate, validate_update, generation: false, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
 };
 
 fn validate(object: &Object) -> ErrorList {
     let ranges = At::field(object, "spec").child("cidrs");
-    if ranges.is_empty() {
-        return vec![ranges.required("at least one CIDR required")];
-    }
-    let mut errors = ErrorList::new();
-    if ranges.items().len() > 2 {
-        errors.push(ranges.invalid("may only hold up to 2 values"));
+    let items = ranges.items();
+    // Upstream shows the spec, as it has it inside.
+    let wrong = |text: &str| vec![Error::invalid(&ranges.path, json!({"CIDRs": ranges.value}), text)];
+    match &items[..] {
+        [] => return vec![ranges.required("at least one CIDR required")],
+        [_] => {}
+        [one, other] if is_dual(one.text(), other.text()) => {}
+        [_, _] => {
+            return wrong("may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
+        }
+        _ => return wrong("may only hold up to 2 values"),
     }
     let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-    errors.extend(ranges.items().iter().filter(|range| !is_cidr(range.text())).map(|range| range.invalid(text)));
-    errors
+    items.iter().filter(|range| !is_cidr(range.text())).map(|range| range.invalid(text)).collect()
+}
+
+/// Whether both are ranges, one of each family.
+fn is_dual(one: &str, other: &str) -> bool {
+    is_cidr(one) && is_cidr(other) && one.contains(':') != other.contains(':')
+}
+
+/// A second family may come, nothing may change or go.
+fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let ranges = |object| At::field(object, "spec").child("cidrs");
+    let (now, were) = (ranges(new).items(), ranges(old).items());
+    if now.len() != were.len() && (now.len(), were.len()) != (2, 1) {
+        return vec![ranges(new).invalid(IMMUTABLE)];
+    }
+    now.iter().zip(&were).filter_map(|(now, was)| immutable(now, was)).collect()
 }

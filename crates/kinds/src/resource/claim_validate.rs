@@ -151,7 +151,8 @@ pub fn validate_config(config: &At) -> ErrorList {
     errors
 }
 
-fn validate_parameters(parameters: &At) -> Option<Error> {
+/// Something that is kept for others, who alone understand it.
+pub fn validate_parameters(parameters: &At) -> Option<Error> {
     match parameters.value {
         Value::Null => Some(parameters.required("")),
         value if value.to_string().len() > PARAMETERS_MAX => Some(Error::too_long(&parameters.path, PARAMETERS_MAX)),

@@ -31,6 +31,9 @@ pub static RESOURCE_SLICE: KindDef = KindDef {
     singular: "resourceslice",
     scope: Scope::Cluster,
     schema: "io.k8s.api.resource.v1.ResourceSlice",
+    unknown_field: Some(|field| {
+        format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
+    }),
     selectable_fields: &[
         SelectableField { name: "spec.nodeName", value: |slice| slice.str(&["spec", "nodeName"]).to_owned() },
         SelectableField { name: "spec.driver", value: |slice| slice.str(&["spec", "driver"]).to_owned() },

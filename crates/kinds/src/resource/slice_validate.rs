@@ -114,10 +114,10 @@ fn validate_device(device: &At, by_device: bool) -> ErrorList {
         errors.push(Error::invalid(&device.path, properties, text));
     }
     for (name, attribute) in attributes.entries() {
-        errors.extend(validate_qualified(name, &attribute));
+        errors.extend(validate_qualified(name, &attributes));
         errors.extend(validate_attribute(&attribute));
     }
-    errors.extend(capacity.entries().iter().flat_map(|(name, amount)| validate_qualified(name, amount)));
+    errors.extend(capacity.entries().iter().flat_map(|(name, _)| validate_qualified(name, &capacity)));
     errors.extend(validate_list(&device.child("taints"), TAINTS_MAX, validate_taint));
     let set = |consumed: &At| consumed.child("counterSet").text().to_owned();
     errors.extend(validate_set(&device.child("consumesCounters"), CONSUMED_MAX, set, |consumed| {
@@ -134,10 +134,10 @@ fn validate_counters(counters: &At) -> ErrorList {
     match entries.len() {
         0 => vec![counters.required("")],
         1..=COUNTERS_MAX => {
-            let faults = |name: &str, at: &At| -> ErrorList {
-                dns1123_label(name).into_iter().map(|fault| Error::invalid(&at.path, name, fault)).collect()
+            let faults = |name: &str| -> ErrorList {
+                dns1123_label(name).into_iter().map(|fault| Error::invalid(&counters.path, name, fault)).collect()
             };
-            entries.iter().flat_map(|(name, at)| faults(name, at)).collect()
+            entries.iter().flat_map(|(name, _)| faults(name)).collect()
         }
         count => vec![Error::too_many(&counters.path, count, COUNTERS_MAX)],
     }

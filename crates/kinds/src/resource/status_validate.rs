@@ -3,22 +3,26 @@
 //! upstream: pkg/apis/resource/validation
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
 use machinery::validation::dns1123_label;
 
 use super::claim_validate::{
-    CONFIGS_MAX, Names, request_names, validate_config, validate_reference, validate_references,
+    CONFIGS_MAX, Names, request_names, validate_config, validate_parameters, validate_reference, validate_references,
 };
 use super::names::{validate_list, validate_pool_name, validate_set};
-use crate::check::{At, immutable, required, required_one_of};
+use crate::check::{At, immutable, is_cidr, required, required_one_of, validate_conditions};
 use crate::core::pod::validate::drivers::validate_driver_name;
 use crate::core::pod::validate::validate_node_selector;
 
 const CONSUMERS_MAX: usize = 256;
 const RESULTS_MAX: usize = 32;
 const CONDITIONS_MAX: usize = 8;
+const INTERFACE_NAME_MAX: usize = 256;
+const HARDWARE_ADDRESS_MAX: usize = 128;
+const ADDRESSES_MAX: usize = 16;
 
 pub fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
     let (status, was) = (At::field(new, "status"), At::field(old, "status"));
@@ -73,7 +77,37 @@ fn validate_device(device: &At, allocated: &HashSet<String>) -> ErrorList {
     }
     let count = conditions.items().len();
     errors.extend((count > CONDITIONS_MAX).then(|| Error::too_many(&conditions.path, count, CONDITIONS_MAX)));
+    errors.extend(validate_conditions(&conditions));
+    let data = device.child("data");
+    if data.is_set() {
+        errors.extend(validate_parameters(&data));
+    }
+    errors.extend(validate_network(&device.child("networkData")));
     errors
+}
+
+fn validate_network(network: &At) -> ErrorList {
+    let limits = [("interfaceName", INTERFACE_NAME_MAX), ("hardwareAddress", HARDWARE_ADDRESS_MAX)];
+    let limits = limits.map(|(field, max)| (network.child(field), max));
+    let long = limits.iter().filter(|(at, max)| at.text().len() > *max);
+    let mut errors: ErrorList = long.map(|(at, max)| Error::too_long(&at.path, *max)).collect();
+    let text = |address: &At| address.text().to_owned();
+    errors.extend(validate_set(&network.child("ips"), ADDRESSES_MAX, text, validate_interface_address));
+    errors
+}
+
+/// An address and the length of its prefix, written as everybody writes it.
+///
+/// upstream: apimachinery/pkg/util/validation (IsValidInterfaceAddress)
+fn validate_interface_address(address: &At) -> ErrorList {
+    let text = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+    let Some((ip, length)) = address.text().split_once('/').filter(|_| is_cidr(address.text())) else {
+        return vec![address.invalid(text)];
+    };
+    let ip: IpAddr = ip.parse().expect("it is part of a range");
+    let canonical = format!("{ip}/{}", length.parse::<u8>().unwrap_or_default());
+    let fault = (canonical != address.text()).then(|| format!("must be in canonical form ({canonical:?})"));
+    fault.map(|fault| address.invalid(fault)).into_iter().collect()
 }
 
 fn validate_allocation(allocation: &At, names: &Names) -> ErrorList {

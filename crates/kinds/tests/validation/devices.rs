@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{check, check_updates};
+use super::{check, check_updates, subresource_errors};
 
 #[test]
 fn claims() {
@@ -77,4 +77,45 @@ fn slices() {
             vec![r#"overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0"#],
         )],
     );
+}
+
+#[test]
+fn what_drivers_tell_of_allocated_devices() {
+    let spec = json!({"devices": {"requests": [{"name": "a", "exactly": {"deviceClassName": "gpu"}}]}});
+    let of = |device: serde_json::Value| {
+        let result = json!({"request": "a", "driver": "a.b", "pool": "p", "device": "d"});
+        let mut own = json!({"driver": "a.b", "pool": "p", "device": "d"});
+        own.as_object_mut().unwrap().extend(device.as_object().unwrap().clone());
+        json!({"spec": spec, "status": {"allocation": {"devices": {"results": [result]}}, "devices": [own]}})
+    };
+    let ready =
+        json!({"type": "Ready", "status": "True", "reason": "Up", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let rows = [
+        (json!({"conditions": [ready], "data": {"a": 1}, "networkData": {"ips": ["10.0.0.1/24"]}}), vec![]),
+        (
+            json!({"conditions": [ready, {"type": "Ready", "status": "Perhaps", "reason": "1"}], "data": 1}),
+            vec![
+                r#"status.devices[0].conditions[1].type: Duplicate value: "Ready""#,
+                r#"status.devices[0].conditions[1].status: Unsupported value: "Perhaps": supported values: "False", "True", "Unknown""#,
+                "status.devices[0].conditions[1].lastTransitionTime: Required value: must be set",
+                r#"status.devices[0].conditions[1].reason: Invalid value: "1": a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')"#,
+                r#"status.devices[0].data: Invalid value: "<value omitted>": must be a valid JSON object"#,
+            ],
+        ),
+        (
+            json!({"networkData": {"interfaceName": "e".repeat(257), "ips": ["10.0.0.1", "FD00::1/64", "10.0.0.1"]}}),
+            vec![
+                "status.devices[0].networkData.interfaceName: Too long: may not be more than 256 bytes",
+                r#"status.devices[0].networkData.ips[0]: Invalid value: "10.0.0.1": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"#,
+                r#"status.devices[0].networkData.ips[1]: Invalid value: "FD00::1/64": must be in canonical form ("fd00::1/64")"#,
+                r#"status.devices[0].networkData.ips[2]: Invalid value: "10.0.0.1": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"#,
+                r#"status.devices[0].networkData.ips[2]: Duplicate value: "10.0.0.1""#,
+            ],
+        ),
+    ];
+    for (device, expected) in rows {
+        let old = json!({"spec": spec, "status": {}});
+        let errors = subresource_errors("resource.k8s.io", "resourceclaims", "status", &old, &of(device.clone()));
+        assert_eq!(errors, expected, "{device}");
+    }
 }

@@ -48,3 +48,36 @@ fn flow_control() {
         ],
     );
 }
+
+#[test]
+fn what_exempts_and_what_catches_all_is_fixed() {
+    let group = "flowcontrol.apiserver.k8s.io";
+    let level = |name: &str, spec: serde_json::Value| json!({"metadata": {"name": name}, "spec": spec});
+    let reject = |shares: i64| {
+        json!({"type": "Limited", "limited": {
+        "nominalConcurrencyShares": shares, "limitResponse": {"type": "Reject"}}})
+    };
+    let wrong = |resource: &str, object: serde_json::Value| {
+        let errors = super::errors(group, resource, object);
+        errors.iter().map(|error| error.rsplit("}: ").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 7}});
+    assert_eq!(wrong("prioritylevelconfigurations", level("exempt", exempt)), Vec::<String>::new());
+    assert_eq!(wrong("prioritylevelconfigurations", level("catch-all", reject(5))), Vec::<String>::new());
+    assert_eq!(
+        wrong("prioritylevelconfigurations", level("catch-all", reject(6))),
+        ["spec of 'catch-all' must equal the fixed value"]
+    );
+    assert_eq!(wrong("prioritylevelconfigurations", level("web", reject(6))), Vec::<String>::new());
+    for name in ["exempt", "catch-all"] {
+        let spec = kinds::flowcontrol::mandatory::schema(name).unwrap();
+        assert_eq!(wrong("flowschemas", level(name, spec.clone())), Vec::<String>::new());
+        let other = super::with(
+            json!({"metadata": {"name": name}, "spec": spec}),
+            "/spec/rules/0/subjects",
+            json!([
+            {"kind": "Group", "group": {"name": "dev"}}]),
+        );
+        assert_eq!(wrong("flowschemas", other), [format!("spec of '{name}' must equal the fixed value")]);
+    }
+}

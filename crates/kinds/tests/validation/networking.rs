@@ -104,3 +104,49 @@ fn ingresses_and_classes() {
         ],
     );
 }
+
+#[test]
+fn ranges_and_addresses_stay_what_they_are() {
+    let range = |cidrs: &[&str]| json!({"metadata": {"name": "r"}, "spec": {"cidrs": cidrs}});
+    let address = |name: &str| json!({"spec": {"parentRef": {"resource": "services", "namespace": "a", "name": name}}});
+    check(
+        "networking.k8s.io",
+        vec![
+            ("servicecidrs", range(&["10.0.0.0/24", "fd00::/64"]), vec![]),
+            ("servicecidrs", range(&[]), vec!["spec.cidrs: Required value: at least one CIDR required"]),
+            (
+                "servicecidrs",
+                range(&["10.0.0.0/24", "10.1.0.0/24"]),
+                vec![
+                    r#"spec.cidrs: Invalid value: {"CIDRs":["10.0.0.0/24","10.1.0.0/24"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"#,
+                ],
+            ),
+        ],
+    );
+    super::check_updates(
+        "networking.k8s.io",
+        vec![
+            ("servicecidrs", range(&["10.0.0.0/24"]), range(&["10.0.0.0/24", "fd00::/64"]), vec![]),
+            (
+                "servicecidrs",
+                range(&["10.0.0.0/24"]),
+                range(&["10.1.0.0/24"]),
+                vec![r#"spec.cidrs[0]: Invalid value: "10.1.0.0/24": field is immutable"#],
+            ),
+            (
+                "servicecidrs",
+                range(&["10.0.0.0/24", "fd00::/64"]),
+                range(&["10.0.0.0/24"]),
+                vec![r#"spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable"#],
+            ),
+            (
+                "ipaddresses",
+                address("b"),
+                address("c"),
+                vec![
+                    r#"spec.parentRef: Invalid value: {"name":"c","namespace":"a","resource":"services"}: field is immutable"#,
+                ],
+            ),
+        ],
+    );
+}

@@ -29,6 +29,7 @@ pub static SERVICE: KindDef = KindDef {
         SelectableField { name: "spec.type", value: |service| service.str(&["spec", "type"]).to_owned() },
     ],
     columns: columns::COLUMNS,
+    takes_addresses: true,
     strategy: Strategy {
         default: default_service,
         prepare_create: strategy::prepare_create,
