@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use machinery::Object;
+use kinds::KindDef;
 use store::{Expect, Revision, Write};
 use tokio::time::Instant;
 
@@ -180,7 +179,8 @@ impl Expiries {
 /// Deletes each event some time after it last happened.
 async fn expire_events(inner: Weak<Inner>) {
     while let Some(registry) = inner.upgrade().map(Registry) {
-        let Some(kind) = registry.kinds().find("", "v1", "events") else { return };
+        let passing = |kind: &&KindDef| kind.happened.is_some() && kind.conversion.is_none();
+        let Some(kind) = registry.kinds().iter().find(passing) else { return };
         let watch = registry.watch(kind, "", &WatchOptions::default()).await;
         let life = registry.0.event_ttl;
         drop(registry);
@@ -208,7 +208,7 @@ async fn follow_events(inner: &Weak<Inner>, mut watch: crate::watch::Watch, life
         };
         match event {
             Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) => {
-                expiries.put(clock::monotonic() + remaining_life(&entry.object(), life), entry);
+                expiries.put(clock::monotonic() + remaining_life(&entry, life), entry);
             }
             Some(WatchEvent::Deleted(entry)) => {
                 expiries.forget(entry.key());
@@ -237,12 +237,9 @@ async fn expire(registry: &Registry, entry: &Entry) {
 }
 
 /// What is left of an event's life, by when it says it last happened.
-fn remaining_life(event: &Object, life: Duration) -> Duration {
-    let paths: [&[&str]; 4] =
-        [&["series", "lastObservedTime"], &["lastTimestamp"], &["eventTime"], &["metadata", "creationTimestamp"]];
-    let times = paths.into_iter().filter_map(|path| event.str(path).parse::<Timestamp>().ok());
-    let age = times.max().map_or(Duration::ZERO, clock::since);
-    life.saturating_sub(age)
+fn remaining_life(event: &Entry, life: Duration) -> Duration {
+    let happened = event.kind().happened.and_then(|happened| happened(&event.object()));
+    life.saturating_sub(happened.map_or(Duration::ZERO, clock::since))
 }
 
 #[cfg(test)]

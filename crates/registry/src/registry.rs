@@ -120,7 +120,7 @@ impl Registry {
         let cache = Arc::new(Cache::new(&kinds, config.transformer.clone()));
         let loaded = cache::load(&cache, &*config.store).await?;
         let services = Allocator::new(&config.hooks).map_err(store::Error::Format)?;
-        if let Some(stored) = kinds.find("", "v1", "services").and_then(|kind| cache.resource(kind)) {
+        for stored in kinds.iter().filter(|kind| kind.takes_addresses).filter_map(|kind| cache.resource(kind)) {
             services.adopt(&stored);
         }
         tokio::spawn(cache::follow(Arc::downgrade(&cache), Arc::downgrade(&config.store), loaded.revision));

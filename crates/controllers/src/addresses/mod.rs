@@ -17,15 +17,13 @@ use control::{Change, Controller, Error, Informer, ObjectKey, Recorder, Requeue,
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IPAddress, IPAddressSpec, ParentReference, ServiceCIDR};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kinds::networking::{ALLOCATOR, MANAGED_BY_LABEL, allocated_labels, family};
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::servicecidr::prefixes;
 use decide::{CREATION_GRACE, NodePort, Parent, Record, Repair, check_address, check_ports, check_service};
 
-const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
-const ALLOCATOR: &str = "ipallocator.k8s.io";
-const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
 /// Services by the addresses they name.
 const BY_ADDRESS: &str = "address";
 
@@ -59,11 +57,7 @@ pub struct AddressRepair {
 
 /// Whether the allocator of Service addresses made it.
 pub fn is_managed(address: &IPAddress) -> bool {
-    meta::label(&address.metadata, MANAGED_BY) == Some(ALLOCATOR)
-}
-
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+    meta::label(&address.metadata, MANAGED_BY_LABEL) == Some(ALLOCATOR)
 }
 
 fn cluster_ips(service: &Service) -> Vec<String> {
@@ -151,7 +145,8 @@ impl AddressRepair {
     fn record(&self, service: &Service, found: &IPAddress, address: IpAddr) -> Record {
         let Some((namespace, name)) = parent_service(found) else { return Record::Foreign };
         if (Some(namespace), name) == (service.namespace().as_deref(), service.name_any().as_str()) {
-            let labelled = is_managed(found) && meta::label(&found.metadata, FAMILY) == Some(family(address));
+            let labels = allocated_labels(address);
+            let labelled = labels.iter().all(|(label, value)| meta::label(&found.metadata, label) == Some(*value));
             return Record::Own { labelled };
         }
         match self.services.find(namespace, name) {
@@ -207,8 +202,7 @@ fn parent_service(address: &IPAddress) -> Option<(&str, &str)> {
 }
 
 fn ip_address(name: &str, address: IpAddr, service: &Service) -> IPAddress {
-    let labels = [(FAMILY, family(address)), (MANAGED_BY, ALLOCATOR)];
-    let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned()));
+    let labels = allocated_labels(address).map(|(label, value)| (label.to_owned(), value.to_owned()));
     IPAddress {
         metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels.into()), ..ObjectMeta::default() },
         spec: Some(IPAddressSpec {

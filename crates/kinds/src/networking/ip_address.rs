@@ -19,8 +19,11 @@ const FAMILY_LABEL: &str = "ipaddress.kubernetes.io/ip-family";
 
 /// The labels of an address that the allocator makes.
 pub fn allocated_labels(address: IpAddr) -> [(&'static str, &'static str); 2] {
-    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    [(FAMILY_LABEL, family), (MANAGED_BY_LABEL, ALLOCATOR)]
+    [(FAMILY_LABEL, family(address)), (MANAGED_BY_LABEL, ALLOCATOR)]
+}
+
+pub fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 pub static IP_ADDRESS: KindDef = KindDef {

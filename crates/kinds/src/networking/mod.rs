@@ -11,7 +11,7 @@ use crate::def::KindDef;
 
 pub use ingress::INGRESS;
 pub use ingress_class::INGRESS_CLASS;
-pub use ip_address::{ALLOCATOR, IP_ADDRESS, MANAGED_BY_LABEL, allocated_labels};
+pub use ip_address::{ALLOCATOR, IP_ADDRESS, MANAGED_BY_LABEL, allocated_labels, family};
 pub use network_policy::NETWORK_POLICY;
 pub use service_cidr::{DEFAULT_SERVICE_CIDR, SERVICE_CIDR};
 

@@ -7,9 +7,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use kinds::KindDef;
+use kinds::networking::allocated_labels;
 use machinery::field::{Error, Path};
 use machinery::{ApiError, Object, Reason, UserInfo};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::claims::{Claims, needs_address};
 use super::range::AddressRange;
@@ -18,18 +19,16 @@ use crate::registry::Registry;
 use crate::request::{Context, DeleteOptions};
 
 const GROUP: &str = "networking.k8s.io";
-const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
-const ALLOCATOR: &str = "ipallocator.k8s.io";
-const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
 
 /// Namespace and name of the Service through which pods reach the API.
 const API_SERVICE: (&str, &str) = ("default", "kubernetes");
 
 /// The IPAddress object of an address that a Service is given.
-pub fn ip_address(address: &str, namespace: &str, service: &str) -> Value {
+fn ip_address(address: Ipv4Addr, namespace: &str, service: &str) -> Value {
+    let labels = allocated_labels(address.into()).map(|(label, value)| (label.to_owned(), value.into()));
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
-        "metadata": {"name": address, "labels": {FAMILY: "IPv4", MANAGED_BY: ALLOCATOR}},
+        "metadata": {"name": address.to_string(), "labels": Map::from_iter(labels)},
         "spec": {"parentRef": {"group": "", "resource": "services", "namespace": namespace, "name": service}},
     })
 }
@@ -120,7 +119,7 @@ impl Registry {
 
     /// Makes the IPAddress object; nothing if there is one.
     async fn claim(&self, address: Ipv4Addr, service: &Object) -> Result<Option<Arc<Entry>>, ApiError> {
-        let object = ip_address(&address.to_string(), service.namespace(), service.name());
+        let object = ip_address(address, service.namespace(), service.name());
         let object = Object::from_value(object).expect("the literal is an object");
         match self.create_later(&allocator(), self.ip_addresses(), object).await {
             Ok(made) => Ok(Some(made)),

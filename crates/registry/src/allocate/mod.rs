@@ -128,7 +128,7 @@ impl Registry {
         service: &mut Object,
         old: Option<&Object>,
     ) -> Result<Reservation, ApiError> {
-        if !is_service(kind) {
+        if !kind.takes_addresses {
             return Ok(Reservation::default());
         }
         let address = self.take_address(cx, service, old).await?;
@@ -149,7 +149,7 @@ impl Registry {
 
     /// A Service is gone; other objects pass through.
     pub(crate) async fn release(&self, gone: &Entry) {
-        if !is_service(gone.kind()) {
+        if !gone.kind().takes_addresses {
             return;
         }
         let service = gone.object();
@@ -180,8 +180,4 @@ impl Registry {
     ) -> BoxFuture<'a, Result<Deleted, ApiError>> {
         Box::pin(self.delete(cx, kind, "", name, options))
     }
-}
-
-fn is_service(kind: &KindDef) -> bool {
-    (kind.group, kind.kind) == ("", "Service")
 }

@@ -178,7 +178,11 @@ fn copy(new: &mut Object, old: &Object, field: &str) {
 
 /// Counts a change of what is asked for: of everything but metadata and status.
 pub fn count_generation(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
-    let counts = matches!(target, Target::Main | Target::Scale | Target::Other("ephemeralcontainers" | "resize"));
+    let counts = match target {
+        Target::Main | Target::Scale => true,
+        Target::Status => false,
+        Target::Other(name) => kind.is_whole(name),
+    };
     if kind.strategy.generation && counts && !same_but_metadata_and_status(new, old) {
         new.set(&["metadata", "generation"], old.generation() + 1);
     }
