@@ -118,8 +118,8 @@ fn count(event: &Object) -> Value {
         return number(event, &["series", "count"]);
     }
     // Events that happened once do not say so in the newer form.
-    let said = ["count", "deprecatedCount"].into_iter().filter_map(|field| event.int(&[field]));
-    said.filter(|count| *count > 0).next().unwrap_or(1).into()
+    let mut said = ["count", "deprecatedCount"].into_iter().filter_map(|field| event.int(&[field]));
+    said.find(|count| *count > 0).unwrap_or(1).into()
 }
 
 const ACTION_MAX: usize = 128;

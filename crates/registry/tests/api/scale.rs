@@ -59,10 +59,12 @@ async fn events_are_one_object_in_two_versions() {
     let Some(WatchEvent::Added(watched)) = watch.next().await else { panic!("it was added") };
     assert_eq!((watched.json(), watched.name()), (seen.json(), "e"));
     let mut body = seen.object();
-    body.set(&["note"], "it was so");
+    let again = json!({"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"});
+    body.set(&["series"], again.clone());
     api.registry.update(&api.cx, new, "default", "e", Target::Main, body).await.unwrap();
     let old = api.registry.get(core, "default", "e", "").await.unwrap().object();
-    assert_eq!((old.api_version(), old.str(&["message"])), ("v1", "it was so"));
+    assert_eq!((old.api_version(), old.str(&["message"])), ("v1", "it is so"));
+    assert_eq!(old.get(&["series"]), Some(&again));
     let listed = api.registry.list(new, "", &Default::default()).await.unwrap();
     assert_eq!(listed.items[0].object().kind(), "Event");
     assert_eq!(object(json!({})).kind(), "");
