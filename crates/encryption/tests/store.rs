@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use encryption::{Encryption, Source, keys};
 use machinery::Object;
-use registry::{Config, Context, Hooks, Registry, Target, Transformer as _};
+use registry::{Config, Context, Hooks, ListOptions, Registry, Target, Transformer as _, VersionMatch};
 use serde_json::json;
 use store::Store as _;
 
@@ -174,6 +174,58 @@ async fn a_kms_plugin_keeps_the_keys_and_rotates_them() {
     let stored = later.to_storage(KEY, "x".into()).unwrap();
     assert!(!later.is_outdated(KEY, &stored) && later.is_outdated(KEY, &api.stored().await));
     assert_eq!(api.encryption.from_storage(KEY, stored).unwrap(), "x");
+}
+
+#[tokio::test]
+async fn a_plugin_that_encrypts_by_another_key_than_it_says_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("kms.sock");
+    let plugin = plugin::Plugin::start(&socket);
+    plugin.fall_behind(true);
+    let kms = format!("  - kms: {{apiVersion: v2, name: vault, endpoint: 'unix://{}'}}\n", socket.display());
+    let encryption = Encryption::open(Source::Config(config(dir.path(), &kms))).unwrap();
+    assert!(encryption.to_storage(KEY, "x".into()).is_err());
+    plugin.fall_behind(false);
+    let stored = encryption.to_storage(KEY, "x".into()).unwrap();
+    assert_eq!(encryption.from_storage(KEY, stored).unwrap(), "x");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_waits_for_a_plugin_holds_up_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("kms.sock");
+    // Takes connections on, and never answers.
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let kms = format!("  - kms: {{apiVersion: v2, name: v, endpoint: 'unix://{}', timeout: 5s}}\n", socket.display());
+    let encryption = Arc::new(Encryption::open(Source::Config(config(dir.path(), &kms))).unwrap());
+    let waiting = tokio::spawn(async move { encryption.to_storage(KEY, "x".into()).is_err() });
+    tokio::time::timeout(Duration::from_secs(4), tokio::spawn(tokio::task::yield_now())).await.unwrap().unwrap();
+    assert!(!waiting.is_finished());
+    assert!(waiting.await.unwrap());
+}
+
+#[tokio::test]
+async fn the_past_reads_by_the_key_of_its_time_after_a_rotation_and_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = keyed("aesgcm", "old", 1);
+    let api = open(Arc::new(store::Memory::new()), Source::Config(config(dir.path(), &old))).await;
+    api.create_secret().await;
+    let past = api.store.revision().await.unwrap();
+    let both = keyed("secretbox", "new", 2) + &old;
+    let again = open(api.store.clone(), Source::Config(config(dir.path(), &both))).await;
+    until(async || again.begins_with("k8s:enc:secretbox:v1:new:").await).await;
+    let exactly = ListOptions {
+        resource_version: past.to_string(),
+        version_match: Some(VersionMatch::Exact),
+        ..ListOptions::default()
+    };
+    let list = again.registry.list(secrets(), "default", &exactly).await.unwrap();
+    assert_eq!((list.revision, list.items[0].object().str(&["data", "password"])), (past, "aHVudGVyMg=="));
+    let new = keyed("secretbox", "new", 2);
+    let without = open(api.store.clone(), Source::Config(config(dir.path(), &new))).await;
+    assert_eq!(without.password().await, "aHVudGVyMg==");
+    let error = without.registry.list(secrets(), "default", &exactly).await.unwrap_err();
+    assert!(error.message.contains("no matching prefix found"), "{}", error.message);
 }
 
 #[tokio::test]

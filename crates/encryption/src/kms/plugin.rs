@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use grpc::{Client, Endpoint};
 use prost::Message;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 const ASK_EVERY_UNHEALTHY: Duration = Duration::from_secs(10);
 const VALID_FOR: Duration = Duration::from_secs(180);
 const KEY_ID_MAX: usize = 1024;
+const SEALED_MAX: usize = 1024;
+const ANNOTATIONS_MAX: usize = 32 << 10;
 /// Calls that wait for a plugin which is slow, or does not answer.
 const ASKS_MAX: usize = 64;
 
@@ -89,15 +92,24 @@ impl Plugin {
         self.ask(|reply| Ask::Decrypt(request, reply))
     }
 
-    /// Blocks for as long as the calls may take: one for the status, one for the key.
+    /// Waits for as long as the calls may take: one for the status, one for the key. Meanwhile another thread does
+    /// what else there is to do on this one.
     fn ask<T>(&self, ask: impl FnOnce(SyncSender<Result<T, String>>) -> Ask) -> Result<T, String> {
         let (reply, answer) = sync_channel(1);
         self.asks.try_send(ask(reply)).map_err(|_| "too many wait for the plugin, or its thread ended".to_owned())?;
-        match answer.recv_timeout(self.shared.client.timeout * 2) {
+        match aside(|| answer.recv_timeout(self.shared.client.timeout * 2)) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => Err("deadline exceeded".to_owned()),
             Err(RecvTimeoutError::Disconnected) => Err("the plugin's thread ended".to_owned()),
         }
+    }
+}
+
+/// Blocks a thread whose other tasks can go elsewhere; one that is alone with its runtime can only wait.
+fn aside<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
     }
 }
 
@@ -155,17 +167,19 @@ impl Shared {
         let kept = self.state.load_full().filter(|state| state.envelope.key_id == status.key_id);
         let state = match kept {
             Some(state) => State { key: state.key.clone(), envelope: state.envelope.clone(), valid_until },
-            None => self.new_state(valid_until).await?,
+            None => self.new_state(valid_until, &status.key_id).await?,
         };
         self.state.store(Some(Arc::new(state)));
         Ok(())
     }
 
-    async fn new_state(&self, valid_until: Instant) -> Result<State, String> {
+    /// A seed by the key that the plugin said it has: until it encrypts by that, what was there stays.
+    async fn new_state(&self, valid_until: Instant, key_id: &str) -> Result<State, String> {
         let mut seed = vec![0; 32];
         clock::fill_random(&mut seed);
         let request = EncryptRequest { plaintext: seed.clone(), uid: clock::uuid() };
         let answer: EncryptResponse = self.call("Encrypt", &request).await?;
+        check_sealed(&answer, key_id)?;
         let key = Key::new(Source::Seed, &seed).ok_or("a seed has a wrong length")?;
         let envelope = EncryptedObject {
             encrypted_data: Vec::new(),
@@ -186,6 +200,22 @@ fn check(status: &StatusResponse) -> Result<(), String> {
         }
         StatusResponse { key_id, .. } if key_id.is_empty() || key_id.len() > KEY_ID_MAX => {
             Err("keyID is empty or too long".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// (upstream: kmsv2 `ValidateEncryptedObject`, and `rotateDEKOnKeyIDChange`)
+fn check_sealed(answer: &EncryptResponse, key_id: &str) -> Result<(), String> {
+    let annotations: usize = answer.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+    match answer.ciphertext.len() {
+        _ if answer.key_id != key_id => Err("failed to rotate DEK: it is encrypted by another key".to_owned()),
+        0 => Err("encrypted DEK source is empty".to_owned()),
+        size if size > SEALED_MAX => {
+            Err(format!("encrypted DEK source is {size} bytes, which exceeds the max size of {SEALED_MAX}"))
+        }
+        _ if annotations > ANNOTATIONS_MAX => {
+            Err(format!("total size of annotations is {annotations}, which exceeds the max size of {ANNOTATIONS_MAX}"))
         }
         _ => Ok(()),
     }

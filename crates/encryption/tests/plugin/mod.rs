@@ -47,7 +47,10 @@ struct DecryptRequest {
     key_id: String,
 }
 
+/// The number of its key; the highest bit: it still encrypts by the one before.
 pub struct Plugin(Arc<AtomicU8>);
+
+const BEHIND: u8 = 0x80;
 
 impl Plugin {
     /// Serves on a thread of its own, as a process would.
@@ -64,6 +67,12 @@ impl Plugin {
 
     pub fn rotate(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether it says that it has another key than it encrypts by.
+    pub fn fall_behind(&self, behind: bool) {
+        let key = self.0.load(Ordering::SeqCst) & !BEHIND;
+        self.0.store(if behind { key | BEHIND } else { key }, Ordering::SeqCst);
     }
 }
 
@@ -87,14 +96,15 @@ fn hidden(bytes: &[u8], key: u8) -> Vec<u8> {
 async fn answer(request: Request<Incoming>, key: u8) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes().slice(5..);
-    let key_id = key.to_string();
+    let said = key & !BEHIND;
+    let used = if key == said { said } else { said - 1 };
     let message = match path.as_str() {
         "/v2.KeyManagementService/Status" => {
-            Status { version: "v2".to_owned(), healthz: "ok".to_owned(), key_id }.encode_to_vec()
+            Status { version: "v2".to_owned(), healthz: "ok".to_owned(), key_id: said.to_string() }.encode_to_vec()
         }
         "/v2.KeyManagementService/Encrypt" => {
-            let ciphertext = hidden(&Plain::decode(body).unwrap().plaintext, key);
-            EncryptResponse { ciphertext, key_id }.encode_to_vec()
+            let ciphertext = hidden(&Plain::decode(body).unwrap().plaintext, used);
+            EncryptResponse { ciphertext, key_id: used.to_string() }.encode_to_vec()
         }
         _ => {
             let request = DecryptRequest::decode(body).unwrap();
