@@ -30,6 +30,12 @@ pub fn stream(items: impl Stream<Item = Bytes> + Send + 'static) -> Body {
     StreamBody::new(items.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync()
 }
 
+/// What was read of a body, and the rest of it.
+pub fn preceded(read: Bytes, rest: Body) -> Body {
+    let rest = futures::stream::unfold(rest, |mut rest| async move { rest.frame().await.map(|frame| (frame, rest)) });
+    StreamBody::new(futures::stream::iter([Ok(Frame::data(read))]).chain(rest)).boxed_unsync()
+}
+
 /// Makes any body one of ours.
 pub fn boxed<B>(body: B) -> Body
 where

@@ -7,8 +7,9 @@ mod policy;
 
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use machinery::{ApiError, UserInfo};
 use prometheus_client::registry::Registry as Metrics;
@@ -26,6 +27,10 @@ pub use log::LogOptions;
 pub(crate) const AUDIT_ID: &str = "audit-id";
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
+/// Bytes of an answer that are recorded; it is held until they are there.
+const RESPONSE_MAX: usize = 4 << 20;
+/// Says that an answer was longer. (upstream: plugin/audit/truncate)
+const TRUNCATED: &str = "audit.k8s.io/truncated";
 
 /// Records requests as a policy says.
 pub struct Audit {
@@ -131,19 +136,28 @@ impl Auditing {
         }
     }
 
+    /// Records the body, up to [`RESPONSE_MAX`]; of a longer one it says that it left it out, and sends it on as it
+    /// is made.
     async fn keep_response(&mut self, answer: Answer) -> Answer {
-        let (parts, body) = answer.into_parts();
-        match body.collect().await {
-            Ok(collected) => {
-                let bytes = collected.to_bytes();
-                self.record.response = event::plain(&parts.headers, &bytes);
-                Answer::from_parts(parts, body::full(bytes))
+        let (parts, mut body) = answer.into_parts();
+        let mut read = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => read.extend_from_slice(&data),
+                Ok(Err(_)) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "an answer could not be recorded");
+                    return Answer::from_parts(parts, body::empty());
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "an answer could not be recorded");
-                Answer::from_parts(parts, body::empty())
+            if read.len() > RESPONSE_MAX {
+                self.record.annotations.insert(TRUNCATED, "true".to_owned());
+                return Answer::from_parts(parts, body::preceded(read.freeze(), body));
             }
         }
+        let bytes = read.freeze();
+        self.record.response = event::plain(&parts.headers, &bytes);
+        Answer::from_parts(parts, body::full(bytes))
     }
 }
 

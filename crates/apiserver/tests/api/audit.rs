@@ -97,3 +97,20 @@ async fn what_is_not_allowed_is_recorded_too() {
     let codes: Vec<&Value> = events.iter().map(|event| &event["responseStatus"]["code"]).collect();
     assert_eq!(codes, [&json!(403), &json!(401)]);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_is_sent_and_not_recorded() {
+    let rules = "omitStages: [RequestReceived]\nrules: [{level: RequestResponse, verbs: [list]}]\n";
+    let audited = audited(rules).await;
+    let large = json!({"data": {"text": "x".repeat(1_000_000)}});
+    for name in ["a", "b", "c", "d", "e"] {
+        let mut map = large.clone();
+        map["metadata"] = json!({"name": name});
+        audited.api.post("/api/v1/namespaces/default/configmaps", &map).await.expect(201);
+    }
+    let list = audited.api.get("/api/v1/namespaces/default/configmaps").await.expect(200);
+    assert!(list["items"].as_array().unwrap().len() >= 5);
+    let event = audited.events().pop().unwrap();
+    assert_eq!((&event["responseObject"], &event["responseStatus"]["code"]), (&Value::Null, &json!(200)));
+    assert_eq!(event["annotations"]["audit.k8s.io/truncated"], "true");
+}
