@@ -321,6 +321,20 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_of_zero_is_a_refusal() {
+        let accepts = |encodings: &str| {
+            let request = Request::get("/api").header(ACCEPT_ENCODING, encodings);
+            accepts_gzip(&Call::new(request.body(()).unwrap().into_parts().0, body::empty()))
+        };
+        for taken in ["gzip", "deflate, gzip", "gzip;q=0.001", "gzip; q=1", "br;q=0, gzip"] {
+            assert!(accepts(taken), "{taken}");
+        }
+        for refused in ["", "deflate", "gzip;q=0", "gzip; q=0.0", "gzip;q=0.000, deflate", "identity", "xgzip"] {
+            assert!(!accepts(refused), "{refused}");
+        }
+    }
+
+    #[test]
     fn warnings_are_quoted() {
         let mut answer = text(StatusCode::OK, "");
         add_warnings(&mut answer, vec![r#"unknown field "spec.x""#.to_owned()]);

@@ -44,10 +44,6 @@ pub(crate) struct Rules {
     levels: Vec<Level>,
 }
 
-/// What is left to a level that is no longer configured.
-const NO_SEATS: Limit =
-    Limit::Limited { seats: Seats { nominal: 0, guaranteed: 0, most: 0 }, overflow: Overflow::Reject };
-
 fn uid(object: &Object) -> HeaderValue {
     HeaderValue::from_str(object.uid()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -121,9 +117,7 @@ impl Fairness {
             }
         }
         let gone = known.iter().filter(|of| levels.iter().all(|level| level.name() != of.name));
-        for level in gone.filter(|of| dispatcher.is_idle(of.number)).collect::<Vec<_>>() {
-            served.extend(dispatcher.set_limit(level.number, NO_SEATS));
-        }
+        gone.for_each(|level| dispatcher.retire(level.number));
         drop(dispatcher);
         wake(served);
         let exists = |schema: &&Object| levels.iter().any(|level| level.name() == level_name(schema));

@@ -22,6 +22,10 @@ pub enum Limit {
     Limited { seats: Seats, overflow: Overflow },
 }
 
+/// What is left to a level that is no longer configured.
+const NO_SEATS: Limit =
+    Limit::Limited { seats: Seats { nominal: 0, guaranteed: 0, most: 0 }, overflow: Overflow::Reject };
+
 /// Why a request is turned away, as metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -74,6 +78,8 @@ impl<T> Default for Queue<T> {
 
 struct Level<T> {
     limit: Limit,
+    /// No longer configured: it loses its seats when nothing of it runs or waits.
+    retired: bool,
     in_use: u32,
     waiting: usize,
     queues: Vec<Queue<T>>,
@@ -96,7 +102,7 @@ impl<T> Default for Dispatcher<T> {
 
 impl<T> Level<T> {
     fn new(limit: Limit) -> Self {
-        let mut level = Self { limit, in_use: 0, waiting: 0, queues: Vec::new() };
+        let mut level = Self { limit, retired: false, in_use: 0, waiting: 0, queues: Vec::new() };
         level.set_limit(limit);
         level
     }
@@ -104,6 +110,7 @@ impl<T> Level<T> {
     /// Queues that are no longer dealt stay until they are empty.
     fn set_limit(&mut self, limit: Limit) {
         self.limit = limit;
+        self.retired = false;
         if let Limit::Limited { overflow: Overflow::Queue { queues, .. }, .. } = limit {
             self.queues.resize_with(self.queues.len().max(queues), Queue::default);
         }
@@ -114,6 +121,10 @@ impl<T> Level<T> {
             Limit::Exempt => Seats { nominal: u32::MAX, guaranteed: u32::MAX, most: u32::MAX },
             Limit::Limited { seats, .. } => seats,
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_use == 0 && self.waiting == 0
     }
 
     fn borrows(&self) -> u32 {
@@ -180,8 +191,22 @@ impl<T> Dispatcher<T> {
         self.borrowed = self.levels.iter().map(Level::borrows).sum();
     }
 
+    /// The level is no longer configured. What came to it is still served as before; then its seats are gone.
+    pub fn retire(&mut self, level: usize) {
+        self.levels[level].retired = true;
+        self.let_go(level);
+    }
+
+    fn let_go(&mut self, level: usize) {
+        if self.levels[level].retired && self.levels[level].is_idle() {
+            self.levels[level].set_limit(NO_SEATS);
+            self.count_lent();
+        }
+    }
+
+    #[cfg(test)]
     pub fn is_idle(&self, level: usize) -> bool {
-        self.levels[level].in_use == 0 && self.levels[level].waiting == 0
+        self.levels[level].is_idle()
     }
 
     pub fn waiting(&self, level: usize) -> usize {
@@ -233,6 +258,7 @@ impl<T> Dispatcher<T> {
             level.queues[queue].serving -= place.seats;
         }
         self.borrowed -= before - self.levels[place.level].borrows();
+        self.let_go(place.level);
         self.serve_waiting(place.level)
     }
 
@@ -244,6 +270,7 @@ impl<T> Dispatcher<T> {
         queue.waiting.retain(|of| of.ticket != place.ticket);
         let gone = before - queue.waiting.len();
         level.waiting -= gone;
+        self.let_go(place.level);
         gone > 0
     }
 

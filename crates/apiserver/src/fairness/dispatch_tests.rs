@@ -158,3 +158,18 @@ proptest! {
         prop_assert!(waiting.is_empty());
     }
 }
+
+#[test]
+fn a_level_that_goes_keeps_its_seats_as_long_as_something_of_it_runs() {
+    let limit =
+        |nominal| Limit::Limited { seats: Seats { nominal, guaranteed: 0, most: 4 }, overflow: Overflow::Reject };
+    let mut dispatcher = Dispatcher::default();
+    let (going, other) = (dispatcher.add(limit(4)), dispatcher.add(limit(0)));
+    let arrive = |dispatcher: &mut Dispatcher<()>, level| dispatcher.arrive(level, 1, || 0, || ());
+    let Arrival::Served(place) = arrive(&mut dispatcher, going) else { panic!("there are seats") };
+    dispatcher.retire(going);
+    assert!(matches!(arrive(&mut dispatcher, other), Arrival::Served(_)), "its seats are lent as before");
+    dispatcher.finish(place);
+    assert_eq!(arrive(&mut dispatcher, other), Arrival::Refused(Refusal::ConcurrencyLimit));
+    assert_eq!(arrive(&mut dispatcher, going), Arrival::Refused(Refusal::ConcurrencyLimit));
+}
