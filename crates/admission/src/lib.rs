@@ -9,6 +9,7 @@ mod certificates;
 mod default_classes;
 mod default_toleration_seconds;
 mod limit_ranger;
+mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
@@ -31,6 +32,8 @@ use auth::view::Resource;
 use auth::{Authorizer, View};
 use machinery::{ApiError, Object};
 use registry::{Admission, AdmissionRequest, Operation, Registry};
+
+use metrics::{Metrics, Step};
 
 type Mutate = fn(&Admit<'_>, &mut Object) -> Result<(), ApiError>;
 type Validate = fn(&Admit<'_>, Option<&Object>) -> Result<(), ApiError>;
@@ -72,11 +75,31 @@ pub struct BuiltIn {
     view: Arc<dyn View>,
     authorizer: Arc<dyn Authorizer>,
     escalation: Escalation,
+    metrics: Metrics,
 }
 
 impl BuiltIn {
     pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>, escalation: Escalation) -> Self {
-        Self { view, authorizer, escalation }
+        Self { view, authorizer, escalation, metrics: Metrics::default() }
+    }
+
+    /// Shows how long plugins take.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Asks one plugin, and notes how long that took.
+    fn timed<T>(
+        &self,
+        name: &'static str,
+        step: Step,
+        request: &AdmissionRequest<'_>,
+        ask: impl FnOnce() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let begun = clock::monotonic();
+        let outcome = ask();
+        self.metrics.plugin(name, (step, request.operation), &outcome, begun.elapsed());
+        outcome
     }
 
     /// What was made a moment ago may not be in the cache yet: a read of the newest state waits for it.
@@ -109,6 +132,22 @@ impl BuiltIn {
                 return;
             }
         }
+    }
+
+    async fn validate_all(
+        &self,
+        registry: &Registry,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Object>,
+    ) -> Result<(), ApiError> {
+        let admit = self.admit(request);
+        for (name, plugin) in VALIDATING {
+            self.timed(name, Step::Validate, request, || plugin(&admit, object))?;
+        }
+        let begun = clock::monotonic();
+        let charged = resource_quota::charge(&admit, registry, object).await;
+        self.metrics.plugin("ResourceQuota", (Step::Validate, request.operation), &charged, begun.elapsed());
+        charged
     }
 
     fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
@@ -161,8 +200,13 @@ impl Admission for BuiltIn {
             self.await_namespace(registry, request).await;
             self.await_service_account(registry, request, object).await;
         }
-        let admit = self.admit(request);
-        MUTATING.iter().try_for_each(|(_, plugin)| plugin(&admit, object))
+        let (admit, begun) = (self.admit(request), clock::monotonic());
+        let mut ask = |&(name, plugin): &(&'static str, Mutate)| {
+            self.timed(name, Step::Admit, request, || plugin(&admit, object))
+        };
+        let outcome = MUTATING.iter().try_for_each(&mut ask);
+        self.metrics.step((Step::Admit, request.operation), &outcome, begun.elapsed());
+        outcome
     }
 
     async fn validate(
@@ -171,9 +215,10 @@ impl Admission for BuiltIn {
         request: &AdmissionRequest<'_>,
         object: Option<&Object>,
     ) -> Result<(), ApiError> {
-        let admit = self.admit(request);
-        VALIDATING.iter().try_for_each(|(_, plugin)| plugin(&admit, object))?;
-        resource_quota::charge(&admit, registry, object).await
+        let begun = clock::monotonic();
+        let outcome = self.validate_all(registry, request, object).await;
+        self.metrics.step((Step::Validate, request.operation), &outcome, begun.elapsed());
+        outcome
     }
 }
 

@@ -27,6 +27,13 @@ const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 impl Server {
     /// Finds out who asks; sets `call.user`.
     pub(crate) async fn authenticate(&self, call: &mut Call) -> Result<(), ApiError> {
+        let begun = clock::monotonic();
+        let outcome = self.find_user(call).await;
+        self.counts().authenticated(outcome.is_ok(), begun.elapsed());
+        outcome
+    }
+
+    async fn find_user(&self, call: &mut Call) -> Result<(), ApiError> {
         if let Some(LocalUser(user)) = call.parts.extensions.get() {
             call.user = user.clone();
             call.local = true;
@@ -47,7 +54,9 @@ impl Server {
             return Ok(());
         }
         let attributes = attributes(call);
+        let begun = clock::monotonic();
         let decision = self.authorizer().authorize(&attributes);
+        self.counts().authorized(&decision, begun.elapsed());
         if let Some(auditing) = &mut call.auditing {
             auditing.decide(matches!(decision, Decision::Allow(_)), decision.reason());
         }

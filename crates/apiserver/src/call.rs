@@ -1,6 +1,7 @@
 //! One request on its way through the server.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -38,6 +39,8 @@ pub struct Call {
     pub span: Option<trace::Span>,
     /// How long the body was, once it was read.
     pub body_bytes: usize,
+    /// How long it waited for its turn.
+    pub waited: Duration,
     audit_id: OnceLock<String>,
     /// Behind a lock only because bodies are not `Sync` and a request is shared between awaits.
     body: Mutex<Option<Body>>,
@@ -60,6 +63,7 @@ impl Call {
             auditing: None,
             span: None,
             body_bytes: 0,
+            waited: Duration::ZERO,
             audit_id: OnceLock::new(),
             body,
         }

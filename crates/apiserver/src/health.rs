@@ -7,6 +7,8 @@ use crate::call::Call;
 use crate::respond::{self, Answer};
 use crate::server::Server;
 
+const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
+
 /// One check by name, and what is wrong.
 type Check = (&'static str, Result<(), &'static str>);
 
@@ -16,6 +18,7 @@ impl Server {
         let mut parts = path.trim_start_matches('/').splitn(2, '/');
         let endpoint = parts.next().unwrap_or_default();
         let checks = self.checks(endpoint);
+        self.count(endpoint, &checks);
         if let Some(name) = parts.next() {
             let check = checks.into_iter().find(|check| check.0 == name).ok_or_else(ApiError::no_such_path)?;
             return Ok(report(name, &[check], false));
@@ -23,6 +26,11 @@ impl Server {
         let excluded: Vec<&str> = call.query.all("exclude").collect();
         let checks: Vec<Check> = checks.into_iter().filter(|check| !excluded.contains(&check.0)).collect();
         Ok(report(endpoint, &checks, call.query.has("verbose")))
+    }
+
+    fn count(&self, endpoint: &str, checks: &[Check]) {
+        let Some(endpoint) = ENDPOINTS.into_iter().find(|known| *known == endpoint) else { return };
+        checks.iter().for_each(|(name, outcome)| self.counts().checked(endpoint, name, outcome.is_ok()));
     }
 
     fn checks(&self, endpoint: &str) -> Vec<Check> {

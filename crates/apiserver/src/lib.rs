@@ -10,6 +10,7 @@ mod body;
 mod bootstrap;
 mod call;
 mod connect;
+mod counts;
 mod decode;
 mod digest;
 mod discovery;

@@ -21,6 +21,10 @@ const SECONDS: [f64; 23] = [
     45.0, 60.0,
 ];
 
+/// Those of [`SECONDS`] that service levels are measured by.
+const LEVEL_SECONDS: [f64; 21] =
+    [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+
 const BYTES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// What a request was about, in words that come from the kind table, so that no client makes new ones.
@@ -59,6 +63,22 @@ struct KindLabel {
 struct ResourceLabel {
     resource: String,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupResourceLabels {
+    group: &'static str,
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndedLabels {
+    #[prometheus(flatten)]
+    labels: Labels,
+    code: u16,
+}
+
+/// Codes of requests that the server ended to protect itself. (upstream: `RecordRequestTermination`)
+const ENDED: [u16; 2] = [429, 504];
 
 impl Labels {
     pub fn new(info: &RequestInfo, method: &Method, kind: Option<&'static KindDef>) -> Self {
@@ -101,9 +121,12 @@ pub struct ServerMetrics {
     others: Mutex<Vec<Metrics>>,
     requests: Family<CountedLabels, Counter>,
     seconds: Family<TimedLabels, Histogram>,
+    level_seconds: Family<Labels, Histogram>,
+    ended: Family<EndedLabels, Counter>,
     in_flight: Family<KindLabel, Gauge>,
     long_running: Family<Labels, Gauge>,
     objects: Family<ResourceLabel, Gauge>,
+    group_objects: Family<GroupResourceLabels, Gauge>,
     sizes: Family<Labels, Histogram>,
 }
 
@@ -125,7 +148,9 @@ impl Default for ServerMetrics {
     fn default() -> Self {
         let requests = Family::default();
         let seconds: Family<TimedLabels, Histogram> = Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let level_seconds: Family<Labels, Histogram> = Family::new_with_constructor(|| Histogram::new(LEVEL_SECONDS));
         let (in_flight, long_running, objects) = (Family::default(), Family::default(), Family::default());
+        let (ended, group_objects) = (Family::default(), Family::default());
         let sizes: Family<Labels, Histogram> = Family::new_with_constructor(|| Histogram::new(BYTES));
         let mut shown = Metrics::default();
         // The printer adds `_total` to counters.
@@ -141,16 +166,39 @@ impl Default for ServerMetrics {
         shown.register("apiserver_longrunning_requests", help, Family::clone(&long_running));
         let help = "Number of stored objects at the time of last check split by kind";
         shown.register("apiserver_storage_objects", help, Family::clone(&objects));
+        let help = "Number of stored objects at the time of last check split by group and resource";
+        shown.register("apiserver_resource_objects", help, Family::clone(&group_objects));
+        let help = "Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds";
+        shown.register("apiserver_request_sli_duration_seconds", help, level_seconds.clone());
+        let help = "Number of requests which apiserver terminated in self-defense";
+        shown.register("apiserver_request_terminations", help, Family::clone(&ended));
         let help = "Response size distribution in bytes for each group, version, verb, resource, subresource and scope";
         shown.register("apiserver_response_sizes", help, sizes.clone());
-        Self { sizes, shown, others: Mutex::default(), requests, seconds, in_flight, long_running, objects }
+        Self {
+            shown,
+            others: Mutex::default(),
+            requests,
+            seconds,
+            level_seconds,
+            ended,
+            in_flight,
+            long_running,
+            objects,
+            group_objects,
+            sizes,
+        }
     }
 }
 
 impl ServerMetrics {
-    pub fn observe(&self, labels: Labels, dry_run: bool, code: u16, took: Duration) {
+    /// `waited` is the part of `took` that was spent in a queue.
+    pub fn observe(&self, labels: Labels, dry_run: bool, code: u16, (took, waited): (Duration, Duration)) {
         let dry_run = if dry_run { "All" } else { "" };
         self.requests.get_or_create(&CountedLabels { labels: labels.clone(), dry_run, code }).inc();
+        self.level_seconds.get_or_create(&labels).observe(took.saturating_sub(waited).as_secs_f64());
+        if ENDED.contains(&code) {
+            self.ended.get_or_create(&EndedLabels { labels: labels.clone(), code }).inc();
+        }
         self.seconds.get_or_create(&TimedLabels { labels, dry_run }).observe(took.as_secs_f64());
     }
 
@@ -171,11 +219,13 @@ impl ServerMetrics {
         running(self.long_running.get_or_create(&labels).clone())
     }
 
-    /// The text of all metrics; `objects` are the counts of stored objects by resource.
-    pub fn print(&self, objects: impl Iterator<Item = (String, usize)>) -> Result<String, std::fmt::Error> {
-        for (resource, count) in objects {
+    /// The text of all metrics; `objects` are the counts of stored objects by kind.
+    pub fn print(&self, objects: impl Iterator<Item = (&'static KindDef, usize)>) -> Result<String, std::fmt::Error> {
+        for (kind, count) in objects {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.objects.get_or_create(&ResourceLabel { resource }).set(count);
+            self.objects.get_or_create(&ResourceLabel { resource: kind.group_resource().to_string() }).set(count);
+            let labels = GroupResourceLabels { group: kind.group, resource: kind.resource };
+            self.group_objects.get_or_create(&labels).set(count);
         }
         let mut text = String::new();
         encode_registry(&mut text, &self.shown)?;
@@ -208,14 +258,19 @@ mod tests {
         let metrics = ServerMetrics::default();
         let info = RequestInfo::new(&Method::GET, "/api/v1/namespaces/a/pods", &Query::default());
         let labels = Labels::new(&info, &Method::GET, Some(&POD));
-        metrics.observe(labels, false, 200, Duration::from_millis(3));
+        metrics.observe(labels.clone(), false, 200, (Duration::from_millis(300), Duration::from_millis(220)));
+        metrics.observe(labels, false, 429, (Duration::ZERO, Duration::ZERO));
         let watching = metrics.long_running(&info, &POD);
-        let text = metrics.print([("pods".to_owned(), 4)].into_iter()).unwrap();
+        let text = metrics.print([(&POD, 4)].into_iter()).unwrap();
         let labels = r#"verb="LIST",group="",version="v1",resource="pods",subresource="",scope="namespace",component="apiserver""#;
         let want = format!("apiserver_request_total{{{labels},dry_run=\"\",code=\"200\"}} 1");
         assert!(text.contains(&want), "{text}");
         assert!(text.contains(&format!("apiserver_longrunning_requests{{{labels}}} 1")), "{text}");
         assert!(text.contains(r#"apiserver_storage_objects{resource="pods"} 4"#), "{text}");
+        assert!(text.contains(r#"apiserver_resource_objects{group="",resource="pods"} 4"#), "{text}");
+        assert!(text.contains(&format!("apiserver_request_terminations_total{{{labels},code=\"429\"}} 1")), "{text}");
+        let level = format!("apiserver_request_sli_duration_seconds_bucket{{le=\"0.1\",{labels}}} 2");
+        assert!(text.contains(&level), "{text}");
         drop(watching);
         let text = metrics.print(std::iter::empty()).unwrap();
         assert!(text.contains(&format!("apiserver_longrunning_requests{{{labels}}} 0")), "{text}");

@@ -109,8 +109,14 @@ impl Server {
                 let certificate = certificates.and_then(|chain| chain.first()).cloned().map(ClientCertificate::from);
                 self.http(stream, Peer { address, certificate }).await;
             }
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake error"),
-            Err(_) => tracing::debug!("TLS handshake timed out"),
+            Ok(Err(error)) => {
+                self.counts().broken_handshakes.inc();
+                tracing::debug!(%error, "TLS handshake error");
+            }
+            Err(_) => {
+                self.counts().broken_handshakes.inc();
+                tracing::debug!("TLS handshake timed out");
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use kinds::KindDef;
 use machinery::{ApiError, Reason, UserInfo};
 use prometheus_client::registry::Registry as Metrics;
 use registry::Registry;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use trace::Tracer;
@@ -27,6 +28,7 @@ use crate::access::LocalUser;
 use crate::audit::Audit;
 use crate::body::{self, Body, BoxError};
 use crate::call::Call;
+use crate::counts::Counts;
 use crate::discovery::Discovery;
 use crate::fairness::{self, Fairness, Permit};
 use crate::limits::Limits;
@@ -54,6 +56,8 @@ pub struct ServerConfig {
     /// `host:port` where clients reach the server.
     pub advertised: String,
     pub limits: Limits,
+    /// What components of this process are configured to, by upstream's names of their groups.
+    pub component_configs: Value,
     /// Records requests; without it nothing is recorded.
     pub audit: Option<Audit>,
     /// Traces requests; without it nothing is traced.
@@ -68,6 +72,7 @@ struct Inner {
     config: ServerConfig,
     discovery: Discovery,
     metrics: SharedMetrics,
+    counts: Counts,
     fairness: Arc<Fairness>,
     openapi: Documents,
     /// Cancelled when the server is told to stop: it is no longer ready, and still serves.
@@ -82,12 +87,13 @@ impl Server {
         let metrics = Arc::new(ServerMetrics::default());
         let mut parts = Metrics::default();
         let fairness = Fairness::new(config.limits.requests, config.limits.queue_wait, &mut parts);
+        let counts = Counts::register(&mut parts);
         config.audit.iter().for_each(|audit| audit.register(&mut parts));
         config.tracer.iter().for_each(|tracer| tracer.register(&mut parts));
         metrics.add(parts);
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let openapi = Documents::default();
-        Self(Arc::new(Inner { config, discovery, metrics, fairness, openapi, stopping, closing }))
+        Self(Arc::new(Inner { config, discovery, metrics, counts, fairness, openapi, stopping, closing }))
     }
 
     /// The service for callers over the network. A [`crate::ClientCertificate`] in a request's extensions
@@ -127,6 +133,10 @@ impl Server {
 
     pub(crate) fn audit(&self) -> Option<&Audit> {
         self.0.config.audit.as_ref()
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.counts
     }
 
     pub(crate) fn tracer(&self) -> Option<&Tracer> {
@@ -192,7 +202,7 @@ impl Server {
         let labels = Labels::new(&call.info, &call.parts.method, kind);
         let dry_run = call.query.has("dryRun");
         self.metrics().observe_size(&labels, http_body::Body::size_hint(answer.body()).exact());
-        self.metrics().observe(labels, dry_run, answer.status().as_u16(), started.elapsed());
+        self.metrics().observe(labels, dry_run, answer.status().as_u16(), (started.elapsed(), call.waited));
         answer
     }
 
@@ -253,7 +263,10 @@ impl Server {
         let Some(schema) = self.0.fairness.classify(&call.user, &call.info) else { return Ok(None) };
         call.flow = Some(schema.clone());
         let seats = self.seats(call, kind);
-        self.0.fairness.enter(schema, &call.user, &call.info, seats).await.map(Some)
+        let begun = clock::monotonic();
+        let entered = self.0.fairness.enter(schema, &call.user, &call.info, seats).await;
+        call.waited = begun.elapsed();
+        entered.map(Some)
     }
 
     fn seats(&self, call: &Call, kind: Option<&'static KindDef>) -> u32 {
@@ -365,13 +378,14 @@ impl Server {
             "version" => self.serve_version(call),
             "openid" | ".well-known" => self.serve_issuer(path),
             "metrics" => self.serve_metrics(),
+            "configz" => Ok(respond::json(call, &self.config().component_configs)),
             _ => Err(ApiError::no_such_path()),
         }
     }
 
     fn serve_metrics(&self) -> Result<Answer, ApiError> {
         let kinds = self.registry().kinds().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none());
-        let objects = kinds.map(|kind| (kind.group_resource().to_string(), self.registry().lister(kind).count()));
+        let objects = kinds.map(|kind| (kind, self.registry().lister(kind).count()));
         let text = self.metrics().print(objects).map_err(ApiError::internal)?;
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         Ok(respond::with(StatusCode::OK, content_type, body::full(text)))

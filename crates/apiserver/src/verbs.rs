@@ -64,7 +64,7 @@ impl Server {
             }
             events => events?,
         };
-        let guard = self.metrics().long_running(&call.info, kind);
+        let guard = (self.counts().watched(kind), self.metrics().long_running(&call.info, kind));
         watch::answer(call, accept, kind, events, deadline, self.closing(), guard)
     }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body;
 use crate::call::Call;
+use crate::counts::Watched;
 use crate::encoded::{self, Encoding};
 use crate::negotiate::{self, Accept, Format};
 use crate::query::Query;
@@ -37,7 +38,7 @@ pub fn timeout(query: &Query) -> Result<Duration, ApiError> {
     }
 }
 
-/// Answers with the events of `watch`. `guard` lives as long as the watch does.
+/// Answers with the events of `watch`, and counts them. `guard` lives as long as the watch does.
 pub fn answer(
     call: &Call,
     accept: Accept,
@@ -45,14 +46,14 @@ pub fn answer(
     watch: Watch,
     deadline: Instant,
     closing: CancellationToken,
-    guard: impl Send + 'static,
+    (counts, guard): (Watched, impl Send + 'static),
 ) -> Result<Answer, ApiError> {
     if accept.format == Format::Yaml {
         return Err(negotiate::not_acceptable(STREAMED));
     }
     let framer = Framer { kind, encoding: encoding(accept), include: respond::include_object(call), header: true };
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
-    let frames = frames(Running { watch, framer, deadline, closing, ended: false, _guard: guard });
+    let frames = frames(Running { watch, framer, counts, deadline, closing, ended: false, _guard: guard });
     let pieces = frames.flat_map(futures::stream::iter);
     Ok(respond::with(StatusCode::OK, content_type(accept), body::stream(pieces)))
 }
@@ -80,6 +81,7 @@ pub fn failed(accept: Accept, error: &ApiError) -> Answer {
 struct Running<G> {
     watch: Watch,
     framer: Framer,
+    counts: Watched,
     deadline: Pin<Box<Sleep>>,
     closing: CancellationToken,
     ended: bool,
@@ -97,7 +99,9 @@ fn frames<G: Send + 'static>(running: Running<G>) -> impl Stream<Item = [Bytes; 
             () = running.closing.cancelled() => return None,
         };
         running.ended = matches!(event, WatchEvent::Error(_));
-        Some((running.framer.frame(&event), running))
+        let frame = running.framer.frame(&event);
+        running.counts.sent(frame.iter().map(Bytes::len).sum());
+        Some((frame, running))
     })
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use containers::Runtime;
 use k8s_openapi::api::core::v1::Taint;
+use serde_json::{Value, json};
 
 use crate::machine::Machine;
 
@@ -54,6 +55,24 @@ pub struct AgentConfig {
 }
 
 impl AgentConfig {
+    /// What upstream's kubelet would be configured to, as far as there is something to choose.
+    pub fn configz(&self) -> Value {
+        let seconds = |of: Duration| format!("{}s", of.as_secs());
+        json!({"kubeletconfig": {
+            "kind": "KubeletConfiguration",
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "enableServer": self.tls.is_some(),
+            "port": self.port,
+            "maxPods": self.max_pods,
+            "clusterDomain": self.cluster_domain,
+            "clusterDNS": self.cluster_dns,
+            "registerWithTaints": self.taints,
+            "nodeLeaseDurationSeconds": LEASE_DURATION.as_secs(),
+            "nodeStatusUpdateFrequency": seconds(STATUS_CHECK),
+            "nodeStatusReportFrequency": seconds(STATUS_REPORT),
+        }})
+    }
+
     /// A configuration with upstream's defaults for everything but the four things that have none.
     pub fn new(client: kube::Client, runtime: Arc<dyn Runtime>, node_name: &str, node_ip: IpAddr) -> AgentConfig {
         AgentConfig {

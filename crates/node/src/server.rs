@@ -137,6 +137,7 @@ impl Server {
         match parts.as_slice() {
             ["healthz"] => Ok(text("ok")),
             ["pods"] => Ok(self.pods()),
+            ["configz"] => Ok(response(StatusCode::OK, "application/json", self.node.config.configz().to_string())),
             ["containerLogs", namespace, pod, container] => logs::answer(self, namespace, pod, container, &query).await,
             ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
                 streams::exec(self, request, namespace, pod, container, &query).await

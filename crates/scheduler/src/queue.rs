@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::pods::PodInfo;
 
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
+pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// After so long a pod is tried again although nothing that could help was seen.
 const UNSCHEDULABLE_MAX: Duration = Duration::from_secs(5 * 60);
 

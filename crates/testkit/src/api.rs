@@ -66,6 +66,7 @@ pub async fn serve(setup: Setup) -> Server {
         local_apis: Vec::new(),
         advertised: "192.0.2.1:6443".to_owned(),
         limits: Limits::default(),
+        component_configs: serde_json::Value::Null,
         audit: None,
         tracer: None,
     })

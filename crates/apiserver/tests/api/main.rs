@@ -12,6 +12,7 @@ mod kubectl;
 mod limits;
 mod lists;
 mod memory;
+mod metrics;
 mod network;
 mod node;
 mod objects;

@@ -94,6 +94,7 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
         local_apis: options.local_apis,
         advertised: "192.0.2.1:6443".to_owned(),
         limits: options.limits,
+        component_configs: serde_json::json!({"kubescheduler.config.k8s.io": {}}),
         audit: options.audit,
         tracer: options.tracer,
     });

@@ -3,6 +3,7 @@
 //! The store opens first, as it holds the lock of the data directory; then certificates, the registry with
 //! its cache, the API; then the loops, which speak to the API through clients of this process; the node last.
 
+mod configz;
 mod identity;
 mod loops;
 mod metrics_api;
@@ -111,6 +112,8 @@ async fn start(
     let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union::standard(view.clone(), rbac.clone()));
     let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
     let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation);
+    let mut metrics = prometheus_client::registry::Registry::default();
+    admission.register(&mut metrics);
     registry.set_admission(Arc::new(admission));
     let bootstrap = Bootstrap { address, port, service_port: 443, client_ca: identities.authority_pem.clone() };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
@@ -132,10 +135,12 @@ async fn start(
             shutdown_delay: flags.shutdown_delay_duration,
             ..Limits::default()
         },
+        component_configs: configz::of(flags),
         audit: audit(flags)?,
         tracer: tracer(flags)?,
         registry,
     });
+    server.metrics().add(metrics);
     let mut running = Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown };
     running.spawn(following);
     let server = running.server.clone();
