@@ -22,6 +22,15 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeprecatedLabels {
+    group: &'static str,
+    version: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    removed_release: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
 }
@@ -54,6 +63,7 @@ pub struct Counts {
     authenticated: Histograms<ResultLabel>,
     authorized: Family<ResultLabel, Counter>,
     authorized_seconds: Histograms<ResultLabel>,
+    deprecated: Family<DeprecatedLabels, Gauge>,
     checks: Family<CheckLabels, Gauge>,
     checked: Family<CheckedLabels, Counter>,
     pub broken_handshakes: Counter,
@@ -84,6 +94,7 @@ impl Counts {
             authenticated: Family::new_with_constructor(seconds),
             authorized: Family::default(),
             authorized_seconds: Family::new_with_constructor(seconds),
+            deprecated: Family::default(),
             checks: Family::default(),
             checked: Family::default(),
             broken_handshakes: Counter::default(),
@@ -105,6 +116,8 @@ impl Counts {
         metrics.register("apiserver_tls_handshake_errors", help, self.broken_handshakes.clone());
         let help = "Authentication duration in seconds broken out by result";
         metrics.register("authentication_duration_seconds", help, self.authenticated.clone());
+        let help = "Gauge of deprecated APIs that have been requested";
+        metrics.register("apiserver_requested_deprecated_apis", help, self.deprecated.clone());
         let help = "Counter of authorization attempts broken down by result";
         metrics.register("authorization_attempts", help, self.authorized.clone());
         let help = "Authorization duration in seconds broken out by result";
@@ -124,6 +137,18 @@ impl Counts {
             events: self.watched.get_or_create(&labels).clone(),
             sizes: self.watched_sizes.get_or_create(&labels).clone(),
         }
+    }
+
+    /// A version that will go was used.
+    pub fn deprecated(&self, kind: &'static KindDef, subresource: &str) {
+        let labels = DeprecatedLabels {
+            group: kind.group,
+            version: kind.version,
+            resource: kind.resource,
+            subresource: kind.subresource(subresource).map_or("", |subresource| subresource.name()),
+            removed_release: kind.deprecation.map_or("", |deprecation| deprecation.removed),
+        };
+        self.deprecated.get_or_create(&labels).set(1);
     }
 
     pub fn authenticated(&self, succeeded: bool, took: Duration) {

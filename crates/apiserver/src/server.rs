@@ -283,6 +283,10 @@ impl Server {
             return api.call(call).await;
         }
         let kind = kind.ok_or_else(ApiError::no_such_path)?;
+        if let Some(warning) = kind.deprecation_warning() {
+            call.warnings.add(warning);
+            self.counts().deprecated(kind, &call.info.subresource);
+        }
         let span = spans::verb(call);
         let answer = trace::within(span.clone(), self.serve_resource(call, kind)).await?;
         Ok(spans::written(span, answer))

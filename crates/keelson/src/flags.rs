@@ -79,6 +79,10 @@ pub struct Server {
     /// [default: none]
     #[arg(long, value_name = "FILE")]
     pub tracing_config_file: Option<PathBuf>,
+    /// Versions of the API that are served besides the stable ones, as KEY=true|false: group/version,
+    /// group/version/resource, api/beta or api/all [default: none]
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub runtime_config: Vec<String>,
     /// How long a request may take that is neither a watch nor a connection
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub request_timeout: Duration,

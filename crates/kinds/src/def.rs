@@ -276,6 +276,16 @@ pub struct Conversion {
     pub from_storage: fn(&mut Object),
 }
 
+/// A version that will go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    /// Minor releases: `1.34`.
+    pub since: &'static str,
+    pub removed: &'static str,
+    /// `group/version Kind`; empty where nothing is named.
+    pub replacement: &'static str,
+}
+
 /// One served kind of one version.
 #[derive(Clone, Copy)]
 pub struct KindDef {
@@ -309,6 +319,7 @@ pub struct KindDef {
     pub takes_addresses: bool,
     /// When what an object tells last happened; such objects do not last. Nothing for kinds that last.
     pub happened: Option<fn(&Object) -> Option<Timestamp>>,
+    pub deprecation: Option<Deprecation>,
     /// Only created, never stored: reviews and the like. The apiserver answers them by name.
     pub virtual_kind: bool,
 }
@@ -352,8 +363,27 @@ impl KindDef {
         conversion: None,
         takes_addresses: false,
         happened: None,
+        deprecation: None,
         virtual_kind: false,
     };
+
+    /// The same in another version, where objects look as they do in the stored one.
+    pub const fn again_as(self, version: &'static str, schema: &'static str) -> Self {
+        let storage = (self.group, self.version);
+        let conversion = Some(Conversion { storage, to_storage: |_| {}, from_storage: |_| {} });
+        Self { version, schema, conversion, ..self }
+    }
+
+    /// What clients are told who use a version that will go. (upstream: endpoints/deprecation)
+    pub fn deprecation_warning(&self) -> Option<String> {
+        let Deprecation { since, removed, replacement } = self.deprecation?;
+        let (of, kind) = (self.group_version(), self.kind);
+        let mut warning = format!("{of} {kind} is deprecated in v{since}+, unavailable in v{removed}+");
+        if !replacement.is_empty() {
+            warning += &format!("; use {replacement}");
+        }
+        Some(warning)
+    }
 
     pub fn namespaced(&self) -> bool {
         self.scope == Scope::Namespaced

@@ -27,10 +27,12 @@ pub mod policy;
 pub mod rbac;
 pub mod resource;
 pub mod runtime;
+mod runtime_config;
 pub mod scheduling;
 pub mod storage;
 mod table;
 mod tree;
 
 pub use def::*;
+pub use runtime_config::served;
 pub use table::{all, by_gvk, find};

@@ -32,6 +32,9 @@ const GROUPS: [&[&KindDef]; 21] = [
     crate::resource::KINDS,
 ];
 
+/// What is served besides, where it is asked for. (upstream: versions that are off by default)
+const BETA: [&[&KindDef]; 3] = [crate::networking::BETA, crate::storage::BETA, crate::resource::BETA];
+
 static ALL: LazyLock<Vec<&'static KindDef>> = LazyLock::new(|| GROUPS.concat());
 
 static BY_RESOURCE: LazyLock<HashMap<[&'static str; 3], &'static KindDef>> =
@@ -44,6 +47,11 @@ static BY_KIND: LazyLock<HashMap<[&'static str; 3], &'static KindDef>> =
 /// Of a kind with several versions the preferred one comes first.
 pub fn all() -> &'static [&'static KindDef] {
     &ALL
+}
+
+/// Kinds of versions that are served only where they are asked for, in discovery's order.
+pub(crate) fn beta() -> impl Iterator<Item = &'static KindDef> {
+    BETA.into_iter().flatten().copied()
 }
 
 /// The kind whose paths name `resource`.

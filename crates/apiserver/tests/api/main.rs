@@ -19,4 +19,5 @@ mod objects;
 mod subresources;
 mod support;
 mod tracing;
+mod versions;
 mod watches;

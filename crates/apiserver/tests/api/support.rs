@@ -63,6 +63,8 @@ pub struct Api {
 pub struct Options {
     pub limits: Limits,
     pub local_apis: Vec<LocalApi>,
+    /// As `--runtime-config` takes it.
+    pub runtime_config: Vec<String>,
     pub audit: Option<apiserver::Audit>,
     pub tracer: Option<trace::Tracer>,
 }
@@ -78,7 +80,8 @@ pub async fn start_with(options: Options) -> Api {
 /// A server over a store that may hold something.
 pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let transformer = Arc::new(registry::Identity);
-    let config = Config { store: store.clone(), kinds: kinds::all(), transformer, hooks: registry::Hooks::default() };
+    let kinds: &'static [&'static kinds::KindDef] = Vec::leak(kinds::served(&options.runtime_config).unwrap());
+    let config = Config { store: store.clone(), kinds, transformer, hooks: registry::Hooks::default() };
     let registry = Registry::open(config).await.unwrap();
     let rbac = Arc::new(Rbac::new(Arc::new(registry.clone())));
     let authority = Authority::create("test-ca").unwrap();

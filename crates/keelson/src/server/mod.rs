@@ -99,9 +99,12 @@ async fn start(
     let store = Arc::new(store::Sqlite::open(&paths.store())?);
     let identities = Identities::load(paths, node_name, address, flags)?;
     let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
+    let kinds = kinds::served(&flags.runtime_config).map_err(anyhow::Error::msg)?;
+    // They live as long as the process.
+    let kinds: &'static [&'static kinds::KindDef] = Vec::leak(kinds);
     let config = registry::Config {
         store,
-        kinds: kinds::all(),
+        kinds,
         transformer: encryption.clone(),
         hooks: Hooks { service_cidr: flags.service_cidr.to_string(), event_ttl: flags.event_ttl, ..Hooks::default() },
     };

@@ -7,6 +7,7 @@ use machinery::field::ErrorList;
 use machinery::validation::{dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
+use super::V1BETA1_GOES;
 use crate::check::{At, immutable, optional_name, reference_parts};
 use crate::columns::{NAME, NONE};
 use crate::def::Description::Field;
@@ -37,6 +38,11 @@ pub static IP_ADDRESS: KindDef = KindDef {
     columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent)],
     strategy: Strategy { validate, validate_update, validate_name: address_name, ..Strategy::PLAIN },
     ..KindDef::PLAIN
+};
+
+pub static IP_ADDRESS_V1BETA1: KindDef = KindDef {
+    deprecation: Some(V1BETA1_GOES),
+    ..IP_ADDRESS.again_as("v1beta1", "io.k8s.api.networking.v1beta1.IPAddress")
 };
 
 /// `services/default/kubernetes`, with the group after the resource where there is one.

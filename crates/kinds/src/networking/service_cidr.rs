@@ -4,6 +4,7 @@ use machinery::Object;
 use machinery::field::{Error, ErrorList};
 use serde_json::{Value, json};
 
+use super::V1BETA1_GOES;
 use crate::check::{At, IMMUTABLE, immutable, is_cidr};
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Field;
@@ -30,6 +31,11 @@ pub static SERVICE_CIDR: KindDef = KindDef {
     ],
     strategy: Strategy { validate, validate_update, generation: false, ..Strategy::WITH_STATUS },
     ..KindDef::PLAIN
+};
+
+pub static SERVICE_CIDR_V1BETA1: KindDef = KindDef {
+    deprecation: Some(V1BETA1_GOES),
+    ..SERVICE_CIDR.again_as("v1beta1", "io.k8s.api.networking.v1beta1.ServiceCIDR")
 };
 
 fn validate(object: &Object) -> ErrorList {

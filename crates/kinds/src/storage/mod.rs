@@ -1,4 +1,4 @@
-//! storage.k8s.io/v1.
+//! storage.k8s.io/v1, and v1beta1 where it is asked for.
 
 mod csi_driver;
 mod csi_node;
@@ -14,7 +14,9 @@ pub use csi_node::CSI_NODE;
 pub use csi_storage_capacity::CSI_STORAGE_CAPACITY;
 pub use storage_class::STORAGE_CLASS;
 pub use volume_attachment::VOLUME_ATTACHMENT;
-pub use volume_attributes_class::VOLUME_ATTRIBUTES_CLASS;
+pub use volume_attributes_class::{VOLUME_ATTRIBUTES_CLASS, VOLUME_ATTRIBUTES_CLASS_V1BETA1};
+
+pub const BETA: &[&KindDef] = &[&VOLUME_ATTRIBUTES_CLASS_V1BETA1];
 
 pub const KINDS: &[&KindDef] =
     &[&CSI_DRIVER, &CSI_NODE, &CSI_STORAGE_CAPACITY, &STORAGE_CLASS, &VOLUME_ATTACHMENT, &VOLUME_ATTRIBUTES_CLASS];

@@ -7,7 +7,7 @@ use super::storage_class::{unchanged, validate_driver, validate_parameters};
 use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Field;
-use crate::def::{Column, KindDef, Scope, Strategy};
+use crate::def::{Column, Deprecation, KindDef, Scope, Strategy};
 
 pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
     group: "storage.k8s.io",
@@ -25,6 +25,15 @@ pub static VOLUME_ATTRIBUTES_CLASS: KindDef = KindDef {
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN
+};
+
+pub static VOLUME_ATTRIBUTES_CLASS_V1BETA1: KindDef = KindDef {
+    deprecation: Some(Deprecation {
+        since: "1.34",
+        removed: "1.37",
+        replacement: "storage.k8s.io/v1 VolumeAttributesClass",
+    }),
+    ..VOLUME_ATTRIBUTES_CLASS.again_as("v1beta1", "io.k8s.api.storage.v1beta1.VolumeAttributesClass")
 };
 
 fn validate(class: &Object) -> ErrorList {
