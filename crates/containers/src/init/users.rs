@@ -36,11 +36,11 @@ pub fn resolve(user: &User, root: &Path) -> Result<Resolved, String> {
 fn lookup(user: &User, passwd: &str, group: &str) -> Result<Resolved, String> {
     let (name, group_name) = user.name.split_once(':').unwrap_or((&user.name, ""));
     let name = if name.is_empty() { "0" } else { name };
-    let account = accounts(passwd).find(|account| account.name == name || name.parse() == Ok(account.uid));
-    let uid = match (&account, name.parse()) {
+    let account = accounts(passwd).find(|account| account.name == name || id(name) == Some(account.uid));
+    let uid = match (&account, id(name)) {
         (Some(account), _) => account.uid,
-        (None, Ok(uid)) => uid,
-        (None, Err(_)) => return Err(format!("unable to find user {name}: no matching entries in passwd file")),
+        (None, Some(uid)) => uid,
+        (None, None) => return Err(format!("unable to find user {name}: no matching entries in passwd file")),
     };
     let gid = match user.group {
         Some(gid) => gid,
@@ -68,15 +68,18 @@ fn lookup(user: &User, passwd: &str, group: &str) -> Result<Resolved, String> {
 
 fn find_group(name: &str, text: &str) -> Result<u32, String> {
     let found = groups(text).find(|group| group.name == name).map(|group| group.gid);
-    found
-        .or_else(|| name.parse().ok())
-        .ok_or_else(|| format!("unable to find group {name}: no matching entries in group file"))
+    found.or_else(|| id(name)).ok_or_else(|| format!("unable to find group {name}: no matching entries in group file"))
+}
+
+/// The number of a user or a group; what lies beyond is none, for the kernel takes the largest for "as before".
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| i32::try_from(*number).is_ok())
 }
 
 fn accounts(text: &str) -> impl Iterator<Item = Account<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let (name, uid, gid) = (fields.next()?, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (name, uid, gid) = (fields.next()?, id(fields.nth(1)?)?, id(fields.next()?)?);
         Some(Account { name, uid, gid, home: fields.nth(1).unwrap_or("") })
     })
 }
@@ -84,7 +87,7 @@ fn accounts(text: &str) -> impl Iterator<Item = Account<'_>> {
 fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        Some(Group { name: fields.next()?, gid: fields.nth(1)?.parse().ok()?, members: fields.next().unwrap_or("") })
+        Some(Group { name: fields.next()?, gid: id(fields.nth(1)?)?, members: fields.next().unwrap_or("") })
     })
 }
 
@@ -111,6 +114,15 @@ mod tests {
         check("1000:7", Ok((1000, 7, &[7], "/")));
         check("nobody", Err("unable to find user nobody: no matching entries in passwd file"));
         check("0:nogroup", Err("unable to find group nogroup: no matching entries in group file"));
+    }
+
+    #[test]
+    fn a_number_that_leaves_the_user_as_it_was_is_none() {
+        check("4294967295", Err("unable to find user 4294967295: no matching entries in passwd file"));
+        check("0:4294967295", Err("unable to find group 4294967295: no matching entries in group file"));
+        let user = User { name: "web".to_owned(), group: None, supplemental_groups: Vec::new() };
+        assert!(lookup(&user, "web:x:4294967295:4294967295::/:/bin/sh", "").is_err());
+        assert_eq!(lookup(&user, PASSWD, "all:x:4294967295:web").unwrap().groups, [34]);
     }
 
     #[test]
