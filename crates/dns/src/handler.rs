@@ -31,12 +31,8 @@ struct Reply {
 }
 
 impl Handler {
-    pub fn new(names: Names) -> Self {
-        let upstream = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-        if let Err(error) = &upstream {
-            tracing::warn!(%error, "no name server to forward to: only names of the cluster resolve");
-        }
-        Self { names, upstream: upstream.ok() }
+    pub fn new(names: Names, upstream: Option<TokioResolver>) -> Self {
+        Self { names, upstream }
     }
 
     async fn reply(&self, name: &LowerName, of_type: RecordType) -> Reply {
@@ -139,6 +135,15 @@ impl RequestHandler for Handler {
             }
         }
     }
+}
+
+/// The servers of the node's own `/etc/resolv.conf`.
+pub fn upstream() -> Option<TokioResolver> {
+    let upstream = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+    if let Err(error) = &upstream {
+        tracing::warn!(%error, "no name server to forward to: only names of the cluster resolve");
+    }
+    upstream.ok()
 }
 
 fn kind(of_type: RecordType) -> Kind {

@@ -39,7 +39,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let address = SocketAddr::new(address, port);
     let listen = |cause| Error::Listen { address, cause };
-    let mut server = Server::new(Handler::new(Names::new(&informers, domain)));
+    let mut server = Server::new(Handler::new(Names::new(&informers, domain), handler::upstream()));
     server.register_socket(socket::udp(address).map_err(listen)?);
     server.register_listener(socket::tcp(address).map_err(listen)?, TCP_IDLE, TCP_BUFFER);
     tokio::select! {
