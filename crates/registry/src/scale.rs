@@ -3,7 +3,7 @@
 use kinds::{KindDef, ScalePaths, Subresource};
 use machinery::field::{Error, Path};
 use machinery::selector::LabelSelector;
-use machinery::{ApiError, GroupVersionKind, Object};
+use machinery::{ApiError, GroupResource, GroupVersionKind, Object};
 use serde_json::{Value, json};
 
 /// Where the kind keeps its replicas.
@@ -82,11 +82,15 @@ pub fn check(scale: &mut Object, namespace: &str, name: &str) -> Result<(), ApiE
 }
 
 /// The object with the replicas that the Scale asks for, and under the conditions that it names.
-pub fn apply(paths: &ScalePaths, scale: &Object, old: &Object) -> Result<Object, ApiError> {
+pub fn apply(kind: &KindDef, paths: &ScalePaths, scale: &Object, old: &Object) -> Result<Object, ApiError> {
+    let (uid, is) = (scale.uid(), old.uid());
+    if !uid.is_empty() && uid != is {
+        let resource = GroupResource::new(kind.group, format!("{}/scale", kind.resource));
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {is}");
+        return Err(ApiError::conflict(&resource, old.name(), why));
+    }
     let mut new = old.clone();
     new.set(paths.spec_replicas, scale.int(&["spec", "replicas"]).unwrap_or(0));
-    for field in ["uid", "resourceVersion"] {
-        new.set(&["metadata", field], scale.str(&["metadata", field]));
-    }
+    new.set(&["metadata", "resourceVersion"], scale.resource_version());
     Ok(new)
 }

@@ -1,6 +1,7 @@
 //! What an object says about itself, held against the path it was sent to and against what is stored.
 
 use kinds::KindDef;
+use machinery::field::{Error, Path};
 use machinery::{ApiError, Object, Reason, apply};
 use serde_json::Value;
 
@@ -96,22 +97,33 @@ pub fn generated_name(object: &Object) -> Option<String> {
     Some(format!("{cut}{}", clock::name_suffix(SUFFIX)))
 }
 
-/// Refuses an update that was made for another object, or from another version of it.
-pub fn check_preconditions(kind: &KindDef, key: &str, new: &Object, old: &Object) -> Result<(), ApiError> {
-    let (uid, is) = (new.uid(), old.uid());
-    if !uid.is_empty() && uid != is {
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
-             failed: UID in precondition: {uid}, UID in object meta: {is}"
-        );
-        return Err(ApiError::conflict(&kind.group_resource(), old.name(), why));
+/// Refuses to put what names another object into the place of `key`, where the object with the uid `is` lies; none if that is empty.
+pub fn check_uid(kind: &KindDef, key: &str, name: &str, sent: &Object, is: &str) -> Result<(), ApiError> {
+    let uid = sent.uid();
+    if uid.is_empty() || uid == is {
+        return Ok(());
     }
-    match new.resource_version() {
-        // Where a version must be given, validation says so.
-        "" => Ok(()),
-        version if version == old.resource_version() => Ok(()),
-        _ => Err(ApiError::stale(&kind.group_resource(), old.name())),
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {uid}, UID in object meta: {is}"
+    );
+    Err(ApiError::conflict(&kind.group_resource(), name, why))
+}
+
+/// Refuses an update that was made from another version of the object, or would make it another object.
+///
+/// Validation would say the latter too, but not before things are reserved under the uid.
+pub fn check_preconditions(kind: &KindDef, new: &Object, old: &Object) -> Result<(), ApiError> {
+    let (version, uid) = (new.resource_version(), new.uid());
+    // Where a version must be given, validation says so.
+    if !version.is_empty() && version != old.resource_version() {
+        return Err(ApiError::stale(&kind.group_resource(), old.name()));
     }
+    if !uid.is_empty() && uid != old.uid() {
+        let error = Error::invalid(&Path::new("metadata").child("uid"), uid, "field is immutable");
+        return Err(ApiError::invalid(&kind.gvk(), old.name(), &[error]));
+    }
+    Ok(())
 }
 
 /// Carries over what an update does not decide.

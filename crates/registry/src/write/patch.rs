@@ -28,12 +28,13 @@ impl Registry {
     ) -> Result<Written, ApiError> {
         let tracking = if matches!(patch, Patch::Apply { .. }) { Tracking::Known } else { Tracking::Compare };
         let subject = Subject { kind, namespace, name, target, tracking };
+        let makes = tracking == Tracking::Known && target == Target::Main;
         if target == Target::Scale {
             return self.rewrite_scale(cx, subject, |old| self.patched(cx, subject, patch, Some(old))).await;
         }
         for _ in 0..ATTEMPTS {
             match self.rewrite(cx, subject, |old| self.patched_whole(cx, subject, patch, Some(old))).await {
-                Err(error) if tracking == Tracking::Known && is_absent(subject, &error) => {}
+                Err(error) if makes && is_absent(subject, &error) => {}
                 done => return done,
             }
             match self.make_applied(cx, subject, self.patched_whole(cx, subject, patch, None)?).await {

@@ -33,7 +33,7 @@ impl Registry {
             if tracking == Tracking::Compare {
                 self.authorship(cx, kind, target).track(Some(&before), &mut after);
             }
-            let mut new = scale::apply(&paths, &after, old)?;
+            let mut new = scale::apply(kind, &paths, &after, old)?;
             let of_scale = after.get(MANAGED_FIELDS);
             let managers = apply::from_scale(managers, of_scale, paths.spec_replicas, &api_version);
             set_or_remove(&mut new, MANAGED_FIELDS, managers);

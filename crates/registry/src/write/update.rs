@@ -12,6 +12,7 @@ use super::{Outcome, admission_request, check, deletion, meta, warn};
 use crate::answer::Written;
 use crate::convert::{from_storage, view};
 use crate::entry::Entry;
+use crate::keys::object_key;
 use crate::registry::Registry;
 use crate::request::{Context, Operation, Target};
 use crate::scale;
@@ -50,15 +51,26 @@ impl Registry {
         mut body: Object,
     ) -> Result<Written, ApiError> {
         let subject = Subject { kind, namespace, name, target, tracking: Tracking::Compare };
+        let key = object_key(self.kinds().storage(kind), namespace, name);
+        let check_uid = |body: &Object, is: &str| meta::check_uid(kind, &key, name, body, is);
         if target == Target::Scale {
             scale::check(&mut body, namespace, name)?;
-            return self.rewrite_scale(cx, subject, |_| Ok(body.clone())).await;
+        } else {
+            meta::check_type(kind, &mut body)?;
+            meta::check_namespace(kind, namespace, &mut body)?;
+            meta::check_name(name, &body)?;
         }
-        meta::check_type(kind, &mut body)?;
-        meta::check_namespace(kind, namespace, &mut body)?;
-        meta::check_name(name, &body)?;
-        match self.rewrite(cx, subject, |_| Ok(body.clone())).await {
-            Err(error) if kind.strategy.create_on_update && is_absent(subject, &error) => {
+        let put = |old: &Object| check_uid(&body, old.uid()).map(|()| body.clone());
+        let written = match target {
+            Target::Scale => self.rewrite_scale(cx, subject, put).await,
+            _ => self.rewrite(cx, subject, put).await,
+        };
+        match written {
+            Err(error) if is_absent(subject, &error) => {
+                check_uid(&body, "")?;
+                if target != Target::Main || !kind.strategy.create_on_update {
+                    return Err(error);
+                }
                 cx.may_create()?;
                 body.remove(&["metadata", "resourceVersion"]);
                 Ok(Written { entry: self.create(cx, kind, namespace, body).await?, created: true })
@@ -122,7 +134,7 @@ impl Registry {
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
         let Subject { kind, namespace, name, target, tracking } = subject;
-        meta::check_preconditions(kind, current.key(), &new, old)?;
+        meta::check_preconditions(kind, &new, old)?;
         meta::inherit(kind, target, &mut new, old);
         (kind.strategy.default)(&mut new);
         if tracking == Tracking::Compare {
@@ -174,12 +186,12 @@ impl Registry {
     }
 }
 
-/// Whether a write failed because there is no such object yet, which writes of the object itself may make.
+/// Whether a write failed because there is no such object.
 pub(super) fn is_absent(subject: Subject<'_>, error: &ApiError) -> bool {
-    let Subject { kind, name, target, .. } = subject;
+    let Subject { kind, name, .. } = subject;
     let about_this =
         error.details.as_ref().is_some_and(|details| details.name == name && details.kind == kind.resource);
-    error.reason == Reason::NotFound && target == Target::Main && about_this
+    error.reason == Reason::NotFound && about_this
 }
 
 fn prepare(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {

@@ -101,7 +101,11 @@ async fn uid_and_resource_version_are_conditions() {
          existing object was found"
     );
     let made = api.apply("one", json!({"data": {"a": "0"}})).await.unwrap().entry.object();
-    assert_eq!(api.apply("one", with("uid", "u")).await.unwrap_err().code(), 409);
+    assert_eq!(
+        api.apply("one", with("uid", "u")).await.unwrap_err().to_string(),
+        "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"u\": field is immutable"
+    );
+    let made = api.apply("one", with("uid", made.uid())).await.unwrap().entry.object();
     assert_eq!(api.apply("one", with("resourceVersion", "1000")).await.unwrap_err().code(), 409);
     api.apply("one", with("resourceVersion", made.resource_version())).await.unwrap();
     let other = json!({"metadata": {"name": "b"}});

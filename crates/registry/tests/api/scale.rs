@@ -32,6 +32,26 @@ async fn replicas_are_read_and_written_through_scale() {
 }
 
 #[tokio::test]
+async fn the_scale_of_another_object_is_refused() {
+    let api = with_deployment().await;
+    let deployments = kind("apps", "v1", "deployments");
+    let mut scale = api.registry.scale(deployments, "default", "web").await.unwrap();
+    let is = scale.uid().to_owned();
+    scale.set(&["metadata", "uid"], "other");
+    let put = api.registry.update(&api.cx, deployments, "default", "web", Target::Scale, scale).await.unwrap_err();
+    assert!(put.to_string().contains("deployments.apps \"web\": StorageError: invalid object, Code: 4"), "{put}");
+    let patch = Patch::Merge(json!({"metadata": {"uid": "other"}, "spec": {"replicas": 7}}));
+    let error = api.registry.patch(&api.cx, deployments, "default", "web", Target::Scale, &patch).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "Operation cannot be fulfilled on deployments/scale.apps \"web\": Precondition failed: UID in precondition: \
+             other, UID in object meta: {is}"
+        )
+    );
+}
+
+#[tokio::test]
 async fn a_negative_scale_is_invalid() {
     let api = with_deployment().await;
     let deployments = kind("apps", "v1", "deployments");

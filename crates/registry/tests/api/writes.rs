@@ -138,8 +138,34 @@ async fn updates_refuse_another_identity() {
         "400 the name of the object (b) does not match the name on the URL (a)"
     );
     assert_eq!(update("b", json!({"metadata": {"name": "b"}})).await, "404 configmaps \"b\" not found");
-    let other = update("a", json!({"metadata": {"name": "a", "uid": "other"}})).await;
-    assert!(other.contains("Precondition failed: UID in precondition: other, UID in object meta: "), "{other}");
+    let is = api.registry.get(maps, "default", "a", "").await.unwrap().object().uid().to_owned();
+    for (name, is) in [("a", is.as_str()), ("b", "")] {
+        assert_eq!(
+            update(name, json!({"metadata": {"name": name, "uid": "other"}})).await,
+            format!(
+                "409 Operation cannot be fulfilled on configmaps \"{name}\": StorageError: invalid object, Code: 4, \
+                 Key: /registry/configmaps/default/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+                 UID in precondition: other, UID in object meta: {is}"
+            )
+        );
+    }
+}
+
+#[tokio::test]
+async fn patches_refuse_another_uid() {
+    let api = api().await;
+    api.put_map("a", "1").await;
+    let with_uid = json!({"metadata": {"uid": "other"}});
+    let json_patch = json!([{"op": "replace", "path": "/metadata/uid", "value": "other"}]);
+    let patch = async |patch| api.registry.patch(&api.cx, config_maps(), "default", "a", Target::Main, &patch).await;
+    for of in [Patch::Merge(with_uid.clone()), Patch::Strategic(with_uid), Patch::Json(json_patch)] {
+        let error = patch(of).await.unwrap_err();
+        let wanted = "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"other\": field is immutable";
+        assert_eq!((error.code(), error.to_string().as_str()), (422, wanted));
+    }
+    // A condition that does not hold comes first.
+    let stale = Patch::Merge(json!({"metadata": {"uid": "other", "resourceVersion": "1000"}}));
+    assert_eq!(patch(stale).await.unwrap_err().code(), 409);
 }
 
 #[tokio::test]
