@@ -1,6 +1,6 @@
 //! CSINode.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
@@ -12,6 +12,7 @@ use crate::columns::{AGE, NAME};
 use crate::core::pod::validate::drivers::validate_driver_name;
 use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy};
+use crate::tree::str_of;
 
 pub static CSI_NODE: KindDef = KindDef {
     group: "storage.k8s.io",
@@ -80,12 +81,14 @@ fn validate_update(new: &Object, old: &Object) -> ErrorList {
         fixed.as_object_mut().and_then(|driver| driver.remove("allocatable"));
         fixed
     };
+    let (path, now) = (drivers(new).path, drivers(new).items());
+    let mut kept: HashMap<&str, Vec<Value>> = HashMap::new();
+    for driver in &now {
+        kept.entry(str_of(driver.value, "name")).or_default().push(fixed(driver));
+    }
     let mut errors = ErrorList::new();
-    let path = drivers(new).path;
     for was in drivers(old).items() {
-        let kept =
-            drivers(new).items().into_iter().filter(|driver| driver.child("name").text() == was.child("name").text());
-        let kept: Vec<Value> = kept.map(|driver| fixed(&driver)).collect();
+        let kept = kept.remove(str_of(was.value, "name")).unwrap_or_default();
         let changed = kept.into_iter().filter(|driver| !same(driver, &fixed(&was)));
         errors.extend(changed.map(|driver| Error::invalid(&path, driver, IMMUTABLE)));
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::path::{DecodeError, Element};
-use super::set::Set;
+use super::set::{Node, Set};
 
 /// Says that the field around it is a member itself.
 const SELF: &str = ".";
@@ -19,7 +19,7 @@ impl Set {
     }
 }
 
-fn node_fields(node: &super::set::Node) -> Value {
+fn node_fields(node: &Node) -> Value {
     let mut fields = node.children.to_fields();
     if let (true, Value::Object(map)) = (node.member && !node.children.is_empty(), &mut fields) {
         map.insert(SELF.to_owned(), Value::Object(Map::new()));
@@ -29,7 +29,7 @@ fn node_fields(node: &super::set::Node) -> Value {
 
 /// Whether the object says that the field around it is a member, and what is below that field.
 fn read(fields: &Value) -> Result<(bool, Set), DecodeError> {
-    let (mut member, mut set) = (false, Set::default());
+    let (mut member, mut nodes) = (false, Vec::new());
     for (key, value) in fields.as_object().into_iter().flatten() {
         if key == SELF {
             member = true;
@@ -37,7 +37,8 @@ fn read(fields: &Value) -> Result<(bool, Set), DecodeError> {
         }
         let Some(element) = Element::decode(key)? else { continue };
         let (is_member, children) = read(value)?;
-        set.add(element, is_member, children);
+        nodes.push(Node { element, member: is_member, children });
     }
+    let set = Set::of_nodes(nodes);
     Ok((member || set.is_empty(), set))
 }

@@ -1,6 +1,7 @@
 //! `metadata.managedFields`: who wrote which fields, by which operation, in which version.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +12,7 @@ const UPDATES_MAX: usize = 10;
 /// The manager of updates that are no longer kept apart.
 const ANCIENT: &str = "ancient-changes";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     Apply,
     Update,
@@ -37,11 +38,15 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether both have one entry: whoever applies has one, whatever the version.
+    /// What tells entries apart: whoever applies has one, whatever the version.
+    fn key(&self) -> (&str, Operation, &str, &str) {
+        let version = if self.operation == Operation::Apply { "" } else { &self.api_version };
+        (&self.manager, self.operation, &self.subresource, version)
+    }
+
+    /// Whether both have one entry.
     pub fn is(&self, other: &Self) -> bool {
-        let same =
-            (&self.manager, self.operation, &self.subresource) == (&other.manager, other.operation, &other.subresource);
-        same && (self.operation == Operation::Apply || self.api_version == other.api_version)
+        self.key() == other.key()
     }
 }
 
@@ -61,15 +66,14 @@ pub struct Managed(pub Vec<Entry>);
 impl Managed {
     /// Reads `metadata.managedFields`; the error says what is wrong with it.
     pub fn decode(value: Option<&Value>) -> Result<Self, String> {
-        let entries = value.and_then(Value::as_array).into_iter().flatten();
-        let mut managed = Self::default();
-        for (index, entry) in entries.enumerate() {
-            let entry = decode_entry(index, entry)?;
-            // Of two entries for one manager the last counts.
-            managed.0.retain(|held| !held.identity.is(&entry.identity));
-            managed.0.push(entry);
-        }
-        Ok(managed)
+        let entries = value.and_then(Value::as_array).into_iter().flatten().enumerate();
+        let mut entries = entries.map(|(index, entry)| decode_entry(index, entry)).collect::<Result<Vec<_>, _>>()?;
+        // Of two entries for one manager the last counts.
+        let mut seen = HashSet::new();
+        let last: Vec<bool> = entries.iter().rev().map(|entry| seen.insert(entry.identity.key())).collect();
+        let mut last = last.into_iter().rev();
+        entries.retain(|_| last.next().unwrap_or_default());
+        Ok(Self(entries))
     }
 
     /// Nothing when there are no managers.
@@ -109,36 +113,38 @@ impl Managed {
         let (mut updates, applied): (Vec<Entry>, Vec<Entry>) =
             std::mem::take(&mut self.0).into_iter().partition(|entry| entry.identity.operation == Operation::Update);
         updates.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.identity.cmp(&b.identity)));
-        let mut at = 0;
-        while updates.len() > UPDATES_MAX && at < updates.len() {
-            match updates[..at].iter().position(|held| same_version(held, &updates[at])) {
-                Some(first) => {
-                    let merged = updates.remove(at);
-                    merge_ancient(&mut updates[first], merged);
-                }
-                None => at += 1,
+        let mut excess = updates.len().saturating_sub(UPDATES_MAX);
+        let mut kept: Vec<Vec<Entry>> = Vec::new();
+        let mut buckets: HashMap<String, usize> = HashMap::new();
+        for update in updates {
+            let bucket = *buckets.entry(update.identity.api_version.clone()).or_insert(kept.len());
+            if excess > 0 && bucket < kept.len() {
+                excess -= 1;
+                kept[bucket].push(update);
+            } else {
+                kept.push(vec![update]);
             }
         }
-        self.0 = applied.into_iter().chain(updates).collect();
+        self.0 = applied.into_iter().chain(kept.into_iter().filter_map(ancient)).collect();
     }
 }
 
-fn same_version(a: &Entry, b: &Entry) -> bool {
-    a.identity.api_version == b.identity.api_version
-}
-
-fn merge_ancient(bucket: &mut Entry, newer: Entry) {
-    bucket.identity.manager = ANCIENT.to_owned();
-    bucket.identity.subresource = String::new();
-    bucket.fields = bucket.fields.union(&newer.fields);
-    bucket.time = newer.time;
+/// One entry of several that are sorted by time; one alone stays as it is.
+fn ancient(mut entries: Vec<Entry>) -> Option<Entry> {
+    let Entry { identity, time, fields } = entries.pop()?;
+    if entries.is_empty() {
+        return Some(Entry { identity, time, fields });
+    }
+    let fields = Set::union_all(entries.into_iter().map(|entry| entry.fields).chain([fields]).collect());
+    let identity = Identity { manager: ANCIENT.to_owned(), subresource: String::new(), ..identity };
+    Some(Entry { identity, time, fields })
 }
 
 fn order(a: &Entry, b: &Entry) -> Ordering {
-    let key = |entry: &Entry| {
-        let Identity { manager, operation, subresource, api_version } = entry.identity.clone();
-        (operation, entry.time.clone(), manager, api_version, subresource)
-    };
+    fn key(entry: &Entry) -> impl Ord {
+        let Identity { manager, operation, subresource, api_version } = &entry.identity;
+        (*operation, &entry.time, manager, api_version, subresource)
+    }
     key(a).cmp(&key(b))
 }
 

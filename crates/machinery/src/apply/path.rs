@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// One step of a path.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ fn compare_pairs(a: &[Pair], b: &[Pair]) -> Ordering {
 /// Upstream's order of values of any type; an integer equals the same number with a fraction of zero.
 pub fn compare_values(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
+        (Value::Number(a), Value::Number(b)) => match (whole(a), whole(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => a.as_f64().unwrap_or_default().total_cmp(&b.as_f64().unwrap_or_default()),
         },
@@ -130,6 +130,14 @@ pub fn compare_values(a: &Value, b: &Value) -> Ordering {
         }
         _ => rank(a).cmp(&rank(b)),
     }
+}
+
+/// The number exactly, if it is an integer of a size that integers may have.
+fn whole(number: &Number) -> Option<i128> {
+    const BEYOND: f64 = (1_u128 << 64) as f64;
+    let of_float = |float: f64| (float.fract() == 0.0 && float.abs() <= BEYOND).then_some(float as i128);
+    let integer = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    integer.or_else(|| number.as_f64().and_then(of_float))
 }
 
 fn first_difference(mut orders: impl Iterator<Item = Ordering>) -> Ordering {
@@ -223,5 +231,9 @@ mod tests {
         let elements: Vec<Element> = sorted.iter().map(|text| Element::decode(text).unwrap().unwrap()).collect();
         assert!(elements.is_sorted_by(|a, b| a < b));
         assert_eq!(Element::Value(json!(1)), Element::Value(json!(1.0)));
+        // As fractions all of these would be alike.
+        let close = ["v:9007199254740992.0", "v:9007199254740993", "v:9007199254740994"];
+        let close: Vec<Element> = close.iter().map(|text| Element::decode(text).unwrap().unwrap()).collect();
+        assert!(close.is_sorted_by(|a, b| a < b));
     }
 }

@@ -30,6 +30,14 @@ impl Set {
         set
     }
 
+    /// The set of these nodes, in whatever order they come and however often.
+    pub fn of_nodes(mut nodes: Vec<Node>) -> Self {
+        nodes.sort_by(|a, b| a.element.cmp(&b.element));
+        let mut set = Self::default();
+        nodes.into_iter().for_each(|node| set.add(node.element, node.member, node.children));
+        set
+    }
+
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -98,6 +106,14 @@ impl Set {
             Pair::Left(node) | Pair::Right(node) => Some(node.clone()),
             Pair::Both(a, b) => Some(a.with(a.member || b.member, a.children.union(&b.children))),
         })
+    }
+
+    /// The union of them all, in halves so that none is gone through more often than need be.
+    pub fn union_all(mut sets: Vec<Self>) -> Self {
+        while sets.len() > 1 {
+            sets = sets.chunks(2).map(|pair| pair[1..].iter().fold(pair[0].clone(), |a, b| a.union(b))).collect();
+        }
+        sets.pop().unwrap_or_default()
     }
 
     pub fn intersection(&self, other: &Self) -> Self {

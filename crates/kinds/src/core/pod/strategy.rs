@@ -2,6 +2,8 @@
 //!
 //! upstream: pkg/registry/core/pod/strategy.go
 
+use std::collections::HashMap;
+
 use machinery::Object;
 use serde_json::{Value, json};
 
@@ -91,12 +93,12 @@ fn copy_ephemeral_containers(pod: &mut Object, spec: &Value) {
 }
 
 fn copy_resources(pod: &mut Object, spec: &Value, list: &str) {
+    let by_name: HashMap<&str, &Value> =
+        list_of(spec, list).iter().rev().map(|written| (str_of(written, "name"), written)).collect();
     let Some(containers) = pod.map_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut) else { return };
     for container in containers.iter_mut().filter_map(Value::as_object_mut) {
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-        let Some(written) = list_of(spec, list).iter().find(|written| str_of(written, "name") == name) else {
-            continue;
-        };
+        let Some(written) = by_name.get(name) else { continue };
         for field in ["resources", "resizePolicy"] {
             match written.get(field) {
                 Some(value) => container.insert(field.to_owned(), value.clone()),

@@ -53,30 +53,32 @@ fn validate_transitions(status: &At, list: &str, old: &Object) -> ErrorList {
         _ => old.str(&["spec", "restartPolicy"]),
     };
     let ended = |status: &Value| status.get("state").and_then(|state| state.get("terminated")).cloned();
+    let restarting = restarting(old);
+    let items = status.child(list).items();
+    let again: HashSet<&str> =
+        items.iter().filter(|now| ended(now.value).is_none()).map(|now| str_of(now.value, "name")).collect();
     let mut errors = ErrorList::new();
     for (index, was) in old.list(&["status", list]).iter().enumerate() {
         let Some(end) = ended(was).filter(|_| policy != "Always") else { continue };
         let name = str_of(was, "name");
-        if (int_of(&end, "exitCode") != 0 && policy == "OnFailure") || restarts_itself(old, name) {
+        if (int_of(&end, "exitCode") != 0 && policy == "OnFailure") || restarting.contains(name) {
             continue;
         }
-        let again = |now: &At| now.child("name").text() == name && ended(now.value).is_none();
         let path = status.path.child(list).index(index).child("state");
         let text = "may not be transitioned to non-terminated state";
-        errors
-            .extend(status.child(list).items().iter().filter(|now| again(now)).map(|_| Error::forbidden(&path, text)));
+        errors.extend(again.contains(name).then(|| Error::forbidden(&path, text)));
     }
     errors
 }
 
-/// A container with a restart policy or rules of its own.
-fn restarts_itself(pod: &Object, name: &str) -> bool {
+/// Containers with a restart policy or rules of their own.
+fn restarting(pod: &Object) -> HashSet<&str> {
     let containers = pod.list(&["spec", "initContainers"]).iter().chain(pod.list(&["spec", "containers"]));
-    let mut of_name = containers.filter(|container| str_of(container, "name") == name);
-    of_name.any(|container| {
+    let restarts = |container: &&Value| {
         !matches!(str_of(container, "restartPolicy"), "" | "Never")
             || !list_of(container, "restartPolicyRules").is_empty()
-    })
+    };
+    containers.filter(restarts).map(|container| str_of(container, "name")).collect()
 }
 
 fn validate_claims(statuses: &At, pod: &Object) -> ErrorList {
@@ -99,11 +101,9 @@ fn validate_addresses(addresses: &At) -> ErrorList {
     if items.len() > 2 || (items.len() == 2 && !both) {
         errors.push(addresses.invalid("may specify no more than one IP for each IP family"));
     }
-    let repeated = items
-        .iter()
-        .enumerate()
-        .filter(|(index, item)| items[..*index].iter().any(|before| before.value == item.value));
-    errors.extend(repeated.map(|(_, item)| item.duplicate()));
+    let mut seen = HashSet::new();
+    let repeated = items.iter().filter(|item| !seen.insert(str_of(item.value, "ip")));
+    errors.extend(repeated.map(At::duplicate));
     errors
 }
 

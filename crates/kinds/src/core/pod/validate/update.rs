@@ -1,6 +1,6 @@
 //! What may change in a pod that exists.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList, Path};
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::qos::qos_class;
 use super::annotations::{MIRROR, validate_annotation_updates};
 use crate::check::{At, same};
+use crate::tree::str_of;
 
 const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
@@ -91,13 +92,11 @@ fn validate_deadline(spec: &At, was: &At) -> ErrorList {
 }
 
 fn only_added_tolerations(new: &At, old: &At) -> Option<Error> {
-    let without_seconds = |at: &At| {
-        let mut toleration = at.value.clone();
-        toleration.as_object_mut().into_iter().for_each(|map| drop(map.remove("tolerationSeconds")));
-        toleration
-    };
-    let kept: Vec<Value> = new.items().iter().map(without_seconds).collect();
-    let all_kept = old.items().iter().map(without_seconds).all(|was| kept.iter().any(|now| same(now, &was)));
+    fn without_seconds<'a>(at: &At<'a>) -> [&'a str; 4] {
+        ["key", "operator", "value", "effect"].map(|part| str_of(at.value, part))
+    }
+    let kept: HashSet<[&str; 4]> = new.items().iter().map(without_seconds).collect();
+    let all_kept = old.items().iter().map(without_seconds).all(|was| kept.contains(&was));
     let text = "existing toleration can not be modified except its tolerationSeconds";
     (!all_kept).then(|| new.forbidden(text))
 }
@@ -151,11 +150,12 @@ pub fn validate_ephemeral_update(new: &Object, old: &Object) -> ErrorList {
     }
     let containers = At::field(new, "spec").child("ephemeralContainers");
     let items = containers.items();
+    let by_name: HashMap<&str, &At> = items.iter().rev().map(|now| (str_of(now.value, "name"), now)).collect();
     let mut errors = super::validate(new);
     for was in At::field(old, "spec").child("ephemeralContainers").items() {
         let name = was.child("name").text();
         let what = format!("existing ephemeral containers {name:?} may not be");
-        match items.iter().find(|now| now.child("name").text() == name) {
+        match by_name.get(name) {
             None => errors.push(containers.forbidden(format!("{what} removed\n"))),
             Some(now) if !same(now.value, was.value) => {
                 let diff = difference(was.value, now.value);
