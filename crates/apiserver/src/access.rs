@@ -6,11 +6,10 @@ use auth::authn::ClientCertificate;
 use auth::{Attributes, Credentials, Decision};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, UPGRADE};
-use machinery::{ApiError, UserInfo};
+use machinery::{ApiError, UserInfo, percent};
 
 use crate::call::Call;
 use crate::info::RequestInfo;
-use crate::query;
 use crate::server::Server;
 
 /// In a request's extensions: where the connection comes from.
@@ -157,7 +156,7 @@ impl Impersonated {
         };
         for name in headers.keys().map(http::HeaderName::as_str) {
             if let Some(key) = name.strip_prefix(EXTRA) {
-                user.extra.insert(query::decode(key), values(name));
+                user.extra.insert(percent::decode(key), values(name));
             }
         }
         match user {

@@ -1,8 +1,9 @@
 //! What a request addresses, read from its method and path (upstream: apiserver/pkg/endpoints/request).
 
 use http::Method;
+use machinery::percent::decode;
 
-use crate::query::{Query, decode};
+use crate::query::Query;
 
 /// Subresources that `/namespaces/NAME/...` may mean, rather than a resource in the namespace.
 const NAMESPACE_SUBRESOURCES: &[&str] = &["status", "finalize"];

@@ -46,6 +46,5 @@ pub use identity::identity;
 pub use limits::Limits;
 pub use local::{LocalApi, LocalService};
 pub use metrics::{ServerMetrics, SharedMetrics};
-pub use query::duration;
 pub use server::{ApiService, LocalClient, Server, ServerConfig};
 pub use version::{GIT_VERSION, Version};

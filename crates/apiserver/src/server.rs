@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use kinds::KindDef;
+use machinery::strconv::parse_duration;
 use machinery::{ApiError, Reason, UserInfo};
 use prometheus_client::registry::Registry as Metrics;
 use registry::Registry;
@@ -248,10 +249,8 @@ impl Server {
         if asked.is_empty() {
             return Ok(most);
         }
-        let asked = crate::query::duration(asked).ok_or_else(|| {
-            let message = format!("invalid timeout specified in the request URL - time: invalid duration {asked:?}");
-            ApiError::bad_request(message)
-        })?;
+        let asked = parse_duration(asked)
+            .map_err(|why| ApiError::bad_request(format!("invalid timeout specified in the request URL - {why}")))?;
         Ok(if asked.is_zero() { most } else { asked.min(most) })
     }
 

@@ -6,6 +6,7 @@ use futures::AsyncBufRead;
 use http::{Method, Request, header};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use machinery::percent::encode;
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -128,18 +129,6 @@ async fn config(connection: &Connection) -> std::result::Result<Result<Config>, 
     // A log or a watch may be silent for long.
     config.read_timeout = None;
     Ok(Ok(config))
-}
-
-/// Percent-encodes a name or a query value.
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
 }
 
 /// A path with its query; parameters without a value are left out.

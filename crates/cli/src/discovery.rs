@@ -1,8 +1,9 @@
 //! What the server serves, and what the user's words for it mean.
 
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery};
+use machinery::percent::encode;
 
-use crate::connection::{Session, encode};
+use crate::connection::Session;
 use crate::{Error, Result};
 
 /// One served resource.

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use kube::client::ConfigExt;
+use machinery::percent::encode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::fs::File;
@@ -18,7 +19,7 @@ use tokio_util::io::ReaderStream;
 use tower::{BoxError, Layer, ServiceExt};
 
 use crate::align::align;
-use crate::connection::{Connection, JSON, Session, encode, with_query};
+use crate::connection::{Connection, JSON, Session, with_query};
 use crate::error::unreachable;
 use crate::{Error, Result, output};
 

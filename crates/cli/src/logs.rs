@@ -2,9 +2,10 @@
 
 use futures::io::AsyncBufRead;
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
+use machinery::percent::encode;
 use serde_json::Value;
 
-use crate::connection::{Connection, JSON, Session, encode, with_query};
+use crate::connection::{Connection, JSON, Session, with_query};
 use crate::discovery::Catalog;
 use crate::{Error, Result, ages, output, targets};
 

@@ -85,8 +85,7 @@ impl Layout {
     pub fn cgroup(&self) -> String {
         use sha2::Digest;
         let digest = sha2::Sha256::digest(self.root.as_os_str().as_encoded_bytes());
-        let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        format!("keelson-{short}")
+        format!("keelson-{}", machinery::strconv::hex(&digest[..4]))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use machinery::field::{Error, ErrorList, Path as FieldPath};
+use machinery::strconv::parse_duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -128,7 +129,7 @@ fn provider(config: &ProviderConfig) -> Result<Provider, ConfigError> {
         }
         ProviderConfig { kms: Some(kms), .. } => {
             let socket = kms.endpoint.strip_prefix("unix://").unwrap_or_default();
-            let timeout = kms.timeout.as_deref().and_then(duration).unwrap_or(KMS_TIMEOUT);
+            let timeout = kms.timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(KMS_TIMEOUT);
             Provider::Kms(Kms::start(&kms.name, Path::new(socket), timeout))
         }
         ProviderConfig { .. } => Provider::Identity,
@@ -141,18 +142,6 @@ fn keyed(prefix: &'static str, keys: &Keys, cipher: impl Fn(&[u8]) -> Option<Cip
         made.map(|cipher| (key.name.clone(), cipher)).ok_or_else(|| ConfigError::Invalid(format!("key {}", key.name)))
     });
     Ok(Provider::Keyed { prefix, keys: named.collect::<Result<_, _>>()? })
-}
-
-/// Go's notation, as far as such files use it: `3s`, `500ms`, `1m`.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().ok()?;
-    match &text[digits..] {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number * 60)),
-        _ => None,
-    }
 }
 
 fn validate(configuration: &Configuration) -> ErrorList {
@@ -292,7 +281,7 @@ fn validate_kms(kms: &KmsConfig, path: &FieldPath, names: &[&str]) -> ErrorList 
     if names.contains(&name.as_str()) {
         invalid("name", name, format!("duplicate KMS provider name {name}, names must be unique"));
     }
-    if let Some(timeout) = timeout.as_deref().filter(|timeout| duration(timeout).is_none_or(|of| of.is_zero())) {
+    if let Some(timeout) = timeout.as_deref().filter(|timeout| parse_duration(timeout).unwrap_or_default().is_zero()) {
         invalid("timeout", timeout, "timeout should be a positive value".to_owned());
     }
     match endpoint.split_once("://") {

@@ -101,7 +101,7 @@ pub struct Server {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    apiserver::duration(text).ok_or_else(|| format!("{text:?} is no duration such as 1m30s"))
+    machinery::strconv::parse_duration(text).map_err(|_| format!("{text:?} is no duration such as 1m30s"))
 }
 
 #[derive(Args)]

@@ -67,5 +67,5 @@ impl Paths {
 
 fn sha2_prefix(bytes: &[u8]) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    machinery::strconv::hex(&sha2::Sha256::digest(bytes)[..6])
 }

@@ -52,7 +52,7 @@ impl std::fmt::Debug for JoinToken {
 }
 
 pub fn fingerprint(certificate: &[u8]) -> String {
-    sha2::Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+    machinery::strconv::hex(&sha2::Sha256::digest(certificate))
 }
 
 pub async fn run(flags: flags::Token) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ pub mod field;
 pub mod names;
 pub mod object;
 pub mod patch;
+pub mod percent;
 pub mod protobuf;
 pub mod quantity;
 pub mod selector;

@@ -311,7 +311,7 @@ impl Runtime for Containers {
         if table.behaviours.get(reference).is_some_and(|behaviour| behaviour.missing) {
             return Err(Error::Image(format!("{reference}: not found")));
         }
-        let id = format!("sha256:{}", reference.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let id = format!("sha256:{}", machinery::strconv::hex(reference.as_bytes()));
         let image =
             Image { id: id.clone(), tags: vec![reference.to_string()], digests: Vec::new(), size: 1 << 20, user: None };
         table.images.insert(id, image.clone());

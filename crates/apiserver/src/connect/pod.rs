@@ -1,10 +1,11 @@
 //! Paths of the node's API for one pod (upstream: `pkg/registry/core/pod`, `LogLocation` and its like).
 
 use machinery::field::{self, Path};
+use machinery::percent::encode;
 use machinery::{ApiError, GroupVersionKind, Object};
 use serde_json::Value;
 
-use crate::query::{Query, encode};
+use crate::query::Query;
 
 /// Options of a log that the node understands under the same name.
 const LOG_OPTIONS: &[&str] =

@@ -1,12 +1,13 @@
 //! A deployment.
 
+use machinery::percent::encode;
 use serde_json::Value;
 
 use super::containers::describe_template;
 use super::events;
 use super::text::{Text, items, plain, text};
 use crate::ages::long_date;
-use crate::connection::{Session, encode};
+use crate::connection::Session;
 use crate::{Result, logs};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";

@@ -1,12 +1,13 @@
 //! The events about an object.
 
 use jiff::Timestamp;
+use machinery::percent::encode;
 use serde_json::Value;
 
 use super::text::{Text, items, or_none, text};
 use crate::Result;
 use crate::ages::age;
-use crate::connection::{Session, encode, with_query};
+use crate::connection::{Session, with_query};
 
 /// Events about the object, oldest first.
 pub async fn of(session: &Session, object: &Value) -> Result<Vec<Value>> {

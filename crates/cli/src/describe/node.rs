@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use machinery::Quantity;
+use machinery::percent::encode;
 use serde_json::Value;
 
 use super::generic;
 use super::text::{Text, items, pairs, plain, text};
 use crate::Result;
 use crate::ages::{age, long_date};
-use crate::connection::{Session, encode, with_query};
+use crate::connection::{Session, with_query};
 
 const ROLE: &str = "node-role.kubernetes.io/";
 

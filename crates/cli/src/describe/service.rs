@@ -1,11 +1,12 @@
 //! A service.
 
+use machinery::percent::encode;
 use serde_json::Value;
 
 use super::containers::protocol;
 use super::text::{Text, items, or_none, pairs, plain, text};
 use crate::Result;
-use crate::connection::{Session, encode, with_query};
+use crate::connection::{Session, with_query};
 
 /// The endpoint slices of a service.
 pub async fn slices(session: &Session, service: &Value) -> Result<Vec<Value>> {

@@ -156,7 +156,7 @@ fn unexpected(answer: &Answer) -> Error {
 fn new_id() -> String {
     let mut bytes = [0; ID_BYTES];
     clock::fill_random(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    machinery::strconv::hex(&bytes)
 }
 
 /// No error when it is gone already.

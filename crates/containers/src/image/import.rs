@@ -9,12 +9,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use machinery::strconv::hex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::layer::{decompress, hex};
+use super::layer::decompress;
 use super::store::parse_config;
 use super::{ImageError, Name, Store};
 use crate::api::Image;

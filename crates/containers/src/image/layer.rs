@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
+use machinery::strconv::hex;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use sha2::{Digest, Sha256};
@@ -62,10 +63,6 @@ pub fn unpack(compressed: impl Read, target: &Path, diff_id: &str) -> Result<u64
     io::copy(&mut stream, &mut io::sink())?;
     let found = format!("sha256:{}", hex(&stream.hash.finalize()));
     if found == diff_id { Ok(size) } else { Err(LayerError::DiffId { found, expected: diff_id.to_owned() }) }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Decompresses what begins like gzip or zstd, and passes on everything else.

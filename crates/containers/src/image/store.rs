@@ -9,12 +9,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use machinery::strconv::hex;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ImageError;
-use super::layer::{hex, unpack};
+use super::layer::unpack;
 use crate::api::{Error, FilesystemUsage, Image, Result};
 use crate::record::{self, Durability};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
+use machinery::strconv::parse_duration;
 
 /// Years searched for the next time before a schedule counts as one that never comes.
 const SEARCH_YEARS: i16 = 5;
@@ -82,34 +83,16 @@ fn descriptor(name: &str) -> Result<Kind, String> {
         "daily" | "midnight" => fields("0 0 * * *"),
         "hourly" => fields("0 * * * *"),
         _ => match name.strip_prefix("every ") {
-            Some(period) => duration(period).map(Kind::Every),
+            Some(text) => period(text).map(Kind::Every),
             None => Err(format!("unrecognized descriptor: @{name}")),
         },
     }
 }
 
-/// A Go duration, cut to whole seconds and at least one.
-fn duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("failed to parse duration @every {text}");
-    let mut rest = text.trim();
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
-        total += number
-            * match &rest[digits..unit_end] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 0.001,
-                "us" | "µs" => 1e-6,
-                "ns" => 1e-9,
-                _ => return Err(invalid()),
-            };
-        rest = &rest[unit_end..];
-    }
-    Ok(Duration::from_secs(Duration::try_from_secs_f64(total).map_err(|_| invalid())?.as_secs().max(1)))
+/// Cut to whole seconds, and at least one.
+fn period(text: &str) -> Result<Duration, String> {
+    let period = parse_duration(text).map_err(|why| format!("failed to parse duration @every {text}: {why}"))?;
+    Ok(Duration::from_secs(period.as_secs().max(1)))
 }
 
 fn fields(text: &str) -> Result<Times, String> {

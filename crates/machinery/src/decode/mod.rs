@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::field;
 use crate::names::{GroupVersion, GroupVersionKind};
 use crate::object::Object;
+use crate::strconv::hex;
 use report::Report;
 pub(crate) use walk::{complete, is_zero};
 
@@ -159,7 +160,7 @@ fn summary(bytes: &[u8]) -> String {
     let text = match bytes.first() {
         None => return "<empty>".to_owned(),
         Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
-        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Some(_) => hex(shown),
     };
     if bytes.len() > SUMMARY_MAX { format!("{text} ...") } else { text }
 }

@@ -1,5 +1,7 @@
 //! The query of a request: names and values, each as often as given.
 
+use machinery::percent::decode_value;
+
 /// Decoded names and values in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
@@ -8,7 +10,7 @@ impl Query {
     pub fn parse(query: &str) -> Query {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
+            (decode_value(name), decode_value(value))
         });
         Query(pairs.collect())
     }
@@ -25,25 +27,6 @@ impl Query {
     pub fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value == "1" || value == "true")
     }
-}
-
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = || u8::from_str_radix(text.get(at + 1..at + 3)?, 16).ok();
-        match (bytes[at], hex()) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                at += 2;
-            }
-            (b'+', _) => decoded.push(b' '),
-            (byte, _) => decoded.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use control::{meta, pods};
 use k8s_openapi::api::core::v1::Pod;
+use machinery::strconv::hex;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use store::{Event, Store, Watched};
@@ -219,10 +220,6 @@ fn letters(mut number: usize) -> String {
     }
     letters.reverse();
     String::from_utf8(letters).expect("letters are ASCII")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
