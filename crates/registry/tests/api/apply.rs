@@ -1,9 +1,11 @@
 //! Server-side apply, and who owns what after writes of every sort.
 
 use kinds::KindDef;
+use machinery::{Object, Reason};
 use registry::{Context, Patch, Target, Written};
 use serde_json::{Value, json};
 
+use crate::minimal::minimal;
 use crate::{Api, api, config_maps, kind, object};
 
 impl Api {
@@ -255,4 +257,83 @@ async fn managers_of_two_versions_meet() {
     assert_eq!(lines, ["Apply one autoscaling/v1", "Apply two autoscaling/v2"]);
     let again = api.patched_by("one", (v2, Target::Main), "web", body("autoscaling/v2", 3)).await.unwrap();
     assert_eq!(managers(&again.entry, ""), ["Apply one autoscaling/v2", "Apply two autoscaling/v2"]);
+}
+
+/// What one manager or another says of an object of one kind.
+struct Applied<'a> {
+    api: &'a Api,
+    kind: &'static KindDef,
+    config: Object,
+}
+
+impl Applied<'_> {
+    async fn by(&self, manager: &str, config: &Object, force: bool) -> Result<Object, machinery::ApiError> {
+        let patch = Patch::Apply { config: config.clone(), force };
+        let written = self.api.patched_by(manager, (self.kind, Target::Main), self.config.name(), patch).await?;
+        Ok(written.entry.object())
+    }
+
+    /// Nothing but the name, and these labels.
+    fn labels(&self, labels: Value) -> Object {
+        let mut config = Object::default();
+        for field in [&["apiVersion"][..], &["kind"], &["metadata", "name"], &["metadata", "namespace"]] {
+            self.config.get(field).into_iter().for_each(|value| config.set(field, value.clone()));
+        }
+        config.set(&["metadata", "labels"], labels);
+        config
+    }
+}
+
+/// Without what every write changes.
+fn said(mut object: Object) -> Object {
+    for field in ["managedFields", "resourceVersion", "generation"] {
+        object.remove(&["metadata", field]);
+    }
+    object
+}
+
+fn label<'a>(object: &'a Object, name: &str) -> &'a str {
+    object.str(&["metadata", "labels", name])
+}
+
+fn label_owners(object: &Object, label: &str) -> Vec<String> {
+    let managers = object.list(&["metadata", "managedFields"]).iter();
+    let owns = |entry: &&Value| entry["fieldsV1"]["f:metadata"]["f:labels"].get(format!("f:{label}")).is_some();
+    managers.filter(owns).map(|entry| entry["manager"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn objects_of_every_kind_are_applied_by_several_managers() {
+    let api = api().await;
+    for kind in kinds::all().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none()) {
+        let mut config = minimal(kind);
+        config.remove(&["metadata", "uid"]);
+        config.set(&["apiVersion"], kind.group_version().to_string());
+        config.set(&["kind"], kind.kind);
+        config.set(&["metadata", "labels", "shared"], "1");
+        let applied = Applied { api: &api, kind, config: config.clone() };
+        let failed = |error: machinery::ApiError| -> Object { panic!("{kind:?}: {error}") };
+        let first = applied.by("one", &config, false).await.unwrap_or_else(failed);
+        let again = applied.by("one", &config, false).await.unwrap_or_else(failed);
+        assert_eq!(again, first, "{kind:?}: nothing is written");
+        let both = applied.by("two", &applied.labels(json!({"two": "2"})), false).await.unwrap_or_else(failed);
+        assert_eq!((label(&both, "shared"), label(&both, "two")), ("1", "2"), "{kind:?}");
+        let again = applied.by("one", &config, false).await.unwrap_or_else(failed);
+        assert_eq!(again, both, "{kind:?}: what two says stays");
+        let without = applied.by("two", &applied.labels(json!({})), false).await.unwrap_or_else(failed);
+        assert_eq!(said(without), said(first), "{kind:?}: what two says no more goes");
+
+        let taken = applied.labels(json!({"shared": "2"}));
+        let error = applied.by("two", &taken, false).await.unwrap_err();
+        let causes: Vec<String> = error.details.into_iter().flat_map(|of| of.causes).map(|cause| cause.field).collect();
+        assert_eq!((error.reason, causes), (Reason::Conflict, vec![".metadata.labels.shared".to_owned()]), "{kind:?}");
+        let forced = applied.by("two", &taken, true).await.unwrap_or_else(failed);
+        assert_eq!((label(&forced, "shared"), label_owners(&forced, "shared")), ("2", vec!["two".into()]), "{kind:?}");
+
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"shared": "3"}}}));
+        let patched = api.patched_by("three", (kind, Target::Main), config.name(), patch).await.unwrap().entry.object();
+        assert_eq!(label_owners(&patched, "shared"), ["three"], "{kind:?}");
+        let error = applied.by("two", &taken, false).await.unwrap_err();
+        assert!(error.message.contains("conflict with \"three\""), "{kind:?}: {error}");
+    }
 }

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 mod apply;
 mod lists;
 mod load;
+#[path = "../../../kinds/tests/minimal/mod.rs"]
+mod minimal;
 mod scale;
 mod services;
 mod storage;
