@@ -11,10 +11,11 @@ pub struct Name {
 impl Name {
     /// Errors read as upstream's.
     pub fn parse(text: &str) -> Result<Name, String> {
-        let reference = text
-            .parse()
-            .map_err(|_| format!("failed to parse image reference \"{text}\": invalid reference format"))?;
-        Ok(Name { reference })
+        let whole = |reference: &Reference| reference.whole().parse::<Reference>().is_ok();
+        // Capital letters in front pass for a part of a name on Docker Hub, where no name has any.
+        let reference = text.parse().ok().filter(whole);
+        let invalid = || format!("failed to parse image reference \"{text}\": invalid reference format");
+        Ok(Name { reference: reference.ok_or_else(invalid)? })
     }
 
     pub fn reference(&self) -> &Reference {
@@ -70,7 +71,9 @@ mod tests {
         check("localhost:5000/app", Some("localhost:5000/app:latest"), "localhost:5000/app");
         let digest = format!("sha256:{}", "a".repeat(64));
         check(&format!("quay.io/a/b@{digest}"), None, "quay.io/a/b");
-        assert!(Name::parse("Not An Image").unwrap_err().contains("invalid reference format"));
+        for text in ["Not An Image", "Local/app", "me/App"] {
+            assert!(Name::parse(text).unwrap_err().contains("invalid reference format"), "{text}");
+        }
     }
 
     #[test]
