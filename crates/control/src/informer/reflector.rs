@@ -96,7 +96,7 @@ impl<K: Watched> Reflector<K> {
         let mut events = Events::new(self.share);
         let mut told = false;
         while let Ok(Some(frame)) = timeout(SILENCE, body.frame()).await {
-            let Ok(frame) = frame.map_err(kube::Error::from)?.into_data() else { continue };
+            let Ok(frame) = frame?.into_data() else { continue };
             for event in events.read(frame)? {
                 self.take(event, &mut listed)?;
                 self.backoff = WatchBackoff::default();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use generate::Numbers;
 use jiff::Timestamp;
-use machinery::apply::{Form, Set, Versions, Writer};
+use machinery::apply::{Filter, Form, Set, Versions, Writer};
 use machinery::decode::{FieldPolicy, decode_json};
 use machinery::{ApiError, GroupVersionKind, Object};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ impl Story {
             api_version: "test/v1",
             subresource: "",
             now: Timestamp::UNIX_EPOCH,
-            reset: &Set::default(),
+            filter: &Filter::Without(Set::default()),
             form: Form::of_message(self.message),
             versions: &OneVersion,
         })
