@@ -54,6 +54,38 @@ function watched(resourceVersion, wanted) {
   });
 }
 
+// The keys of the data that each manager owns.
+const owned = (made) =>
+  Object.fromEntries(
+    made.metadata.managedFields.map(({ manager, operation, fieldsV1 }) => [
+      `${operation} ${manager}`,
+      Object.keys(fieldsV1["f:data"] ?? {}).filter((key) => key !== "."),
+    ]),
+  );
+
+// Server-side apply by several managers.
+async function applies() {
+  const name = "applied";
+  const apply = (fieldManager, data, force) =>
+    core.patchNamespacedConfigMap(
+      { name, namespace, body: configMap(name, data), fieldManager, force },
+      setHeaderOptions("Content-Type", PatchStrategy.ServerSideApply),
+    );
+  assert.deepEqual(owned(await apply("one", { a: "1", b: "1" })), { "Apply one": ["f:a", "f:b"] });
+  let made = await apply("two", { c: "2" });
+  assert.deepEqual(made.data, { a: "1", b: "1", c: "2" });
+  assert.equal((await apply("two", { c: "2" })).metadata.resourceVersion, made.metadata.resourceVersion);
+  await refused(409, () => apply("two", { a: "2", c: "2" }));
+  made = await apply("two", { a: "2", c: "2" }, true);
+  assert.deepEqual(made.data, { a: "2", b: "1", c: "2" });
+  assert.deepEqual(owned(made), { "Apply one": ["f:b"], "Apply two": ["f:a", "f:c"] });
+  made.data.b = "3";
+  made = await core.replaceNamespacedConfigMap({ name, namespace, body: made, fieldManager: "three" });
+  assert.deepEqual(owned(made), { "Apply one": [], "Apply two": ["f:a", "f:c"], "Update three": ["f:b"] });
+  // What a manager no longer says goes away.
+  assert.deepEqual((await apply("two", { a: "2" })).data, { a: "2", b: "3" });
+}
+
 for (let number = 0; number < 5; number++) {
   const made = await core.createNamespacedConfigMap({ namespace, body: configMap(`j${number}`, { a: `${number}` }) });
   assert.deepEqual(made.data, { a: `${number}` });
@@ -82,5 +114,6 @@ await refused(409, () => core.replaceNamespacedConfigMap({ name: "j2", namespace
 await core.deleteNamespacedConfigMap({ name: "j3", namespace });
 await refused(404, () => core.readNamespacedConfigMap({ name: "j3", namespace }));
 assert.deepEqual(await watched(since, 6), [...Array(4).fill("MODIFIED j1"), "MODIFIED j2", "DELETED j3"]);
+await applies();
 await core.deleteCollectionNamespacedConfigMap({ namespace, labelSelector });
 assert.deepEqual(await pages(), [[], 1]);

@@ -6,10 +6,11 @@ use std::process::Command;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Cluster, Output};
 
@@ -84,10 +85,50 @@ async fn rust_client(maps: Api<ConfigMap>) {
         let event = seen.next().await.unwrap().unwrap();
         assert_eq!((event.name_any().as_str(), event.data.unwrap()["a"].as_str()), ("r1", wanted));
     }
+    rust_client_applies(&maps).await;
     let refused = maps.get("absent").await.unwrap_err();
     assert!(matches!(refused, kube::Error::Api(status) if status.code == 404));
     maps.delete_collection(&DeleteParams::background(), &ListParams::default().labels("client=rust")).await.unwrap();
     assert!(maps.list(&ListParams::default().labels("client=rust")).await.unwrap().items.is_empty());
+}
+
+/// Server-side apply by several managers.
+async fn rust_client_applies(maps: &Api<ConfigMap>) {
+    let config = |data: Value| {
+        let metadata = json!({"name": "applied", "labels": {"client": "rust"}});
+        Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+    };
+    let apply = async |params: PatchParams, data: Value| maps.patch("applied", &params, &config(data)).await;
+    let (one, two) = (PatchParams::apply("one"), PatchParams::apply("two"));
+    let made = apply(one, json!({"a": "1", "b": "1"})).await.unwrap();
+    assert_eq!(owned(&made), ["Apply one f:a f:b"]);
+    let made = apply(two.clone(), json!({"c": "2"})).await.unwrap();
+    let again = apply(two.clone(), json!({"c": "2"})).await.unwrap();
+    assert_eq!(again.resource_version(), made.resource_version());
+    let refused = apply(two.clone(), json!({"a": "2", "c": "2"})).await.unwrap_err();
+    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 409), "{refused}");
+    assert!(refused.to_string().contains("conflict with \"one\": .data.a"), "{refused}");
+    let mut made = apply(two.clone().force(), json!({"a": "2", "c": "2"})).await.unwrap();
+    assert_eq!(json!(made.data), json!({"a": "2", "b": "1", "c": "2"}));
+    assert_eq!(owned(&made), ["Apply one f:b", "Apply two f:a f:c"]);
+    made.data.get_or_insert_default().insert("b".to_owned(), "3".to_owned());
+    let by_three = PostParams { field_manager: Some("three".to_owned()), ..PostParams::default() };
+    let made = maps.replace("applied", &by_three, &made).await.unwrap();
+    assert_eq!(owned(&made), ["Apply one", "Apply two f:a f:c", "Update three f:b"]);
+    // What a manager no longer says goes away.
+    let made = apply(two, json!({"a": "2"})).await.unwrap();
+    assert_eq!(json!(made.data), json!({"a": "2", "b": "3"}));
+}
+
+/// `OPERATION MANAGER` and the keys of the data that the manager owns.
+fn owned(map: &ConfigMap) -> Vec<String> {
+    let line = |entry: &ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data")?.as_object());
+        let keys = fields.into_iter().flat_map(|fields| fields.keys()).map(String::as_str).filter(|key| *key != ".");
+        let who = [&entry.operation, &entry.manager].map(|text| text.as_deref().unwrap_or_default());
+        who.into_iter().chain(keys).collect::<Vec<_>>().join(" ")
+    };
+    map.managed_fields().iter().map(line).collect()
 }
 
 /// `kubectl` and the versions beside it, as the Google Cloud CLI brings them.
@@ -110,17 +151,22 @@ fn every_kubectl_that_is_installed_works() {
     for kubectl in kubectls() {
         eprintln!("{}", kubectl.display());
         drive(&cluster, &kubectl);
+        drive_apply(&cluster, &kubectl);
     }
 }
 
+/// A line of kubectl; a part between `|` that begins with an apostrophe is one word.
+fn command(cluster: &Cluster, kubectl: &Path, line: &str) -> Command {
+    let mut command: Command = cluster.kubectl_command_of(kubectl);
+    command.args(line.split('|').flat_map(|part| match part.strip_prefix('\'') {
+        Some(whole) => vec![whole],
+        None => part.split_whitespace().collect(),
+    }));
+    command
+}
+
 fn drive(cluster: &Cluster, kubectl: &Path) {
-    let run = |line: &str| {
-        let mut command: Command = cluster.kubectl_command_of(kubectl);
-        Output::of(command.args(line.split('|').flat_map(|part| match part.strip_prefix('\'') {
-            Some(whole) => vec![whole],
-            None => part.split_whitespace().collect(),
-        })))
-    };
+    let run = |line: &str| Output::of(&mut command(cluster, kubectl, line));
     let maps = cluster.scratch().join("maps.yaml");
     let map = |name: &str| {
         format!(
@@ -153,4 +199,60 @@ fn drive(cluster: &Cluster, kubectl: &Path) {
     assert!(run("explain configmap.data").succeeds().contains("FIELD: data"));
     let deleted = run("delete configmaps -l client=kubectl").succeeds();
     assert_eq!(deleted.matches(" deleted").count(), 5, "{deleted}");
+}
+
+/// From applying on the client to applying on the server, by several managers, with differences and an edit.
+fn drive_apply(cluster: &Cluster, kubectl: &Path) {
+    let run = |line: &str| Output::of(&mut command(cluster, kubectl, line));
+    let file = cluster.scratch().join("applied.yaml");
+    let write = |data: &str| {
+        let text = format!("---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: applied}}, data: {data}}}\n");
+        std::fs::write(&file, text).expect("a small file is written");
+    };
+    let with = |words: &str| run(&format!("{words} -f {}", file.display()));
+    let check = |data: &str, owners: &[&str]| {
+        let object = run("get configmap applied -o json --show-managed-fields").succeeds();
+        let map: ConfigMap = serde_json::from_str(&object).expect("an object");
+        assert_eq!(json!(map.data), serde_json::from_str::<Value>(data).expect("JSON"));
+        // Of what the client applied, kubectl keeps an annotation up to date under a name of its own.
+        let found: Vec<String> =
+            owned(&map).into_iter().filter(|line| !line.contains("kubectl-last-applied")).collect();
+        assert_eq!(found, owners);
+    };
+    let differs = |words: &str, wanted: &str| {
+        let found = with(words);
+        assert!(
+            found.code == 1 && found.stdout.contains(wanted),
+            "exit {}: {}{}",
+            found.code,
+            found.stdout,
+            found.stderr
+        );
+    };
+    write("{a: '1', b: '1'}");
+    with("apply").succeeds();
+    check(r#"{"a": "1", "b": "1"}"#, &["Update kubectl-client-side-apply f:a f:b"]);
+    with("diff").succeeds();
+    write("{a: '2', b: '1'}");
+    differs("diff", "+  a: \"2\"");
+    differs("diff --server-side", "+  a: \"2\"");
+    // What the client applied is kubectl's still.
+    with("apply --server-side").succeeds();
+    check(r#"{"a": "2", "b": "1"}"#, &["Apply kubectl f:a f:b"]);
+    with("diff --server-side").succeeds();
+
+    write("{a: '3', c: '3'}");
+    let refused = with("apply --server-side --field-manager=other").fails();
+    assert!(refused.contains("conflict with \"kubectl\": .data.a"), "{refused}");
+    assert!(refused.contains("--force-conflicts"), "{refused}");
+    with("apply --server-side --field-manager=other --force-conflicts").succeeds();
+    check(r#"{"a": "3", "b": "1", "c": "3"}"#, &["Apply kubectl f:b", "Apply other f:a f:c"]);
+
+    let mut edit = command(cluster, kubectl, "edit configmap applied");
+    Output::of(edit.env("KUBE_EDITOR", r#"sed -i "s/^  b: .*/  b: x4/""#)).succeeds();
+    check(r#"{"a": "3", "b": "x4", "c": "3"}"#, &["Apply kubectl", "Apply other f:a f:c", "Update kubectl-edit f:b"]);
+    write("{a: '3'}");
+    with("apply --server-side --field-manager=other").succeeds();
+    check(r#"{"a": "3", "b": "x4"}"#, &["Apply other f:a", "Update kubectl-edit f:b"]);
+    run("delete configmap applied").succeeds();
 }
