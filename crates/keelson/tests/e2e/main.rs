@@ -8,6 +8,7 @@ mod basics;
 mod clients;
 mod dns;
 mod faults;
+mod flags;
 mod keys;
 mod lifecycle;
 mod machines;
