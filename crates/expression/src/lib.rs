@@ -33,12 +33,13 @@ mod time;
 mod types;
 mod validators;
 mod value;
+mod write;
 
 pub use cost::estimate::CostEstimate;
 pub use environment::{CompileError, Environment};
 pub use error::Error;
 pub use escape::{escape, unescape};
-pub use library::{Attributes, Authorizer, Decision, authorizer, resource_check};
+pub use library::{Attributes, Authorizer, Decision, authorizer, quantity, resource_check, semver};
 pub use list::List;
 pub use map::Map;
 pub use program::{Bindings, Evaluated, Program};
@@ -47,6 +48,10 @@ pub use source::Issues;
 pub use types::Type;
 pub use value::{Foreign, Message, Value};
 
+/// What one rule of a custom resource may cost by estimate.
+pub const ESTIMATED_RULE_LIMIT: u64 = 10_000_000;
+/// What all rules of a custom resource may cost together by estimate.
+pub const ESTIMATED_TOTAL_LIMIT: u64 = 100_000_000;
 /// What one call of an expression may cost.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
 /// What all expressions on one object may cost together.

@@ -67,6 +67,16 @@ impl<'a> Key<'a> {
     }
 }
 
+impl<'a> FromIterator<(String, Value<'a>)> for Map<'a> {
+    fn from_iter<T: IntoIterator<Item = (String, Value<'a>)>>(entries: T) -> Self {
+        let entry = |(key, value): (String, Value<'a>)| {
+            let key = Text::Shared(key.into());
+            (Key::Text(KeyText(key.clone())), (Value::String(key), value))
+        };
+        Self::Values(Arc::new(entries.into_iter().map(entry).collect()))
+    }
+}
+
 impl<'a> Map<'a> {
     pub fn len(&self) -> usize {
         match self {

@@ -8,7 +8,7 @@ use crate::source::{Issues, NOWHERE, Offset};
 /// How many characters an expression may have.
 const LENGTH_MAX: usize = 100_000;
 /// Nested brackets and conditions; each costs the parser a few stack frames.
-const NESTING_MAX: usize = 100;
+const NESTING_MAX: usize = 250;
 
 /// Legal as fields, but not as variables.
 const RESERVED: &[&str] = &[

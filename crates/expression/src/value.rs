@@ -121,6 +121,11 @@ impl<'a> Value<'a> {
         Self::List(List::from(values))
     }
 
+    /// A map by text.
+    pub fn map(entries: impl IntoIterator<Item = (String, Self)>) -> Self {
+        Self::Map(entries.into_iter().collect())
+    }
+
     /// The library's own value, if it is one of type `T`.
     pub fn downcast<T: Foreign>(&self) -> Option<&T> {
         match self {

@@ -20,6 +20,9 @@ mod times;
 mod url;
 
 pub use authorizer::{Attributes, Authorizer, Decision, authorizer, resource_check};
+pub use conversions::text_of;
+pub use quantity::quantity;
+pub use semver::semver;
 
 use crate::declarations::Declaration;
 

@@ -39,6 +39,11 @@ impl Foreign for Amount {
     }
 }
 
+/// A quantity as expressions have it.
+pub fn quantity(quantity: Quantity) -> Value<'static> {
+    Value::foreign(Amount(quantity))
+}
+
 type Outcome<'a> = Result<Value<'a>, Error>;
 
 fn amount(value: &Value<'_>) -> Result<Quantity, Error> {
@@ -50,8 +55,7 @@ fn amount(value: &Value<'_>) -> Result<Quantity, Error> {
 
 fn parse<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     let [Value::String(text)] = values else { return Err(Error::NoOverload) };
-    let quantity = Quantity::parse(text).map_err(|error| Error::failed(error.to_string()))?;
-    Ok(Value::foreign(Amount(quantity)))
+    Quantity::parse(text).map(quantity).map_err(|error| Error::failed(error.to_string()))
 }
 
 fn is_quantity<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
@@ -110,9 +114,9 @@ fn is_integer<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
 }
 
 fn add<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
-    Ok(Value::foreign(Amount(amount(&values[0])? + amount(&values[1])?)))
+    Ok(quantity(amount(&values[0])? + amount(&values[1])?))
 }
 
 fn subtract<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
-    Ok(Value::foreign(Amount(amount(&values[0])? - amount(&values[1])?)))
+    Ok(quantity(amount(&values[0])? - amount(&values[1])?))
 }

@@ -55,6 +55,11 @@ impl Foreign for Version {
     }
 }
 
+/// A version as expressions have it.
+pub fn semver(text: &str) -> Result<Value<'static>, Error> {
+    parse_version(text).map(Value::foreign).map_err(Error::failed)
+}
+
 type Outcome<'a> = Result<Value<'a>, Error>;
 
 fn read(values: &[Value<'_>]) -> Result<Result<Version, String>, Error> {

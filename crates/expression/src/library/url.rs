@@ -1,11 +1,9 @@
 //! URLs, read as Go reads them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::declarations::Declaration;
 use crate::error::Error;
-use crate::map::{Entries, Key, Map};
 use crate::meter::Meter;
 use crate::value::{Foreign, Value};
 
@@ -222,10 +220,5 @@ fn query<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
             found.entry(key).or_default().push(Value::from(value));
         }
     }
-    let entry = |(key, values): (String, Vec<Value<'a>>)| {
-        let key = Value::from(key);
-        Key::of(&key).map(|place| (place, (key, Value::list(values))))
-    };
-    let entries: Entries<'a> = found.into_iter().filter_map(entry).collect();
-    Ok(Value::Map(Map::Values(Arc::new(entries))))
+    Ok(Value::map(found.into_iter().map(|(key, values)| (key, Value::list(values)))))
 }

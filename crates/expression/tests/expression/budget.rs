@@ -3,9 +3,9 @@ use serde_json::json;
 
 use crate::{environment, failure};
 
-/// Why an evaluation within the limit of a call ended before its end.
-fn stopped(program: &Program, variables: &[(&str, Value<'_>)]) -> Error {
-    program.evaluate(variables, PER_CALL_LIMIT).value.expect_err("the budget is too small")
+/// Why an evaluation ended before its end.
+fn stopped(program: &Program, variables: &[(&str, Value<'_>)], limit: u64) -> Error {
+    program.evaluate(variables, limit).value.expect_err("the budget is too small")
 }
 
 #[test]
@@ -14,7 +14,7 @@ fn a_rule_of_four_million_turns_ends_by_its_budget() {
     let object = json!(list);
     let environment = Environment::new().with_variable("list", Type::Dyn);
     let program = environment.compile("list.all(x, list.all(y, x + y >= 0))").expect("the expression compiles");
-    let error = stopped(&program, &[("list", Value::any(&object))]);
+    let error = stopped(&program, &[("list", Value::any(&object))], PER_CALL_LIMIT);
     assert_eq!(error, Error::CostLimit);
     assert_eq!(error.to_string(), "operation cancelled: actual cost limit exceeded");
 }
@@ -37,7 +37,7 @@ fn work_that_costs_little_is_bounded_too() {
     };
     for inner in ["? == ?", "?.join()", "?.reverse().size()", "sets.contains(?, ?)", "'%s'.format([?])"] {
         let program = bind.compile(&doubled(24, inner)).expect("the expression compiles");
-        assert_eq!(stopped(&program, &[]), Error::CostLimit, "{inner}");
+        assert_eq!(stopped(&program, &[], 10_000), Error::CostLimit, "{inner}");
     }
     let nested = |count: usize, inner: &str| {
         let mut expression = inner.replace('?', &format!("x{count}"));
@@ -49,15 +49,15 @@ fn work_that_costs_little_is_bounded_too() {
     };
     for inner in ["? == ?", "'%s'.format([?])"] {
         let program = bind.compile(&nested(12, inner)).expect("the expression compiles");
-        assert_eq!(stopped(&program, &[]), Error::CostLimit, "{inner}");
+        assert_eq!(stopped(&program, &[], 10_000), Error::CostLimit, "{inner}");
     }
     let huge = "cel.bind(t, 'a'.replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'), \
                 cel.bind(u, t.replace('a', t + t + t + t), cel.bind(v, u.replace('a', u), \
                 cel.bind(w, v.replace('a', v), w.size()))))";
     let program = bind.compile(huge).expect("the expression compiles");
-    assert_eq!(stopped(&program, &[]), Error::CostLimit);
+    assert_eq!(stopped(&program, &[], 10_000), Error::CostLimit);
     let program = bind.compile("lists.range(9000000000).size()").expect("the expression compiles");
-    assert_eq!(stopped(&program, &[]), Error::CostLimit);
+    assert_eq!(stopped(&program, &[], 10_000), Error::CostLimit);
 }
 
 #[test]

@@ -108,7 +108,11 @@ fn deep_and_long_expressions_are_refused() {
 #[test]
 fn what_is_just_not_too_deep_is_evaluated() {
     let nested = |count: usize| format!("{}1{}", "(".repeat(count), ")".repeat(count));
-    assert_eq!(outcome(&Environment::new().compile(&nested(99))), "1");
+    assert_eq!(outcome(&Environment::new().compile(&nested(249))), "1");
+    let maps = format!("{}1{}", "[1].map(x, ".repeat(60), ")".repeat(60));
+    assert_eq!(outcome(&Environment::new().compile(&format!("{maps}.size()"))), "1");
+    let lists = format!("{}1{}", "[".repeat(240), "]".repeat(240));
+    assert_eq!(outcome(&Environment::new().compile(&format!("dyn({lists}) == dyn({lists})"))), "true");
     assert_eq!(outcome(&Environment::new().compile(&vec!["1"; 250].join(" + "))), "250");
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use expression::{Environment, PER_CALL_LIMIT, Shape, Value, escape, unescape};
+use expression::{Environment, PER_CALL_LIMIT, Shape, Type, Value, escape, unescape};
 use serde_json::{Value as Json, json};
 
 use crate::{check, schema};
@@ -73,6 +73,50 @@ fn data_of_another_form_fails() {
     assert_eq!(fails("self.replicas > 0", json!({"replicas": "x"})), "invalid data, expected int, got string");
     assert_eq!(fails("self.name == ''", json!({"name": 1})), "invalid data, expected string, got int64");
     assert_eq!(fails("self.replicas > 0", json!({})), "no such key: replicas");
+}
+
+#[test]
+fn values_become_json() {
+    let written = |expression: &str| {
+        let program = Environment::new().with_mutation().compile(expression).expect("the expression compiles");
+        let value = program.evaluate(&[] as &[(&str, Value<'_>)], PER_CALL_LIMIT).value.expect("it evaluates");
+        value.to_json().map_err(|error| error.to_string())
+    };
+    let made =
+        "Object{metadata: Object.metadata{labels: {'a': 'b'}}, list: [1, 2], one: 2.5, no: null, at: duration('90s')}";
+    assert_eq!(
+        written(made),
+        Ok(json!({"metadata": {"labels": {"a": "b"}}, "list": [1, 2], "one": 2.5, "no": null, "at": "90s"}))
+    );
+    assert_eq!(written("{1: b'x', 2: b''}.map(k, k)"), Ok(json!([1, 2])));
+    assert_eq!(written("b'hello'"), Ok(json!("aGVsbG8=")));
+    assert_eq!(written("quantity('1')"), Err("cannot convert kubernetes.Quantity to JSON".to_owned()));
+    assert_eq!(written("int"), Err("cannot convert int to JSON".to_owned()));
+}
+
+#[test]
+fn callers_can_make_values() {
+    let environment = Environment::new().with_variable("device", Type::Dyn);
+    let program = environment
+        .compile("device.memory.isGreaterThan(quantity('1Gi')) && device.version.major() == 2")
+        .expect("the expression compiles");
+    let memory = expression::quantity("2Gi".parse().expect("it is a quantity"));
+    let version = expression::semver("2.1.0").expect("it is a version");
+    let device = Value::map([("memory".to_owned(), memory), ("version".to_owned(), version)]);
+    let value = program.evaluate(&[("device", device)], PER_CALL_LIMIT).value.expect("it evaluates");
+    assert_eq!(value.to_string(), "true");
+}
+
+#[test]
+fn programs_are_shared_between_threads() {
+    let program = Environment::new().compile("'a'.matches('^a$')").expect("the expression compiles");
+    std::thread::scope(|scope| {
+        let run = || program.evaluate(&[] as &[(&str, Value<'_>)], PER_CALL_LIMIT).value.map(|of| of.to_string());
+        let threads = [scope.spawn(run), scope.spawn(run)];
+        for thread in threads {
+            assert_eq!(thread.join().expect("the thread ends well"), Ok("true".to_owned()));
+        }
+    });
 }
 
 #[test]
