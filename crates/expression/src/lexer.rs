@@ -176,13 +176,41 @@ fn escape_length(text: &str) -> Option<usize> {
     }
 }
 
-/// How much of `text`, which begins no token, one report covers.
+/// How much of `text`, which begins no token, one report covers: all up to the character that cannot follow.
 fn fault_length(text: &str) -> usize {
-    let first = text.chars().next().map_or(0, char::len_utf8);
-    match text.starts_with(['"', '\'']) {
-        true => first + prefix(&text[first..], |c| c != '\n'),
-        false => first,
+    let mut rest = text.char_indices().map(|(at, c)| (at + c.len_utf8(), c));
+    let Some((first, c)) = rest.next() else { return 0 };
+    match c {
+        '"' | '\'' => quoted_fault_length(text, first),
+        '|' | '&' | '=' => rest.next().map_or(first, |(second, _)| second),
+        _ => first,
     }
+}
+
+/// Of a string that does not end, or has an escape that is none.
+fn quoted_fault_length(text: &str, first: usize) -> usize {
+    let mut at = first;
+    while let Some(c) = text[at..].chars().next() {
+        at += c.len_utf8();
+        match c {
+            '\n' | '\r' => return at,
+            '\\' => match escape_length(&text[at..]) {
+                Some(length) => at += length,
+                None => return at + escape_fault_length(&text[at..]),
+            },
+            _ => {}
+        }
+    }
+    at
+}
+
+fn escape_fault_length(text: &str) -> usize {
+    let digits = match text.chars().next() {
+        Some('x' | 'X' | 'u' | 'U') => 1 + prefix(&text[1..], |c| c.is_ascii_hexdigit()),
+        Some('0'..='3') => prefix(text, |c| c.is_digit(8)),
+        _ => 0,
+    };
+    digits + text[digits..].chars().next().map_or(0, char::len_utf8)
 }
 
 fn escaped(text: &str) -> String {

@@ -35,8 +35,12 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
-const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, \
-                       BYTES, IDENTIFIER}";
+/// What an operand begins with, and what may stand in its place.
+const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', ";
+const ARGUMENT: &str = "{'[', '{', '(', ')', '.', '-', '!', ";
+const ELEMENT: &str = "{'[', ']', '{', '(', '.', ',', '-', '!', '?', ";
+const ENTRY: &str = "{'[', '{', '}', '(', '.', ',', '-', '!', '?', ";
+const LITERALS: &str = "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
 /// Binary operators: text, function, how tightly it binds.
 const BINARY: &[(&str, &str, u8)] = &[
@@ -246,10 +250,34 @@ impl<'t> Parser<'t> {
             (TokenKind::Symbol, "{") => self.map(),
             (TokenKind::Symbol, "true" | "false" | "null") => self.literal(None),
             (TokenKind::Symbol | TokenKind::End | TokenKind::Escaped, _) => {
-                Err(self.syntax(format!("mismatched input '{}' expecting {OPERAND}", token.text)))
+                self.skip_to_operand(OPERAND)?;
+                self.primary()
             }
             _ => self.literal(None),
         }
+    }
+
+    /// Passes over one token too many before an operand; anything else is where parsing stops.
+    fn skip_to_operand(&mut self, expected: &str) -> Parsed<()> {
+        let skips = self.tokens.get(self.at + 1).is_some_and(begins_operand);
+        let fault = if skips { "extraneous" } else { "mismatched" };
+        let stop = self.syntax(format!("{fault} input '{}' expecting {expected}{LITERALS}", self.peek().text));
+        if skips {
+            self.at += 1;
+            return Ok(());
+        }
+        if self.tokens.get(self.at + 1).is_some_and(|next| next.kind == TokenKind::End) {
+            self.at += 1;
+            return Err(self.syntax(format!("mismatched input '<EOF>' expecting {OPERAND}{LITERALS}")));
+        }
+        Err(stop)
+    }
+
+    /// Behind an opening bracket.
+    fn expect_first(&mut self, close: &str, expected: &str) -> Parsed<()> {
+        let token = self.peek();
+        let known = token.kind == TokenKind::Symbol && (token.text == close || token.text == "?");
+        if known || begins_operand(&token) { Ok(()) } else { self.skip_to_operand(expected) }
     }
 
     /// A variable, a call, or a message: what begins with a name.
@@ -261,13 +289,17 @@ impl<'t> Parser<'t> {
             return self.message(dot.is_some(), token, length);
         }
         let prefix = if dot.is_some() { "." } else { "" };
-        if RESERVED.contains(&token.text) {
+        let reserved = RESERVED.contains(&token.text);
+        if reserved {
             self.issues.report(start, format!("reserved identifier: {}", token.text));
         }
         if let Some(bracket) = self.take("(") {
             let id = self.builder.id(bracket);
             let arguments = self.arguments()?;
             return self.call(id, &format!("{prefix}{}", token.text), None, arguments);
+        }
+        if reserved {
+            return Ok(self.builder.at(start, Kind::Literal(Literal::Null)));
         }
         Ok(self.builder.at(token.offset, Kind::Ident(format!("{prefix}{}", token.text))))
     }
@@ -311,6 +343,7 @@ impl<'t> Parser<'t> {
     fn list(&mut self) -> Parsed {
         let bracket = self.expect("[")?;
         let id = self.builder.id(bracket);
+        self.expect_first("]", ELEMENT)?;
         let mut elements = Vec::new();
         while self.take("]").is_none() {
             let optional = self.take("?").is_some();
@@ -323,6 +356,7 @@ impl<'t> Parser<'t> {
     fn map(&mut self) -> Parsed {
         let brace = self.expect("{")?;
         let id = self.builder.id(brace);
+        self.expect_first("}", ENTRY)?;
         let mut entries = Vec::new();
         while self.take("}").is_none() {
             let optional = self.take("?").is_some();
@@ -336,6 +370,7 @@ impl<'t> Parser<'t> {
 
     fn arguments(&mut self) -> Parsed<Vec<Expr>> {
         let mut arguments = Vec::new();
+        self.expect_first(")", ARGUMENT)?;
         if self.take(")").is_some() {
             return Ok(arguments);
         }
@@ -432,6 +467,14 @@ impl<'t> Parser<'t> {
     fn syntax(&mut self, message: String) -> Stop {
         self.issues.report(self.peek().offset, format!("Syntax error: {message}"));
         Stop
+    }
+}
+
+fn begins_operand(token: &Token<'_>) -> bool {
+    match token.kind {
+        TokenKind::Symbol => matches!(token.text, "[" | "{" | "(" | "." | "-" | "!" | "true" | "false" | "null"),
+        TokenKind::End | TokenKind::Escaped => false,
+        _ => true,
     }
 }
 
