@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::cost::{LIST_COST, MAP_COST, MESSAGE_COST};
 use crate::declarations::{Implementation, Overload};
 use crate::error::Error;
 use crate::list::List;
@@ -12,10 +13,6 @@ use crate::plan::{Attribute, By, Call, Fold, MapEntry, Node, Qualifier, Root};
 use crate::program::Bindings;
 use crate::types::Type;
 use crate::value::{Message, Value};
-
-const LIST_COST: u64 = 10;
-const MAP_COST: u64 = 30;
-const MESSAGE_COST: u64 = 40;
 
 type Outcome<'a> = Result<Value<'a>, Error>;
 

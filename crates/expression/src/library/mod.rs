@@ -25,6 +25,9 @@ pub use quantity::quantity;
 pub use semver::semver;
 
 use crate::declarations::Declaration;
+use crate::error::Error;
+use crate::meter::Meter;
+use crate::value::Value;
 
 pub const ALL: &[&[Declaration]] = &[
     operators::LIBRARY,
@@ -51,3 +54,8 @@ pub const ALL: &[&[Declaration]] = &[
     authorizer::LIBRARY,
     patch::LIBRARY,
 ];
+
+/// Of functions that are nodes of their own in programs, and have lines for their types alone.
+fn never<'a>(_: &Meter, _: &[Value<'a>]) -> Result<Value<'a>, Error> {
+    Err(Error::NoOverload)
+}

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crate::declarations::Declaration;
 use crate::error::Error;
+use crate::library::never;
 use crate::meter::Meter;
 use crate::time;
 use crate::value::Value;
@@ -72,10 +73,6 @@ pub const LIBRARY: &[Declaration] = &[
 ];
 
 type Outcome<'a> = Result<Value<'a>, Error>;
-
-fn never<'a>(_: &Meter, _: &[Value<'a>]) -> Outcome<'a> {
-    Err(Error::NoOverload)
-}
 
 fn not<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     match values {

@@ -2,6 +2,7 @@
 
 use crate::declarations::Declaration;
 use crate::error::Error;
+use crate::library::never;
 use crate::meter::Meter;
 use crate::value::Value;
 
@@ -28,10 +29,6 @@ pub const LIBRARY: &[Declaration] = &[
 ];
 
 type Outcome<'a> = Result<Value<'a>, Error>;
-
-fn never<'a>(_: &Meter, _: &[Value<'a>]) -> Outcome<'a> {
-    Err(Error::NoOverload)
-}
 
 fn of<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     Ok(Value::optional(Some(values[0].clone())))
