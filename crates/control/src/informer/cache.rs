@@ -18,7 +18,6 @@ pub const OWNER: &str = "owner";
 const DECODED_BYTES: usize = 8 << 20;
 
 /// An object as it came.
-#[derive(Clone)]
 struct Held<K> {
     /// None of objects that no server sent: they stay decoded.
     json: Option<Bytes>,
@@ -57,17 +56,32 @@ impl<K: Watched> Held<K> {
         self.json.as_ref().map_or(0, Bytes::len)
     }
 
-    fn object(self) -> Arc<K> {
-        self.decoded.unwrap_or_else(|| {
-            let json = self.json.expect("what has no JSON stays decoded");
-            Arc::new(decode(&json).expect("JSON is kept once it was decoded"))
-        })
+    fn share(&self) -> Shared<K> {
+        match (&self.decoded, &self.json) {
+            (Some(object), _) => Shared::Decoded(object.clone()),
+            (None, Some(json)) => Shared::Json(json.clone()),
+            (None, None) => unreachable!("what has no JSON stays decoded"),
+        }
     }
 }
 
-/// Decodes what has to be, away from the lock.
-fn objects<K: Watched>(held: Vec<Held<K>>) -> Vec<Arc<K>> {
-    held.into_iter().map(Held::object).collect()
+/// What is taken out of the cache under its lock, to be decoded away from it.
+enum Shared<K> {
+    Decoded(Arc<K>),
+    Json(Bytes),
+}
+
+impl<K: Watched> Shared<K> {
+    fn object(self) -> Arc<K> {
+        match self {
+            Self::Decoded(object) => object,
+            Self::Json(json) => Arc::new(decode(&json).expect("JSON is kept once it was decoded")),
+        }
+    }
+}
+
+fn objects<K: Watched>(shared: Vec<Shared<K>>) -> Vec<Arc<K>> {
+    shared.into_iter().map(Shared::object).collect()
 }
 
 impl<K: Watched> Cache<K> {
@@ -83,8 +97,8 @@ impl<K: Watched> Cache<K> {
     }
 
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        let held = self.0.read().objects.get(key).cloned();
-        held.map(Held::object)
+        let shared = self.0.read().objects.get(key).map(Held::share);
+        shared.map(Shared::object)
     }
 
     pub fn keys(&self) -> Vec<ObjectKey> {
@@ -92,24 +106,25 @@ impl<K: Watched> Cache<K> {
     }
 
     pub fn list(&self) -> Vec<Arc<K>> {
-        let held = self.0.read().objects.values().cloned().collect();
-        objects(held)
+        let shared = self.0.read().objects.values().map(Held::share).collect();
+        objects(shared)
     }
 
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let contents = self.0.read();
         let from = contents.objects.range(ObjectKey::new(namespace, "")..);
-        let held = from.take_while(|(key, _)| &*key.namespace == namespace).map(|(_, held)| held.clone()).collect();
+        let shared = from.take_while(|(key, _)| &*key.namespace == namespace).map(|(_, held)| held.share()).collect();
         drop(contents);
-        objects(held)
+        objects(shared)
     }
 
     pub fn by_index(&self, name: &'static str, value: &str) -> Vec<Arc<K>> {
         let contents = self.0.read();
         let keys = contents.indexes.get(name).and_then(|index| index.keys.get(value));
-        let held = keys.into_iter().flatten().filter_map(|key| contents.objects.get(key).cloned()).collect();
+        let held = keys.into_iter().flatten().filter_map(|key| contents.objects.get(key));
+        let shared = held.map(Held::share).collect();
         drop(contents);
-        objects(held)
+        objects(shared)
     }
 
     pub fn len(&self) -> usize {
@@ -121,7 +136,7 @@ impl<K: Watched> Cache<K> {
         let objects = &contents.objects;
         contents.indexes.entry(name).or_insert_with(|| {
             let mut index = Index { values, keys: HashMap::new() };
-            objects.iter().for_each(|(key, held)| index.insert(key, &held.clone().object()));
+            objects.iter().for_each(|(key, held)| index.insert(key, &held.share().object()));
             index
         });
     }
@@ -130,7 +145,7 @@ impl<K: Watched> Cache<K> {
     pub fn insert(&self, object: Arc<K>, json: Option<Bytes>) -> Option<Arc<K>> {
         let contents = &mut *self.0.write();
         let key = ObjectKey::of(object.meta());
-        let old = contents.put(key.clone(), object.clone(), json).map(Held::object);
+        let old = contents.put(key.clone(), object.clone(), json).map(|held| held.share().object());
         for index in contents.indexes.values_mut() {
             if let Some(old) = &old {
                 index.remove(&key, old);
@@ -144,7 +159,7 @@ impl<K: Watched> Cache<K> {
         let contents = &mut *self.0.write();
         let held = contents.objects.remove(key)?;
         contents.forget(&held);
-        let old = held.object();
+        let old = held.share().object();
         contents.indexes.values_mut().for_each(|index| index.remove(key, &old));
         Some(old)
     }
