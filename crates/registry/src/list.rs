@@ -133,17 +133,16 @@ impl Registry {
                 }
                 _ => {
                     page.more = read.more;
-                    let counts = query.limit > 0 && query.selection.takes_all();
-                    let behind = read.items.last().filter(|_| counts && read.more);
-                    let remaining = match behind {
-                        Some(last) => {
-                            range.start = format!("{}\0", last.key);
-                            let counted = self.0.store.count(range, Some(revision)).await;
-                            counted.map_err(|error| query.past_is_gone(error))?
-                        }
-                        None => 0,
-                    };
-                    return Ok(query.answer(page, revision, counts.then_some(remaining as u64)));
+                    if query.limit == 0 || !query.selection.takes_all() {
+                        return Ok(query.answer(page, revision, None));
+                    }
+                    let mut remaining = 0;
+                    if let Some(last) = read.items.last().filter(|_| read.more) {
+                        range.start = format!("{}\0", last.key);
+                        let counted = self.0.store.count(range, Some(revision)).await;
+                        remaining = counted.map_err(|error| query.past_is_gone(error))?;
+                    }
+                    return Ok(query.answer(page, revision, Some(remaining as u64)));
                 }
             }
         }
