@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::checker;
 use crate::cost::estimate::{self, CostEstimate};
 use crate::declarations::{Functions, Overload};
+use crate::escape::is_identifier;
 use crate::macros::Macros;
 use crate::parser;
 use crate::plan;
 use crate::program::Program;
-use crate::shape::{Form, Object, Shape};
+use crate::shape::{Field, Form, Object, Shape};
 use crate::source::Issues;
 use crate::types::Type;
 use crate::validators;
@@ -59,6 +60,19 @@ impl Environment {
     pub fn with_variable(mut self, name: &str, of: Type) -> Self {
         self.variables.insert(name.to_owned(), Variable { of, shape: None });
         self
+    }
+
+    /// Adds a field, of a type of its own, to a variable that is an object. What no expression can name is left out.
+    pub fn add_field(&mut self, variable: &str, field: &str, of: Type) {
+        let object = self.variables.get(variable).and_then(|variable| match &variable.of {
+            Type::Object(name) => self.objects.get_mut(name),
+            _ => None,
+        });
+        if let Some(object) = object.filter(|_| is_identifier(field)) {
+            let shape = Arc::new(Shape::of(Form::Dyn));
+            object.fields.insert(field.to_owned(), Field { name: field.to_owned(), shape });
+            self.variables.insert(format!("{variable}.{field}"), Variable { of, shape: None });
+        }
     }
 
     /// Adds `cel.bind`.

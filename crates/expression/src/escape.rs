@@ -29,6 +29,12 @@ const RESERVED: &[&str] = &[
 const SEQUENCES: &[(&str, &str)] =
     &[("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")];
 
+/// Whether a variable may be called `name`.
+pub fn is_identifier(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
+    first && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
+}
+
 /// How an expression writes the property `name`; none if it cannot.
 pub fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {

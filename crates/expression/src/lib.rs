@@ -38,7 +38,7 @@ mod write;
 pub use cost::estimate::CostEstimate;
 pub use environment::{CompileError, Environment};
 pub use error::Error;
-pub use escape::{escape, unescape};
+pub use escape::{escape, is_identifier, unescape};
 pub use library::{Attributes, Authorizer, Decision, authorizer, quantity, resource_check, semver};
 pub use list::List;
 pub use map::Map;

@@ -42,27 +42,12 @@ pub fn environment(offered: Offered) -> Environment {
     environment
 }
 
-/// The variables that a policy defines, one after the other.
-#[derive(Clone, Debug, Default)]
-pub struct Variables(Vec<(String, Type)>);
+/// The object whose fields are the variables that a policy defines.
+pub const VARIABLES: &str = "variables";
 
-impl Variables {
-    /// Adds one of the type that its expression has; of any type if that is not known.
-    pub fn define(&mut self, name: &str, of: Option<Type>) {
-        self.0.push((name.to_owned(), of.unwrap_or(Type::Dyn)));
-    }
-
-    /// The same environment with these in it.
-    pub fn within(&self, environment: Environment) -> Environment {
-        if self.0.is_empty() {
-            return environment;
-        }
-        let fields = self.0.iter().map(|(name, _)| (name.as_str(), Shape::of(Form::Dyn)));
-        let environment = environment.with_shape("variables", Arc::new(Shape::object("kubernetes.variables", fields)));
-        self.0.iter().fold(environment, |environment, (name, of)| {
-            environment.with_variable(&format!("variables.{name}"), of.clone())
-        })
-    }
+/// The same environment with that object, which has no fields yet.
+pub fn with_variables(environment: Environment) -> Environment {
+    environment.with_shape(VARIABLES, Arc::new(Shape::object::<&str>("kubernetes.variables", [])))
 }
 
 /// The type of the expression, or what upstream says of one that does not compile or is of none of the `wanted` types.

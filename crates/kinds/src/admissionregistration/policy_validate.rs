@@ -4,42 +4,19 @@
 
 use std::collections::HashSet;
 
-use expression::{Environment, Type};
+use expression::{Environment, Type, is_identifier};
 use machinery::Object;
 use machinery::field::{Error, ErrorList};
 use machinery::validation::{
     dns1035_label, dns1123_subdomain, path_segment_name, qualified_name, validate_label_selector,
 };
 
-use super::expressions::{Offered, Variables, check, environment};
+use super::expressions::{Offered, VARIABLES, check, environment, with_variables};
 use super::rules::{validate_conditions, validate_matching};
 use crate::check::{At, duplicates, one_of, required, required_name, required_one_of};
 
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_EXPRESSION_MAX: usize = 5 * 1024;
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const NOTHING_TO_DO: &str = "validations or auditAnnotations must contain at least one item";
 const DENY_AND_WARN: &str = "must not contain both Deny and Warn (repeating the same validation failure information \
@@ -60,15 +37,23 @@ pub fn validate_policy(policy: &Object) -> ErrorList {
         errors.push(matching.required(""));
     }
     errors.extend(validate_conditions(&spec.child("matchConditions"), kind.is_set()));
-    let (variables, more) = validate_variables(&spec.child("variables"), kind.is_set());
-    errors.extend(more);
+    let offered = |authorizer| Offered { params: kind.is_set(), authorizer, ..Offered::default() };
+    let [mut of_values, mut of_messages] = [true, false].map(|authorizer| environment(offered(authorizer)));
+    let variables = spec.child("variables");
+    if !variables.is_empty() {
+        [of_values, of_messages] = [of_values, of_messages].map(with_variables);
+    }
+    for variable in variables.items() {
+        let of = validate_variable(&variable, &of_values, &mut errors);
+        let name = variable.child("name").text();
+        of_values.add_field(VARIABLES, name, of.clone());
+        of_messages.add_field(VARIABLES, name, of);
+    }
     let (validations, annotations) = (spec.child("validations"), spec.child("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         errors.extend([validations, annotations].map(|list| list.required(NOTHING_TO_DO)));
         return errors;
     }
-    let offered = |authorizer| Offered { params: kind.is_set(), authorizer, ..Offered::default() };
-    let [of_values, of_messages] = [true, false].map(|authorizer| variables.within(environment(offered(authorizer))));
     let validate = |validation| validate_validation(validation, &of_values, &of_messages);
     errors.extend(validations.items().iter().flat_map(validate));
     let items = annotations.items();
@@ -117,23 +102,18 @@ fn validate_group_version(at: &At, text: &str) -> ErrorList {
     errors
 }
 
-/// Each may refer to those before it.
-fn validate_variables(variables: &At, params: bool) -> (Variables, ErrorList) {
-    let (mut defined, mut errors) = (Variables::default(), ErrorList::new());
-    for variable in variables.items() {
-        let (name, expression) = (variable.child("name"), variable.child("expression"));
-        errors.extend(validate_variable_name(&name));
-        if expression.text().trim().is_empty() {
-            errors.push(expression.required("expression is not specified"));
-            continue;
-        }
-        let offered = Offered { params, authorizer: true, ..Offered::default() };
-        let checked = check(&defined.within(environment(offered)), &expression, expression.text(), &[]);
-        let (of, error) = checked.map_or_else(|error| (None, Some(error)), |of| (Some(of), None));
-        errors.extend(error);
-        defined.define(name.text(), of);
+/// The type of a variable, which may refer to those before it; any type if that is not known.
+fn validate_variable(variable: &At, before: &Environment, errors: &mut ErrorList) -> Type {
+    let expression = variable.child("expression");
+    errors.extend(validate_variable_name(&variable.child("name")));
+    if expression.text().trim().is_empty() {
+        errors.push(expression.required("expression is not specified"));
+        return Type::Dyn;
     }
-    (defined, errors)
+    check(before, &expression, expression.text(), &[]).unwrap_or_else(|error| {
+        errors.push(error);
+        Type::Dyn
+    })
 }
 
 fn validate_variable_name(name: &At) -> ErrorList {
@@ -144,11 +124,6 @@ fn validate_variable_name(name: &At) -> ErrorList {
         errors.push(name.invalid("name is not a valid CEL identifier"));
     }
     errors
-}
-
-fn is_identifier(name: &str) -> bool {
-    let first = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
-    first && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
 }
 
 fn validate_validation(validation: &At, of_values: &Environment, of_messages: &Environment) -> ErrorList {
