@@ -8,6 +8,7 @@ use machinery::selector::{FieldSelector, LabelSelector};
 
 use crate::convert::view;
 use crate::entry::Entry;
+use crate::keys::object_key;
 
 /// A kind, a namespace or all, and selectors.
 #[derive(Clone, Debug)]
@@ -42,6 +43,12 @@ impl Selection {
     /// The one name that can be selected, if the field selector says so.
     pub fn exact_name(&self) -> Option<&str> {
         self.fields.as_ref()?.exact("metadata.name")
+    }
+
+    /// The key of the one object that can be selected, if that is known; `stored` is the stored version.
+    pub fn exact_key(&self, stored: &KindDef) -> Option<Box<str>> {
+        let name = self.exact_name().filter(|_| !stored.namespaced() || !self.namespace.is_empty())?;
+        Some(object_key(stored, &self.namespace, name).into())
     }
 
     /// The object in the version asked for, if it is selected.

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use machinery::ApiError;
 use store::{Event, Revision, Store, Watched};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::answer::WatchEvent;
-use crate::cache::{Cache, Change, Read, Resource};
+use crate::cache::{Cache, Change, Follower, Read, Resource};
 use crate::entry::Entry;
 use crate::keys::resource_prefix;
 use crate::selection::Selection;
@@ -31,12 +31,11 @@ pub struct Watch {
     cache: Arc<Cache>,
     /// Weak, so that a client that lingers does not keep the store open.
     store: Weak<dyn Store>,
-    resource: Arc<Resource>,
+    follower: Follower,
     selection: Selection,
     source: Source,
     /// Everything up to here has been delivered or was not selected.
     delivered: Revision,
-    moved: watch::Receiver<u64>,
     bookmark: Option<Bookmark>,
 }
 
@@ -105,8 +104,8 @@ impl Watch {
             Start::After(revision) => (Source::Unknown, revision),
         };
         let bookmark = Bookmark::new(bookmarks, delivered, deadline);
-        let moved = resource.moved().subscribe();
-        Self { cache, store, resource, selection, source, delivered, moved, bookmark }
+        let follower = Follower::new(resource.clone(), selection.exact_key(resource.kind()));
+        Self { cache, store, follower, selection, source, delivered, bookmark }
     }
 
     /// The next event; nothing when the watch is over. Dropping the future loses nothing.
@@ -143,11 +142,11 @@ impl Watch {
     }
 
     async fn find_source(&mut self) -> Option<WatchEvent> {
-        if let Some(cursor) = self.resource.cursor_after(self.delivered) {
+        if let Some(cursor) = self.follower.cursor_after(self.delivered) {
             self.source = Source::Ring(cursor);
             return None;
         }
-        let prefix = resource_prefix(self.resource.kind());
+        let prefix = resource_prefix(self.follower.resource().kind());
         let Some(store) = self.store.upgrade() else {
             self.source = Source::Over;
             return None;
@@ -162,10 +161,9 @@ impl Watch {
     async fn read_ring(&mut self, cursor: u64) -> Option<WatchEvent> {
         // How far the cache is must be known before the ring is read: it holds all of that.
         let applied = self.cache.applied();
-        self.moved.borrow_and_update();
-        match self.resource.read(cursor) {
-            Read::Change(change) => {
-                self.source = Source::Ring(cursor + 1);
+        match self.follower.read(cursor) {
+            Read::Change(change, next) => {
+                self.source = Source::Ring(next);
                 self.deliver(&change)
             }
             Read::Behind => {
@@ -194,8 +192,8 @@ impl Watch {
             return news.then_some(WatchEvent::Bookmark { revision: self.delivered, initial_events_end: false });
         }
         let changed = match due {
-            None => self.moved.changed().await,
-            Some(due) => tokio::time::timeout_at(due, self.moved.changed()).await.unwrap_or(Ok(())),
+            None => self.follower.changed().await,
+            Some(due) => tokio::time::timeout_at(due, self.follower.changed()).await.unwrap_or(Ok(())),
         };
         if changed.is_err() {
             self.source = Source::Over;
@@ -208,7 +206,7 @@ impl Watch {
         if let Some(change) = changes.pop_front() {
             return self.deliver(&change);
         }
-        if let Some(cursor) = self.resource.cursor_after(self.delivered) {
+        if let Some(cursor) = self.follower.cursor_after(self.delivered) {
             self.source = Source::Ring(cursor);
             return None;
         }

@@ -17,9 +17,12 @@ use crate::keys::{ROOT, resource_prefix};
 use crate::kind_table::KindTable;
 use crate::transform::Transformer;
 
+mod followed;
+mod follower;
 mod pump;
 mod resource;
 
+pub(crate) use follower::Follower;
 pub(crate) use pump::{follow, load};
 pub(crate) use resource::{Change, Read, Resource};
 

@@ -13,6 +13,7 @@ use store::{Revision, prefix_range};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::followed::Followed;
 use crate::entry::Entry;
 
 /// Changes kept for watchers; who needs older ones reads the store's history.
@@ -33,7 +34,8 @@ pub(crate) struct Change {
 
 /// What a watcher finds when it asks for what is new.
 pub(crate) enum Read {
-    Change(Change),
+    /// A change, and the cursor to go on from.
+    Change(Change, u64),
     /// Nothing is new: everything up to this revision, at least, has been read.
     UpToDate,
     /// What comes next is no longer kept here.
@@ -58,6 +60,7 @@ struct State {
     first: u64,
     /// The ring holds every change after this revision.
     since: Revision,
+    followed: Followed,
 }
 
 /// Orders entries by key, so that the key is kept once.
@@ -140,6 +143,7 @@ impl Resource {
     /// Makes waiting watchers look again.
     pub fn wake(&self) {
         self.moved.send_modify(|_| {});
+        self.state.read().followed.wake_all();
     }
 
     pub fn count(&self) -> usize {
@@ -148,21 +152,41 @@ impl Resource {
 
     /// Where to start reading changes after `revision`; nothing when they are no longer all kept.
     pub fn cursor_after(&self, revision: Revision) -> Option<u64> {
-        let state = self.state.read();
-        if revision < state.since {
-            return None;
-        }
-        let skipped = state.ring.partition_point(|(_, change)| change.entry.revision() <= revision);
-        Some(state.first + skipped as u64)
+        self.state.read().cursor_after(revision)
     }
 
     /// The change at `cursor`.
     pub fn read(&self, cursor: u64) -> Read {
         let state = self.state.read();
-        let Some(at) = cursor.checked_sub(state.first) else { return Read::Behind };
-        match state.ring.get(at as usize) {
-            Some((_, change)) => Read::Change(change.clone()),
-            None => Read::UpToDate,
+        if cursor < state.first { Read::Behind } else { state.at(cursor) }
+    }
+
+    /// One more watcher of `key` alone; answers what wakes it.
+    pub fn join(&self, key: &str) -> watch::Receiver<u64> {
+        let mut state = self.state.write();
+        let end = state.end();
+        state.followed.join(key, end)
+    }
+
+    pub fn leave(&self, key: &str) {
+        self.state.write().followed.leave(key);
+    }
+
+    /// [`Self::cursor_after`] for one who joined and reads with [`Self::read_key`].
+    pub fn cursor_of_key_after(&self, key: &str, revision: Revision) -> Option<u64> {
+        let mut state = self.state.write();
+        let cursor = state.cursor_after(revision)?;
+        state.list_from(key, cursor);
+        Some(cursor)
+    }
+
+    /// The first change of `key` at `cursor` or after it.
+    pub fn read_key(&self, key: &str, cursor: u64) -> Read {
+        let state = self.state.read();
+        match state.followed.get(key).map(|key| key.next(cursor)) {
+            Some(Ok(Some(change))) => state.at(change),
+            Some(Ok(None)) => Read::UpToDate,
+            Some(Err(_)) | None => Read::Behind,
         }
     }
 
@@ -172,8 +196,11 @@ impl Resource {
         #[allow(clippy::mutable_key_type)]
         let objects = entries.into_iter().map(ByKey).collect();
         let mut state = self.state.write();
-        let passed = state.first + state.ring.len() as u64 + 1;
-        *state = State { objects, revision, first: passed, since: revision, ..State::default() };
+        let passed = state.end() + 1;
+        let mut followed = std::mem::take(&mut state.followed);
+        followed.restart(passed);
+        *state = State { objects, revision, first: passed, since: revision, followed, ..State::default() };
+        state.followed.wake_all();
         drop(state);
         self.moved.send_modify(|moved| *moved += 1);
     }
@@ -187,19 +214,52 @@ impl Resource {
             state.objects.replace(ByKey(change.entry.clone()));
         }
         state.revision = change.entry.revision();
+        let end = state.end();
+        let followers = state.followed.add(change.entry.key(), end);
         state.remember(change, now);
         drop(state);
-        self.moved.send_modify(|moved| *moved += 1);
+        for moved in std::iter::once(&self.moved).chain(&followers) {
+            moved.send_modify(|moved| *moved += 1);
+        }
     }
 }
 
 impl State {
+    /// The cursor of the change that is yet to come.
+    fn end(&self) -> u64 {
+        self.first + self.ring.len() as u64
+    }
+
+    fn at(&self, cursor: u64) -> Read {
+        match self.ring.get((cursor - self.first) as usize) {
+            Some((_, change)) => Read::Change(change.clone(), cursor + 1),
+            None => Read::UpToDate,
+        }
+    }
+
+    fn cursor_after(&self, revision: Revision) -> Option<u64> {
+        let skipped = || self.ring.partition_point(|(_, change)| change.entry.revision() <= revision);
+        (revision >= self.since).then(|| self.first + skipped() as u64)
+    }
+
+    /// Lists the changes of a followed key from `cursor` on.
+    fn list_from(&mut self, key: &str, cursor: u64) {
+        let Some(followed) = self.followed.get_mut(key).filter(|followed| cursor < followed.listed_from()) else {
+            return;
+        };
+        let [from, to] = [cursor, followed.listed_from()].map(|cursor| (cursor - self.first) as usize);
+        let listed = self.ring.range(from..to).zip(cursor..);
+        let of_key = listed.filter(|((_, change), _)| change.entry.key() == key).map(|(_, cursor)| cursor);
+        followed.list_from(cursor, of_key.collect::<Vec<_>>().into_iter());
+    }
+
     fn remember(&mut self, change: Change, now: Instant) {
         self.ring_bytes += size(&change);
         self.ring.push_back((now, change));
         while self.full(now) {
             let Some((_, oldest)) = self.ring.pop_front() else { return };
             self.ring_bytes -= size(&oldest);
+            self.followed.drop_oldest(oldest.entry.key(), self.first);
             self.first += 1;
             self.since = oldest.entry.revision();
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use registry::{WatchEvent, WatchOptions};
+use registry::{Watch, WatchEvent, WatchOptions};
 use store::{Expect, Store, Watched, Write};
 
 use crate::{Api, api, config_maps, kind, next, object};
@@ -123,6 +123,26 @@ async fn a_cache_that_lost_its_history_starts_over() {
     assert_eq!(next(&mut again).await, "MODIFIED kept=2");
 }
 
+/// Changes of others push what a watcher of one object has read out of the ring: it goes on, and is not told again.
+#[tokio::test]
+async fn a_watcher_of_one_object_outlives_the_changes_of_others() {
+    let api = api().await;
+    let made = api.put_map("a", "1").await;
+    let mut idle = api.watch_maps(of_name("a", made.revision())).await;
+    let mut reading = api.watch_maps(of_name("a", made.revision())).await;
+    api.put_map("a", "2").await;
+    assert_eq!(next(&mut reading).await, "MODIFIED a=2");
+    write_raw(&api, 6000).await;
+    api.put_map("a", "3").await;
+    assert_eq!(next(&mut reading).await, "MODIFIED a=3");
+    assert_eq!(next(&mut idle).await, "MODIFIED a=2", "from the store's history");
+    assert_eq!(next(&mut idle).await, "MODIFIED a=3");
+    api.delete_map("a").await;
+    for watch in [&mut idle, &mut reading] {
+        assert_eq!(next(watch).await, "DELETED a=3");
+    }
+}
+
 async fn write_raw(api: &Api, changes: usize) {
     let mut expect = Expect::Absent;
     for number in 0..changes {
@@ -136,16 +156,17 @@ async fn write_raw(api: &Api, changes: usize) {
     }
 }
 
-/// What a watcher and the store say happened to config maps, as `revision name value`.
-async fn histories(commands: &[(u8, u8)], start: usize) -> (Vec<String>, Vec<String>) {
+/// What the store says happened to config maps, as `revision name value`, and what three watches of it tell: of all
+/// of them; of `m0` alone; and of `m0` alone again, begun when everything had happened.
+async fn histories(commands: &[(u8, u8)], start: usize) -> (Vec<String>, [Vec<String>; 3]) {
     let api = api().await;
-    let mut watch = None;
+    let mut watches = Vec::new();
     let mut live: BTreeMap<String, u64> = BTreeMap::new();
     let mut begun = 0;
     for (at, (name, action)) in commands.iter().enumerate() {
         if at == start {
             begun = api.store.revision().await.unwrap();
-            watch = Some(api.watch_maps(from(begun)).await);
+            watches = vec![api.watch_maps(from(begun)).await, api.watch_maps(of_name("m0", begun)).await];
         }
         let name = format!("m{name}");
         if *action == 0 && live.remove(&name).is_some() {
@@ -154,10 +175,23 @@ async fn histories(commands: &[(u8, u8)], start: usize) -> (Vec<String>, Vec<Str
             live.insert(name.clone(), api.put_map(&name, &format!("{at}")).await.revision());
         }
     }
+    watches.push(api.watch_maps(of_name("m0", begun)).await);
     let expected = store_history(&api, begun + 1).await;
-    let mut watch = watch.expect("the start lies inside");
+    let of_m0 = expected.iter().filter(|event| event.contains(" m0 ")).count();
     let mut seen = Vec::new();
-    while seen.len() < expected.len() {
+    for (watch, count) in watches.iter_mut().zip([expected.len(), of_m0, of_m0]) {
+        seen.push(history(watch, count).await);
+    }
+    (expected, seen.try_into().expect("three watches"))
+}
+
+fn of_name(name: &str, revision: u64) -> WatchOptions {
+    WatchOptions { field_selector: format!("metadata.name={name}"), ..from(revision) }
+}
+
+async fn history(watch: &mut Watch, count: usize) -> Vec<String> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
         seen.push(match watch.next().await.unwrap() {
             WatchEvent::Added(entry) | WatchEvent::Modified(entry) => {
                 format!("{} {} {}", entry.revision(), entry.name(), entry.object().str(&["data", "key"]))
@@ -166,7 +200,7 @@ async fn histories(commands: &[(u8, u8)], start: usize) -> (Vec<String>, Vec<Str
             other => panic!("{other:?}"),
         });
     }
-    (seen, expected)
+    seen
 }
 
 async fn store_history(api: &Api, from: u64) -> Vec<String> {
@@ -204,8 +238,9 @@ proptest! {
         start in any::<proptest::sample::Index>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (seen, expected) = runtime.block_on(histories(&commands, start.index(commands.len())));
-        prop_assert_eq!(seen, expected);
+        let (expected, seen) = runtime.block_on(histories(&commands, start.index(commands.len())));
+        let of_m0: Vec<String> = expected.iter().filter(|event| event.contains(" m0 ")).cloned().collect();
+        prop_assert_eq!(seen, [expected, of_m0.clone(), of_m0]);
     }
 }
 
