@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use machinery::Object;
-use machinery::apply::{Form, Set, Versions, Writer};
+use machinery::apply::{Filter, Form, Set, Versions, Writer};
 use machinery::decode::{FieldPolicy, decode_json};
 use machinery::names::GroupVersionKind;
 use serde_json::{Map, Value};
@@ -39,7 +39,7 @@ fn apply(live: &Object, config: &Object, manager: &str, force: bool) -> Option<O
         api_version: "v1",
         subresource: "",
         now: Timestamp::UNIX_EPOCH,
-        reset: &Set::default(),
+        filter: &Filter::Without(Set::default()),
         form: Form::of_message(schema::message(POD).expect("a kind")),
         versions: &OneVersion,
     };
