@@ -19,7 +19,9 @@ mod server {
     use http_body_util::combinators::BoxBody;
 
     /// Stand in for the server's.
-    pub struct Refusal(pub StatusCode, pub String);
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "nobody is told")]
+    pub struct Refusal(StatusCode, String);
     pub type Answer = Result<Response<BoxBody<Bytes, Infallible>>, Refusal>;
 
     impl Refusal {

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use auth::authn::client_certificate::ClientCertificates;
 use auth::authn::{ClientCertificate, Credentials};
+use auth::pki::{Authority, LeafSpec};
 use auth::tokens::TokenIssuer;
-use auth::{Authenticator, csr, pki};
+use auth::{Authenticator, csr};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use futures::FutureExt;
@@ -16,7 +17,8 @@ use rustls::pki_types::CertificateDer;
 const ISSUER: &str = "https://issuer";
 
 static TOKENS: LazyLock<TokenIssuer> = LazyLock::new(|| {
-    let key = pki::key_pem(&pki::generate_key()).expect("a key");
+    let authority = Authority::create("issuer").expect("an authority");
+    let (_, key) = authority.issue(&LeafSpec::client("issuer", &[])).expect("a key");
     TokenIssuer::from_pem(&key, ISSUER).expect("an issuer")
 });
 
