@@ -62,7 +62,8 @@ impl Registry {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<List, ApiError> {
-        let selection = Selection::new(kind, namespace, &options.label_selector, &options.field_selector)?;
+        // The prefix holds the namespace: to look at each object's would cost a tenth of a long list.
+        let selection = Selection::new(kind, "", &options.label_selector, &options.field_selector)?;
         let prefix = namespace_prefix(self.kinds().storage(kind), namespace);
         let limit = if options.resource_version == "0" { 0 } else { options.limit };
         let mut query = Query { kind, selection, start: String::new(), prefix, limit, options };
