@@ -35,4 +35,4 @@ mod tree;
 
 pub use def::*;
 pub use runtime_config::served;
-pub use table::{all, by_gvk, find};
+pub use table::{all, by_gvk, find, known};

@@ -22,7 +22,7 @@ pub fn served(pairs: &[String]) -> Result<Vec<&'static KindDef>, String> {
         return Err("invalid key with only api/all=false".to_owned());
     }
     check_groups(&config)?;
-    let kinds = || table::all().iter().copied().chain(table::beta());
+    let kinds = || table::known().iter().copied();
     let mut enabled: BTreeMap<Version, bool> = kinds().map(|kind| (version(kind), is_ga(kind.version))).collect();
     for (key, matches) in MATCHERS {
         let Some(value) = config.get(key) else { continue };
@@ -70,7 +70,7 @@ fn check_groups(config: &BTreeMap<&str, &str>) -> Result<(), String> {
     let mut unknown = BTreeSet::new();
     for key in config.keys().filter(|key| !is_matcher(key)) {
         let ((group, _), _) = parse(key)?;
-        if !table::all().iter().any(|kind| kind.group == group) {
+        if !table::known().iter().any(|kind| kind.group == group) {
             unknown.insert(group);
         }
     }
@@ -144,6 +144,8 @@ mod tests {
         served(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>()).unwrap_err()
     }
 
+    const BINDINGS: &str = "admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicybindings";
+    const POLICIES: &str = "admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicies";
     const ADDRESSES: &str = "networking.k8s.io/v1beta1/ipaddresses";
     const CIDRS: &str = "networking.k8s.io/v1beta1/servicecidrs";
     const CLASSES: &str = "storage.k8s.io/v1beta1/volumeattributesclasses";
@@ -158,8 +160,9 @@ mod tests {
         check(&["networking.k8s.io/v1beta1/servicecidrs=true"], &[CIDRS]);
         let resource = ["resource.k8s.io/v1beta1=false", "resource.k8s.io/v1beta2=0"];
         for all in ["api/beta=true", "api/all=true"] {
-            check(&[&[all][..], &resource].concat(), &[ADDRESSES, CIDRS, CLASSES]);
+            check(&[&[all][..], &resource].concat(), &[POLICIES, BINDINGS, ADDRESSES, CIDRS, CLASSES]);
         }
+        check(&["admissionregistration.k8s.io/v1beta1=true"], &[POLICIES, BINDINGS]);
         check(&["api/all=true", "api/beta=false"], &[]);
     }
 

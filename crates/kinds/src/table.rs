@@ -33,28 +33,31 @@ const GROUPS: [&[&KindDef]; 21] = [
 ];
 
 /// What is served besides, where it is asked for. (upstream: versions that are off by default)
-const BETA: [&[&KindDef]; 3] = [crate::networking::BETA, crate::storage::BETA, crate::resource::BETA];
+const BETA: [&[&KindDef]; 4] =
+    [crate::networking::BETA, crate::storage::BETA, crate::admissionregistration::BETA, crate::resource::BETA];
 
 static ALL: LazyLock<Vec<&'static KindDef>> = LazyLock::new(|| GROUPS.concat());
 
+static KNOWN: LazyLock<Vec<&'static KindDef>> = LazyLock::new(|| [all(), &BETA.concat()].concat());
+
 static BY_RESOURCE: LazyLock<HashMap<[&'static str; 3], &'static KindDef>> =
-    LazyLock::new(|| ALL.iter().map(|kind| ([kind.group, kind.version, kind.resource], *kind)).collect());
+    LazyLock::new(|| known().iter().map(|kind| ([kind.group, kind.version, kind.resource], *kind)).collect());
 
 static BY_KIND: LazyLock<HashMap<[&'static str; 3], &'static KindDef>> =
-    LazyLock::new(|| ALL.iter().map(|kind| ([kind.group, kind.version, kind.kind], *kind)).collect());
+    LazyLock::new(|| known().iter().map(|kind| ([kind.group, kind.version, kind.kind], *kind)).collect());
 
-/// Every built-in kind, virtual ones too, group by group in discovery's order.
-/// Of a kind with several versions the preferred one comes first.
+/// Every built-in kind that is served unless something else is asked for, virtual ones too, group by group in
+/// discovery's order. Of a kind with several versions the preferred one comes first.
 pub fn all() -> &'static [&'static KindDef] {
     &ALL
 }
 
-/// Kinds of versions that are served only where they are asked for, in discovery's order.
-pub(crate) fn beta() -> impl Iterator<Item = &'static KindDef> {
-    BETA.into_iter().flatten().copied()
+/// Every built-in kind, after those of [`all`] the ones that are served only where they are asked for.
+pub fn known() -> &'static [&'static KindDef] {
+    &KNOWN
 }
 
-/// The kind whose paths name `resource`.
+/// The kind whose paths name `resource`, served or not.
 pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static KindDef> {
     BY_RESOURCE.get(&[group, version, resource]).copied()
 }

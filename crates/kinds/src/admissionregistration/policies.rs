@@ -27,11 +27,7 @@ pub static VALIDATING_ADMISSION_POLICY: KindDef = KindDef {
             Text("Validations indicates the number of validation rules defined in this configuration"),
             |policy| policy.list(&["spec", "validations"]).len().into(),
         ),
-        Column::string(
-            "ParamKind",
-            Text("ParamKind specifies the kind of resources used to parameterize this policy"),
-            param_kind,
-        ),
+        PARAM_KIND,
         AGE,
     ],
     strategy: Strategy {
@@ -51,25 +47,9 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: KindDef = KindDef {
     singular: "validatingadmissionpolicybinding",
     schema: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     subresources: &[],
-    columns: &[
-        NAME,
-        Column::string(
-            "PolicyName",
-            Text("PolicyName indicates the policy definition which the policy binding binded to"),
-            |binding| binding.str(&["spec", "policyName"]).into(),
-        ),
-        Column::string(
-            "ParamRef",
-            Text("ParamRef indicates the param resource which sets the configration param"),
-            param_ref,
-        ),
-        AGE,
-    ],
+    columns: BINDING_COLUMNS,
     strategy: Strategy {
-        default: |binding| {
-            let matching = child(binding.map_mut(&["spec"]), "matchResources");
-            matching.into_iter().for_each(default_matching);
-        },
+        default: default_binding,
         validate: policy_validate::validate_binding,
         generation: true,
         unconditional_update: false,
@@ -78,9 +58,37 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: KindDef = KindDef {
     ..VALIDATING_ADMISSION_POLICY
 };
 
-fn default_policy(policy: &mut Object) {
+/// Shown of every policy.
+pub const PARAM_KIND: Column = Column::string(
+    "ParamKind",
+    Text("ParamKind specifies the kind of resources used to parameterize this policy"),
+    param_kind,
+);
+
+/// What is shown of bindings, whatever policies they bind.
+pub const BINDING_COLUMNS: &[Column] = &[
+    NAME,
+    Column::string(
+        "PolicyName",
+        Text("PolicyName indicates the policy definition which the policy binding binded to"),
+        |binding| binding.str(&["spec", "policyName"]).into(),
+    ),
+    Column::string(
+        "ParamRef",
+        Text("ParamRef indicates the param resource which sets the configration param"),
+        param_ref,
+    ),
+    AGE,
+];
+
+pub fn default_policy(policy: &mut Object) {
     policy.set_default(&["spec", "failurePolicy"], "Fail");
     let matching = child(policy.map_mut(&["spec"]), "matchConstraints");
+    matching.into_iter().for_each(default_matching);
+}
+
+pub fn default_binding(binding: &mut Object) {
+    let matching = child(binding.map_mut(&["spec"]), "matchResources");
     matching.into_iter().for_each(default_matching);
 }
 

@@ -24,20 +24,11 @@ const DENY_AND_WARN: &str = "must not contain both Deny and Warn (repeating the 
 
 pub fn validate_policy(policy: &Object) -> ErrorList {
     let spec = At::field(policy, "spec");
-    let (kind, matching) = (spec.child("paramKind"), spec.child("matchConstraints"));
-    let mut errors: ErrorList =
-        required_one_of(&spec.child("failurePolicy"), &["Fail", "Ignore"]).into_iter().collect();
-    if kind.is_set() {
-        errors.extend(validate_param_kind(&kind));
-    }
-    if matching.is_set() {
-        errors.extend(validate_matching(&matching));
-        errors.extend(required(&matching.child("resourceRules")));
-    } else {
-        errors.push(matching.required(""));
-    }
-    errors.extend(validate_conditions(&spec.child("matchConditions"), kind.is_set()));
-    let offered = |authorizer| Offered { params: kind.is_set(), authorizer, ..Offered::default() };
+    let params = spec.child("paramKind").is_set();
+    let mut errors = validate_policy_head(&spec);
+    errors.extend(validate_constraints(&spec.child("matchConstraints")));
+    errors.extend(validate_conditions(&spec.child("matchConditions"), params));
+    let offered = |authorizer| Offered { params, authorizer, ..Offered::default() };
     let [mut of_values, mut of_messages] = [true, false].map(|authorizer| environment(offered(authorizer)));
     let variables = spec.child("variables");
     if !variables.is_empty() {
@@ -62,6 +53,27 @@ pub fn validate_policy(policy: &Object) -> ErrorList {
     }
     errors.extend(items.iter().flat_map(|annotation| validate_annotation(annotation, policy.name(), &of_values)));
     errors.extend(duplicates(&items, "key"));
+    errors
+}
+
+/// What every policy begins with.
+pub fn validate_policy_head(spec: &At) -> ErrorList {
+    let kind = spec.child("paramKind");
+    let mut errors: ErrorList =
+        required_one_of(&spec.child("failurePolicy"), &["Fail", "Ignore"]).into_iter().collect();
+    if kind.is_set() {
+        errors.extend(validate_param_kind(&kind));
+    }
+    errors
+}
+
+/// Which requests a policy is for: of at least one resource.
+pub fn validate_constraints(matching: &At) -> ErrorList {
+    if !matching.is_set() {
+        return vec![matching.required("")];
+    }
+    let mut errors = validate_matching(matching);
+    errors.extend(required(&matching.child("resourceRules")));
     errors
 }
 
@@ -103,7 +115,7 @@ fn validate_group_version(at: &At, text: &str) -> ErrorList {
 }
 
 /// The type of a variable, which may refer to those before it; any type if that is not known.
-fn validate_variable(variable: &At, before: &Environment, errors: &mut ErrorList) -> Type {
+pub fn validate_variable(variable: &At, before: &Environment, errors: &mut ErrorList) -> Type {
     let expression = variable.child("expression");
     errors.extend(validate_variable_name(&variable.child("name")));
     if expression.text().trim().is_empty() {
@@ -179,16 +191,21 @@ pub fn validate_policy_status(policy: &Object, _: &Object) -> ErrorList {
 
 pub fn validate_binding(binding: &Object) -> ErrorList {
     let spec = At::field(binding, "spec");
+    let mut errors = validate_binding_head(&spec);
+    errors.extend(validate_actions(&spec.child("validationActions")));
+    errors
+}
+
+/// What every binding begins with.
+pub fn validate_binding_head(spec: &At) -> ErrorList {
     let (reference, matching) = (spec.child("paramRef"), spec.child("matchResources"));
     let mut errors = required_name(&spec.child("policyName"), dns1123_subdomain);
     if reference.is_set() {
         errors.extend(validate_reference(&reference));
     }
     if matching.is_set() {
-        // Upstream spells the path so.
-        errors.extend(validate_matching(&matching.at(spec.path.child("matchResouces"))));
+        errors.extend(validate_matching(&matching));
     }
-    errors.extend(validate_actions(&spec.child("validationActions")));
     errors
 }
 

@@ -71,6 +71,10 @@ fn fields(kind: &KindDef) -> Value {
         (_, "ValidatingAdmissionPolicy") => {
             json!({"spec": {"matchConstraints": matching, "validations": [{"expression": "true"}]}})
         }
+        (_, "MutatingAdmissionPolicy") => json!({"spec": {
+            "matchConstraints": matching, "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{}]"}}]}}),
+        (_, "MutatingAdmissionPolicyBinding") => json!({"spec": {"policyName": "a"}}),
         (_, "ValidatingAdmissionPolicyBinding") => json!({"spec": {"policyName": "a", "validationActions": ["Deny"]}}),
         (_, "CustomResourceDefinition") => json!({
             "metadata": {"name": "widgets.example.com"},

@@ -113,6 +113,98 @@ fn policies() {
 }
 
 #[test]
+fn policies_that_change_objects() {
+    let rule = |operation: &str| json!({"operations": [operation], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let policy = |mutations: serde_json::Value| {
+        json!({"metadata": {"name": "p"}, "spec": {
+            "matchConstraints": {"resourceRules": [rule("CREATE"), rule("CONNECT")]},
+            "reinvocationPolicy": "IfNeeded",
+            "variables": [{"name": "team", "expression": "object.metadata.namespace"}],
+            "mutations": mutations,
+        }})
+    };
+    let apply =
+        |expression: &str| json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
+    let patch = |expression: &str| json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
+    check(
+        "admissionregistration.k8s.io",
+        vec![
+            (
+                "mutatingadmissionpolicies",
+                policy(json!([
+                    apply("Object{metadata: Object.metadata{labels: {'team': variables.team}}}"),
+                    patch("[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: 'c'}]"),
+                ])),
+                vec![],
+            ),
+            (
+                "mutatingadmissionpolicies",
+                json!({"metadata": {"name": "p"}, "spec": {"failurePolicy": "Never"}}),
+                vec![
+                    r#"spec.failurePolicy: Unsupported value: "Never": supported values: "Fail", "Ignore""#,
+                    "spec.matchConstraints: Required value",
+                    "spec.mutations: Required value: mutations must contain at least one item",
+                    "spec.reinvocationPolicy: Required value",
+                ],
+            ),
+            (
+                "mutatingadmissionpolicies",
+                with(
+                    with(policy(json!([{}])), "/spec/matchConstraints/resourceRules/1/operations/0", json!("DELETE")),
+                    "/spec/reinvocationPolicy",
+                    json!("Always"),
+                ),
+                vec![
+                    r#"spec.matchConstraints.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE""#,
+                    "spec.mutations[0].patchType: Required value",
+                    r#"spec.reinvocationPolicy: Unsupported value: "Always": supported values: "IfNeeded", "Never""#,
+                ],
+            ),
+            (
+                "mutatingadmissionpolicies",
+                policy(json!([
+                    {"patchType": "Merge"},
+                    {"patchType": "JSONPatch"},
+                    {"patchType": "ApplyConfiguration", "jsonPatch": {"expression": "[]"}},
+                    {"patchType": "JSONPatch", "jsonPatch": {"expression": " "}, "applyConfiguration": {}},
+                ])),
+                vec![
+                    r#"spec.mutations[0].patchType: Unsupported value: "Merge": supported values: "ApplyConfiguration", "JSONPatch""#,
+                    "spec.mutations[1].jsonPatch: Required value: must be specified when patchType is JSONPatch",
+                    "spec.mutations[2].applyConfiguration: Required value: must be specified when patchType is ApplyConfiguration",
+                    r#"spec.mutations[2].jsonPatch: Invalid value: "{jsonPatch}": must not be specified when patchType is ApplyConfiguration"#,
+                    "spec.mutations[3].jsonPatch.expression: Required value",
+                    r#"spec.mutations[3].applyConfiguration: Invalid value: "{applyConfiguration}": must not be specified when patchType is JSONPatch"#,
+                ],
+            ),
+            (
+                "mutatingadmissionpolicies",
+                policy(json!([apply("{'a': 1}"), patch("[Object{}]"), apply(" variables.other "), patch("params")])),
+                vec![
+                    "spec.mutations[0].applyConfiguration.expression: Invalid value: \"{'a': 1}\": must evaluate to Object but got map(string, int)",
+                    "spec.mutations[1].jsonPatch.expression: Invalid value: \"[Object{}]\": must evaluate to list(JSONPatch) but got list(Object)",
+                    "spec.mutations[2].applyConfiguration.expression: Invalid value: \"variables.other\": compilation \
+                     failed: ERROR: <input>:1:10: undefined field 'other'\n | variables.other\n | .........^",
+                    "spec.mutations[3].jsonPatch.expression: Invalid value: \"params\": compilation failed: ERROR: \
+                     <input>:1:1: undeclared reference to 'params' (in container '')\n | params\n | ^",
+                ],
+            ),
+            (
+                "mutatingadmissionpolicybindings",
+                json!({"metadata": {"name": "b"}, "spec": {
+                    "paramRef": {"name": "a"}, "matchResources": {"matchPolicy": "Some", "resourceRules": [rule("DELETE")]}}}),
+                vec![
+                    "spec.policyName: Required value",
+                    "spec.paramRef.parameterNotFoundAction: Required value",
+                    r#"spec.matchResources.matchPolicy: Unsupported value: "Some": supported values: "Equivalent", "Exact""#,
+                    r#"spec.matchResources.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE""#,
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn expressions_must_compile() {
     let rule = json!({"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
     let matching =

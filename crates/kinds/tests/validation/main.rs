@@ -11,12 +11,19 @@ mod rest;
 mod storage;
 mod workloads;
 
+use kinds::KindDef;
 use machinery::Object;
 use serde_json::{Value, json};
 
+/// The preferred version of a kind.
+fn kind(group: &str, resource: &str) -> &'static KindDef {
+    let found = kinds::known().iter().find(|kind| (kind.group, kind.resource) == (group, resource));
+    found.unwrap_or_else(|| panic!("{group}/{resource}"))
+}
+
 /// Defaults and prepares the object and checks it as a creation is checked.
 pub fn errors(group: &str, resource: &str, object: Value) -> Vec<String> {
-    let kind = kinds::find(group, "v1", resource).expect("a kind");
+    let kind = kind(group, resource);
     let mut object = Object::from_value(object).expect("an object");
     (kind.strategy.default)(&mut object);
     (kind.strategy.prepare_create)(&mut object);
@@ -25,7 +32,7 @@ pub fn errors(group: &str, resource: &str, object: Value) -> Vec<String> {
 }
 
 pub fn update_errors(group: &str, resource: &str, old: Value, new: Value) -> Vec<String> {
-    let kind = kinds::find(group, "v1", resource).expect("a kind");
+    let kind = kind(group, resource);
     let [new, old] = [new, old].map(|value| {
         let mut object = Object::from_value(value).expect("an object");
         (kind.strategy.default)(&mut object);
@@ -36,7 +43,7 @@ pub fn update_errors(group: &str, resource: &str, old: Value, new: Value) -> Vec
 
 /// Prepares a write of the subresource and checks it.
 pub fn subresource_errors(group: &str, resource: &str, subresource: &str, old: &Value, new: &Value) -> Vec<String> {
-    let kind = kinds::find(group, "v1", resource).expect("a kind");
+    let kind = kind(group, resource);
     let [mut new, old] = [new, old].map(|value| Object::from_value(value.clone()).expect("an object"));
     let errors = match subresource {
         "status" => {
@@ -80,7 +87,7 @@ pub fn workload() -> Value {
 #[test]
 fn names_follow_the_kind() {
     let valid = |group, resource, name: &str| {
-        let kind = kinds::find(group, "v1", resource).unwrap();
+        let kind = kind(group, resource);
         (kind.strategy.validate_name)(name).is_empty()
     };
     assert!(valid("", "pods", "a.b") && !valid("", "pods", "A"));

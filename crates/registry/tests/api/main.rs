@@ -31,7 +31,7 @@ pub async fn api() -> Api {
 }
 
 pub async fn open(store: Arc<dyn store::Store>) -> Registry {
-    let config = Config { store, kinds: kinds::all(), transformer: Arc::new(Identity), hooks: Hooks::default() };
+    let config = Config { store, kinds: kinds::known(), transformer: Arc::new(Identity), hooks: Hooks::default() };
     Registry::open(config).await.unwrap()
 }
 
