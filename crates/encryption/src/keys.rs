@@ -15,8 +15,8 @@ use crate::cipher::Cipher;
 use crate::config::ConfigError;
 use crate::provider::{Provider, Providers};
 use crate::resources::Resources;
-use crate::watch::FileWatch;
 use crate::{Rule, Rules};
+use filewatch::FileWatch;
 
 const PREFIX: &str = "k8s:enc:aesgcm:v1:";
 const LENGTH: usize = 32;

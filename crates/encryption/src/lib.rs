@@ -11,7 +11,6 @@ mod kms;
 mod provider;
 mod resources;
 mod rotate;
-mod watch;
 
 use std::any::Any;
 use std::path::PathBuf;

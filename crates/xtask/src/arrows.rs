@@ -15,6 +15,8 @@ const ORDER: &[&str] = &[
     "clock",
     "grpc",
     "trace",
+    "filewatch",
+    "webhook",
     "machinery",
     "expression",
     "archive",

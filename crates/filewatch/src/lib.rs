@@ -10,7 +10,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sha2::{Digest as _, Sha256};
 use tokio::io::unix::AsyncFd;
 
-pub(crate) struct FileWatch {
+pub struct FileWatch {
     fd: AsyncFd<OwnedFd>,
     path: PathBuf,
     seen: Option<[u8; 32]>,

@@ -1,0 +1,117 @@
+//! HTTPS calls to servers that a configuration names, such as webhooks and issuers of tokens.
+//!
+//! A [`Client`] keeps connections to its servers, shows them a certificate where it has one, and bounds how long an
+//! answer may take and how large it may be. Errors read as those of Go's clients, which people look for.
+
+mod connect;
+mod error;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+
+use connect::Connector;
+pub use connect::Resolve;
+pub use error::Error;
+pub use tls::{Identity, Trust};
+
+/// The most of an answer that is read.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// How long a connection waits for its next request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How many connections to one server wait for their next request.
+const IDLE_MAX: usize = 8;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How servers are known and reached, and what they are shown.
+#[derive(Clone, Default)]
+pub struct Config {
+    pub trust: Trust,
+    /// The name in the server's certificate, where it is not the host of the URL.
+    pub server_name: Option<String>,
+    pub identity: Option<Identity>,
+    /// Finds addresses; without it the system's names are asked.
+    pub resolver: Option<Arc<dyn Resolve>>,
+}
+
+/// Clones share connections.
+#[derive(Clone)]
+pub struct Client(legacy::Client<Connector, Full<Bytes>>);
+
+impl Client {
+    /// Fails if certificates or the key cannot be read.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let connector = Connector::new(config)?;
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(connector);
+        Ok(Self(client))
+    }
+
+    /// Sends a JSON document and reads the one that is answered.
+    pub async fn post_json(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: &Value,
+        timeout: Duration,
+    ) -> Result<Value, Error> {
+        let mut request = Request::new(Bytes::from(body.to_string()));
+        *request.method_mut() = Method::POST;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        request.headers_mut().insert(ACCEPT, JSON);
+        json(self.send(url, request, timeout).await?)
+    }
+
+    pub async fn get_json(&self, url: &str, timeout: Duration) -> Result<Value, Error> {
+        json(self.get(url, HeaderMap::new(), timeout).await?)
+    }
+
+    /// The whole answer, whatever its status.
+    pub async fn get(&self, url: &str, headers: HeaderMap, timeout: Duration) -> Result<Response<Bytes>, Error> {
+        let mut request = Request::new(Bytes::new());
+        *request.headers_mut() = headers;
+        request.headers_mut().entry(ACCEPT).or_insert(JSON);
+        self.send(url, request, timeout).await
+    }
+
+    /// Sends a request, whose URI is `url`, and reads the whole answer, whatever its status.
+    pub async fn send(&self, url: &str, request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let failed = |why: String| Error::failed(&method, url, why);
+        parts.uri = url.parse().map_err(|error| failed(format!("{error}")))?;
+        let exchange = async {
+            let answer = self.0.request(Request::from_parts(parts, Full::from(body))).await;
+            let (head, body) = answer.map_err(|error| failed(error::cause(&error)))?.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+                let too_large = error.downcast_ref::<LengthLimitError>().is_some();
+                failed(if too_large { "the answer is too large".to_owned() } else { error::cause(&*error) })
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Error::Timeout { method, url: url.to_owned() }),
+        }
+    }
+}
+
+fn json(answer: Response<Bytes>) -> Result<Value, Error> {
+    if !answer.status().is_success() {
+        return Err(Error::status(answer.status(), answer.body()));
+    }
+    serde_json::from_slice(answer.body()).map_err(|error| Error::NotJson(error.to_string()))
+}
