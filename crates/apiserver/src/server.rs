@@ -26,7 +26,7 @@ use trace::Tracer;
 use tracing::Instrument as _;
 
 use crate::access::LocalUser;
-use crate::audit::Audit;
+use crate::audit::{AUDIT_ID, Audit};
 use crate::body::{self, Body, BoxError};
 use crate::call::Call;
 use crate::counts::Counts;
@@ -184,6 +184,11 @@ impl Server {
         };
         respond::add_warnings(&mut answer, call.warnings.take());
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        if !call.local
+            && let Ok(id) = HeaderValue::from_str(call.audit_id())
+        {
+            answer.headers_mut().entry(AUDIT_ID).or_insert(id);
+        }
         if let Some(flow) = &call.flow {
             fairness::add_headers(answer.headers_mut(), flow);
         }

@@ -8,7 +8,7 @@ mod policy;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use machinery::{ApiError, UserInfo};
@@ -108,8 +108,7 @@ impl Auditing {
         }
     }
 
-    pub fn panicked(mut self, mut answer: Answer) -> Answer {
-        self.add_id(&mut answer);
+    pub fn panicked(mut self, answer: Answer) -> Answer {
         self.record.status = Some(event::status(answer.status(), None));
         self.write(Stage::Panic);
         answer
@@ -117,7 +116,6 @@ impl Auditing {
 
     /// The answer is ready. One that goes on for long is complete when its body ends, however it ends.
     pub async fn answered(mut self, mut answer: Answer, error: Option<&ApiError>, long_running: bool) -> Answer {
-        self.add_id(&mut answer);
         self.record.status = Some(event::status(answer.status(), error));
         if long_running && answer.status() != StatusCode::UNAUTHORIZED {
             self.write(Stage::ResponseStarted);
@@ -128,12 +126,6 @@ impl Auditing {
         }
         self.write(Stage::ResponseComplete);
         answer
-    }
-
-    fn add_id(&self, answer: &mut Answer) {
-        if let Ok(id) = HeaderValue::from_str(&self.record.id) {
-            answer.headers_mut().insert(AUDIT_ID, id);
-        }
     }
 
     /// Records the body, up to [`RESPONSE_MAX`]; of a longer one it says that it left it out, and sends it on as it

@@ -37,6 +37,18 @@ impl Audited {
     }
 }
 
+/// With a log or without. (upstream: endpoints/filters/audit_init.go)
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let api = start_with(Options::default()).await;
+    let id = async |headers: &[(&'static str, &str)]| {
+        let answer = api.send("GET", "/api/v1/namespaces", headers, "").await;
+        answer.headers["audit-id"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(id(&[("audit-id", "my-id")]).await, "my-id");
+    assert_ne!(id(&[]).await, id(&[]).await);
+}
+
 #[tokio::test]
 async fn a_request_is_recorded_with_who_what_and_how_it_went() {
     let audited = audited("rules: [{level: Metadata}]\n").await;
