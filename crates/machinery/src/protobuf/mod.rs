@@ -16,7 +16,7 @@ pub use encode::{ENVELOPE_TAIL, encode_message, encode_metadata, encode_protobuf
 use wire::{Fields, Raw};
 
 /// What stands before every object that is stored or sent as protobuf.
-const MAGIC: &[u8] = b"k8s\0";
+pub const MAGIC: &[u8] = b"k8s\0";
 
 const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use machinery::{ApiError, Cause, Reason};
+use bytes::Bytes;
+use kinds::KindDef;
+use machinery::{ApiError, Cause, Reason, protobuf};
 use store::{Event, KeyValue, Revision};
 use tokio::sync::watch;
 
@@ -104,10 +106,8 @@ impl Cache {
     /// A stored value as an entry; an error names the key.
     pub fn decode(&self, stored: &KeyValue) -> Result<Arc<Entry>, String> {
         let resource = self.resource_of(&stored.key).ok_or_else(|| format!("{} is of no served kind", stored.key))?;
-        let json = self.transformer.from_storage(&stored.key, stored.value.clone());
-        let json = json.map_err(|error| error.to_string())?;
-        serde_json::from_slice::<serde::de::IgnoredAny>(&json)
-            .map_err(|error| format!("{} holds no JSON: {error}", stored.key))?;
+        let plain = self.transformer.from_storage(&stored.key, stored.value.clone());
+        let json = to_json(resource.kind(), &stored.key, plain.map_err(|error| error.to_string())?)?;
         Ok(Arc::new(Entry::new(resource.kind(), &stored.key, stored.mod_revision, &json)))
     }
 
@@ -143,6 +143,25 @@ impl Cache {
             resource.apply(change);
         }
     }
+}
+
+/// What is stored, as JSON. Upstream stores built-in kinds as protobuf.
+fn to_json(kind: &KindDef, key: &str, plain: Bytes) -> Result<Bytes, String> {
+    if !plain.starts_with(protobuf::MAGIC) {
+        return match serde_json::from_slice::<serde::de::IgnoredAny>(&plain) {
+            Ok(_) => Ok(plain),
+            Err(error) => Err(format!("{key} holds no JSON: {error}")),
+        };
+    }
+    let object = match schema::message(kind.schema) {
+        Some(message) => protobuf::decode_protobuf(&plain, message.name),
+        None => Err(ApiError::internal(format!("objects of {} have no protobuf form", kind.gvk()))),
+    };
+    let object = object.map_err(|error| format!("{key} can not be read: {error}"))?;
+    if object.gvk() != kind.gvk() {
+        return Err(format!("{key} is stored as {}, where {} is expected", object.gvk(), kind.gvk()));
+    }
+    Ok(Bytes::from(object.to_bytes()))
 }
 
 fn too_large(revision: Revision, current: Revision) -> ApiError {

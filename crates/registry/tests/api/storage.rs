@@ -45,18 +45,59 @@ async fn the_resource_version_is_not_stored_and_survives_opening() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_no_json_keeps_the_registry_from_opening() {
+async fn a_value_that_is_no_object_keeps_the_registry_from_opening() {
+    let service = kind("", "v1", "services");
+    let strange = encoded(&object(json!({"apiVersion": "v1", "kind": "Service"})), service);
+    let table: [(&[u8], &str); 4] = [
+        (b"k8s", "holds no JSON"),
+        (b"k8s\0", "can not be read"),
+        (b"k8s\0\x12\xff", "can not be read"),
+        (&strange, "is stored as v1, Kind=Service, where v1, Kind=ConfigMap is expected"),
+    ];
+    for (value, expected) in table {
+        let store = holding("/registry/configmaps/default/a", value).await;
+        let config =
+            Config { store, kinds: kinds::all(), transformer: Arc::new(registry::Identity), hooks: Hooks::default() };
+        let error = Registry::open(config).await.err().expect("it can not be read").to_string();
+        assert!(error.starts_with(&format!("/registry/configmaps/default/a {expected}")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_upstream_stored_as_protobuf_is_read_and_followed() {
+    let upstream = object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "default", "uid": "1-2", "creationTimestamp": "2026-01-02T03:04:05Z"},
+        "data": {"key": "1"},
+    }));
+    let key = "/registry/configmaps/default/a";
+    let store = holding(key, &encoded(&upstream, config_maps())).await;
+    let registry = open(store.clone()).await;
+    let read = registry.get(config_maps(), "default", "a", "").await.unwrap();
+    let mut plain = read.object();
+    plain.remove(&["metadata", "resourceVersion"]);
+    assert_eq!(plain, upstream);
+
+    let mut watch = registry.watch(config_maps(), "", &WatchOptions::default()).await.unwrap();
+    assert_eq!(crate::next(&mut watch).await, "ADDED a=1");
+    let mut changed = upstream.clone();
+    changed.set(&["data", "key"], "2");
+    let expect = store::Expect::ModRevision(read.revision());
+    let value = Some(encoded(&changed, config_maps()).into());
+    store.write(store::Write { key: key.into(), value, expect }).await.unwrap();
+    assert_eq!(crate::next(&mut watch).await, "MODIFIED a=2");
+}
+
+/// As upstream stores built-in kinds.
+fn encoded(object: &machinery::Object, kind: &kinds::KindDef) -> Vec<u8> {
+    machinery::protobuf::encode_protobuf(&object.0, schema::message(kind.schema).unwrap())
+}
+
+async fn holding(key: &str, value: &[u8]) -> Arc<store::Memory> {
     let store = Arc::new(store::Memory::new());
-    let write = store::Write {
-        key: "/registry/configmaps/default/a".into(),
-        value: Some("k8s\0".into()),
-        expect: store::Expect::Absent,
-    };
-    store.write(write).await.unwrap();
-    let config =
-        Config { store, kinds: kinds::all(), transformer: Arc::new(registry::Identity), hooks: Hooks::default() };
-    let error = Registry::open(config).await.err().expect("it can not be read").to_string();
-    assert!(error.starts_with("/registry/configmaps/default/a holds no JSON"), "{error}");
+    let value = Some(bytes::Bytes::copy_from_slice(value));
+    store.write(store::Write { key: key.into(), value, expect: store::Expect::Absent }).await.unwrap();
+    store
 }
 
 #[tokio::test(start_paused = true)]
