@@ -12,6 +12,9 @@ pub fn of_store(error: Error) -> ApiError {
         Error::Future(newest) => {
             ApiError::new(Reason::Timeout, format!("Timeout: Too large resource version, current: {newest}"))
         }
+        Error::TooLarge(why) => ApiError::new(Reason::RequestEntityTooLarge, why),
+        unreachable @ Error::Unreachable(_) => ApiError::unavailable(unreachable.to_string()),
+        unknown @ Error::Unknown(_) => ApiError::new(Reason::Timeout, unknown.to_string()),
         other => ApiError::internal(other),
     }
 }

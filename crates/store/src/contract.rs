@@ -1,5 +1,5 @@
 //! What every engine promises, as one suite. [`contract_tests!`](crate::contract_tests) makes a test of
-//! each case; [`run`] runs them one after another.
+//! each case.
 
 use std::collections::BTreeMap;
 
@@ -32,26 +32,10 @@ macro_rules! contract_tests {
             #[tokio::test]
             async fn $case() {
                 let make = $make;
-                $crate::contract::$case(&make().await).await;
+                $crate::contract::$case(&*make().await).await;
             }
         )*
     };
-}
-
-/// Runs every case, each on a store of its own.
-pub async fn run<S: Store>(make: impl AsyncFn() -> S) {
-    revisions_count_every_write(&make().await).await;
-    a_write_needs_its_condition(&make().await).await;
-    deleted_keys_are_gone_and_can_come_back(&make().await).await;
-    ranges_are_ordered_and_paged(&make().await).await;
-    the_past_can_be_read_until_it_is_compacted(&make().await).await;
-    a_watch_sees_each_change_once_and_in_order(&make().await).await;
-    a_watch_starts_in_the_past(&make().await).await;
-    a_watch_may_start_in_the_future(&make().await).await;
-    a_watch_of_compacted_history_is_refused(&make().await).await;
-    a_watcher_that_does_not_read_is_cut_off(&make().await).await;
-    racing_writers_never_lose_an_update(&make().await).await;
-    random_histories_match_the_model(&make().await).await;
 }
 
 fn text(value: &str) -> Bytes {

@@ -23,7 +23,8 @@ const PAGES_AHEAD: usize = 1;
 /// Where an engine keeps what happened.
 #[async_trait]
 pub(crate) trait History: Send + Sync + 'static {
-    /// Events from `from` on in order, at most `limit`; fewer only when there are no more.
+    /// Events from `from` on in order, never half a revision. Fewer than `limit` only when there are no more; an
+    /// engine that reads them in larger pieces may answer more.
     async fn history(&self, from: Revision, limit: usize) -> Result<Vec<Event>>;
 }
 
@@ -67,6 +68,14 @@ impl Hub {
         while state.ring.front().is_some_and(|event| event.revision < revision) {
             state.forget_oldest();
         }
+    }
+
+    /// What happened up to `revision` was missed: all watchers are cut off, and later ones begin from there.
+    pub fn restart(&self, revision: Revision) {
+        let mut state = self.state();
+        let ring = VecDeque::new();
+        let before = std::mem::replace(&mut *state, State { revision, ring, ring_bytes: 0, watchers: Vec::new() });
+        before.watchers.into_iter().for_each(|watcher| watcher.cut_off(revision));
     }
 
     /// Starts a watch; what lies further back than the ring is read from `history` in a task of its own.
@@ -141,11 +150,15 @@ impl Watcher {
         match self.messages.try_send(message) {
             Ok(()) => Some(self),
             Err(TrySendError::Full(message)) => {
-                self.last_words.send(Watched::Compacted(first_revision(&message)));
+                self.cut_off(first_revision(&message));
                 None
             }
             Err(TrySendError::Closed(_)) => None,
         }
+    }
+
+    fn cut_off(self, oldest: Revision) {
+        self.last_words.send(Watched::Compacted(oldest));
     }
 }
 
@@ -168,7 +181,7 @@ async fn catch_up(hub: std::sync::Weak<Hub>, history: Arc<dyn History>, mut watc
         let events = match history.history(watcher.from, HISTORY_PAGE).await {
             Ok(events) => events,
             Err(Error::Compacted(oldest)) => {
-                watcher.last_words.send(Watched::Compacted(oldest));
+                watcher.cut_off(oldest);
                 return;
             }
             Err(error) => {
@@ -193,7 +206,7 @@ async fn catch_up(hub: std::sync::Weak<Hub>, history: Arc<dyn History>, mut watc
 /// Where to read on after a page of history.
 fn next_revision(page: &[Event], published: Revision) -> Revision {
     match page.last() {
-        Some(last) if page.len() == HISTORY_PAGE => last.revision + 1,
+        Some(last) if page.len() >= HISTORY_PAGE => last.revision + 1,
         Some(last) => published.max(last.revision) + 1,
         None => published + 1,
     }

@@ -12,10 +12,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub mod contract;
+pub mod etcd;
 mod hub;
 mod memory;
 mod sqlite;
+pub mod testing;
 
+pub use etcd::Etcd;
 pub use memory::Memory;
 pub use sqlite::Sqlite;
 
@@ -106,6 +109,15 @@ pub enum Error {
     /// No room on the disk: nothing was written, reads go on.
     #[error("no space left for writing: {0}")]
     Full(String),
+    /// The value is larger than the engine takes.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Nobody answers: nothing was written.
+    #[error("the store is out of reach: {0}")]
+    Unreachable(String),
+    /// Nobody answered in time whether a write that was sent has happened.
+    #[error("the store did not answer; the write may have happened: {0}")]
+    Unknown(String),
     /// Someone else has the data directory.
     #[error("{0}")]
     Locked(String),

@@ -171,5 +171,5 @@ impl Store for Memory {
 mod tests {
     use super::*;
 
-    crate::contract_tests!(async || Memory::new());
+    crate::contract_tests!(async || Box::new(Memory::new()));
 }

@@ -7,34 +7,11 @@ struct Temporary {
     _dir: tempfile::TempDir,
 }
 
-#[async_trait]
-impl Store for Temporary {
-    async fn revision(&self) -> Result<Revision> {
-        self.store.revision().await
-    }
+impl std::ops::Deref for Temporary {
+    type Target = Sqlite;
 
-    async fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<KeyValue>> {
-        self.store.get(key, at).await
-    }
-
-    async fn range(&self, range: Range<String>, limit: usize, at: Option<Revision>) -> Result<Page> {
-        self.store.range(range, limit, at).await
-    }
-
-    async fn count(&self, range: Range<String>, at: Option<Revision>) -> Result<usize> {
-        self.store.count(range, at).await
-    }
-
-    async fn write(&self, write: Write) -> Result<Revision> {
-        self.store.write(write).await
-    }
-
-    async fn watch(&self, prefix: &str, from: Revision) -> Result<mpsc::Receiver<Watched>> {
-        self.store.watch(prefix, from).await
-    }
-
-    async fn compact(&self, revision: Revision) -> Result<()> {
-        self.store.compact(revision).await
+    fn deref(&self) -> &Sqlite {
+        &self.store
     }
 }
 

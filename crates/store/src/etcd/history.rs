@@ -1,0 +1,96 @@
+//! What happened, read from etcd by its watches.
+
+use grpc::{Connection, Streaming};
+
+use super::Inner;
+use super::proto::{self, EventType, WatchResponse};
+use crate::{Error, Event, KeyValue, Result};
+
+/// An open watch of everything.
+pub struct Changes {
+    watch: Streaming,
+    pub connection: Connection,
+    /// What lies before it is not asked for.
+    from: i64,
+}
+
+/// What one message of a watch says. Revisions are etcd's.
+pub struct Batch {
+    /// In order, never half a revision.
+    pub events: Vec<Event>,
+    /// The newest revision among all that happened, even if no event tells of it.
+    pub last: i64,
+}
+
+impl Inner {
+    /// Everything from revision `from` of etcd on.
+    pub async fn changes(&self, from: i64) -> Result<Changes> {
+        // The one before is asked for as well. etcd refuses it if it is compacted, and then could not tell
+        // what `from` replaced or deleted.
+        let (watch, connection) = self.calls.watch((from - 1).max(1)).await?;
+        Ok(Changes { watch, connection, from })
+    }
+
+    /// The next changes; an error if the watch is at its end. May be dropped at any time between two messages.
+    pub async fn next(&self, changes: &mut Changes) -> Result<Batch> {
+        let mut found = Vec::new();
+        loop {
+            let message: Option<WatchResponse> = changes.watch.message().await.map_err(lost)?;
+            let message = message.ok_or_else(|| Error::Unreachable("etcd: the watch has ended".to_owned()))?;
+            if let Some(header) = &message.header {
+                self.calls.check_cluster(header)?;
+            }
+            if message.canceled {
+                return Err(self.cancelled(&message));
+            }
+            found.extend(message.events.into_iter().filter_map(|event| {
+                let revision = event.kv.as_ref()?.mod_revision;
+                (revision >= changes.from).then_some((revision, event))
+            }));
+            if let (false, Some((last, _))) = (message.fragment, found.last()) {
+                let last = *last;
+                let events = found.into_iter().filter_map(|(_, event)| self.event(event)).collect();
+                return Ok(Batch { events, last });
+            }
+        }
+    }
+
+    fn cancelled(&self, message: &WatchResponse) -> Error {
+        match message.compact_revision {
+            0 => Error::Unreachable(format!("etcd: the watch was ended: {}", message.cancel_reason)),
+            compacted => Error::Compacted(self.ours(compacted + 1)),
+        }
+    }
+
+    fn event(&self, event: proto::Event) -> Option<Event> {
+        let kind = event.kind();
+        let kv = event.kv?;
+        let key = text(&kv.key);
+        let deleted = kind == EventType::Delete;
+        Some(Event {
+            key,
+            revision: self.ours(kv.mod_revision),
+            create_revision: if deleted { 0 } else { self.ours(kv.create_revision) },
+            value: (!deleted).then_some(kv.value),
+            previous: event.previous.map(|previous| self.key_value(previous)),
+        })
+    }
+
+    pub fn key_value(&self, kv: proto::KeyValue) -> KeyValue {
+        KeyValue {
+            key: text(&kv.key),
+            create_revision: self.ours(kv.create_revision),
+            mod_revision: self.ours(kv.mod_revision),
+            value: kv.value,
+        }
+    }
+}
+
+fn lost(error: grpc::Error) -> Error {
+    Error::Unreachable(format!("etcd: the watch is lost: {error}"))
+}
+
+/// Keys that are no text are not of this store, but count as changes like all others.
+fn text(key: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(key).into()
+}

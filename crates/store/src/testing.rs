@@ -1,0 +1,115 @@
+//! Clusters of etcd for tests: members of their own, in directories and on ports of their own, gone with the test.
+//!
+//! Needs the programs `etcd` (Debian: etcd-server) and `setpriv` (util-linux). Failures panic.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Files with which members are served by TLS to clients that show a certificate.
+#[derive(Clone, Debug)]
+pub struct MemberTls {
+    pub authority: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Members of one cluster, on the loopback. Dropping it kills them.
+pub struct Members {
+    dir: PathBuf,
+    tls: Option<MemberTls>,
+    extra: Vec<String>,
+    members: Vec<Member>,
+}
+
+struct Member {
+    client: u16,
+    peer: u16,
+    process: Option<Child>,
+}
+
+impl Members {
+    /// Starts `count` members with the flags `extra`; they answer after a second or two.
+    pub fn start(dir: &Path, count: usize, tls: Option<MemberTls>, extra: &[&str]) -> Self {
+        let ports: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
+        let members = ports.chunks(2).map(|pair| Member { client: pair[0], peer: pair[1], process: None }).collect();
+        let extra = extra.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut cluster = Self { dir: dir.to_owned(), tls, extra, members };
+        (0..count).for_each(|member| cluster.run(member));
+        cluster
+    }
+
+    /// Where clients reach the members.
+    pub fn urls(&self) -> Vec<String> {
+        self.members.iter().map(|member| self.url(member)).collect()
+    }
+
+    fn url(&self, member: &Member) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", member.client)
+    }
+
+    /// Starts a member that was killed, with what it had.
+    pub fn run(&mut self, member: usize) {
+        let log = File::create(self.dir.join(format!("m{member}.log"))).unwrap();
+        // A test that is killed takes its members along.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "etcd"]).args(self.flags(member)).args(&self.extra);
+        let process = command.stdout(Stdio::null()).stderr(log).spawn();
+        self.members[member].process = Some(process.expect("setpriv and etcd are installed"));
+    }
+
+    fn flags(&self, member: usize) -> Vec<String> {
+        let Member { peer, .. } = self.members[member];
+        let url = self.url(&self.members[member]);
+        let peers = self.members.iter().enumerate();
+        let peers: Vec<String> =
+            peers.map(|(index, member)| format!("m{index}=http://127.0.0.1:{}", member.peer)).collect();
+        let mut flags = vec![
+            format!("--name=m{member}"),
+            format!("--data-dir={}", self.dir.join(format!("m{member}")).display()),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
+            format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+            format!("--initial-cluster={}", peers.join(",")),
+        ];
+        if let Some(MemberTls { authority, certificate, key }) = &self.tls {
+            flags.push("--client-cert-auth".to_owned());
+            flags.push(format!("--trusted-ca-file={}", authority.display()));
+            flags.push(format!("--cert-file={}", certificate.display()));
+            flags.push(format!("--key-file={}", key.display()));
+        }
+        flags
+    }
+
+    pub fn kill(&mut self, member: usize) {
+        if let Some(mut process) = self.members[member].process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// The member keeps its connections and says nothing, as one that is cut off by the network.
+    pub fn pause(&self, member: usize) {
+        self.signal(member, "-STOP");
+    }
+
+    pub fn resume(&self, member: usize) {
+        self.signal(member, "-CONT");
+    }
+
+    fn signal(&self, member: usize, signal: &str) {
+        let process = self.members[member].process.as_ref().expect("the member runs");
+        let sent = Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        (0..self.members.len()).for_each(|member| self.kill(member));
+    }
+}
