@@ -43,6 +43,12 @@ impl Resource {
     pub const RESOURCE_CLAIMS: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceclaims" };
 }
 
+/// One change of an object; of a deleted one this is its last state.
+pub struct Changed {
+    pub object: Object,
+    pub deleted: bool,
+}
+
 /// Synchronous reads of the watch cache. Resources of cluster scope have the namespace `""`.
 pub trait View: Send + Sync {
     fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<Object>;
@@ -52,6 +58,13 @@ pub trait View: Send + Sync {
 
     /// Changes whenever anything of the resource does.
     fn version(&self, resource: Resource) -> u64;
+
+    /// All objects, and the cursor from which their changes can be read.
+    fn snapshot(&self, resource: Resource) -> (Vec<Object>, u64);
+
+    /// The changes since a cursor, the oldest first, and the cursor behind them; nothing when they are no longer all
+    /// known.
+    fn changes(&self, resource: Resource, cursor: u64) -> Option<(Vec<Changed>, u64)>;
 
     /// The pods bound to a node, of one namespace or of all.
     fn pods_on(&self, node: &str, namespace: &str) -> Vec<Object> {
@@ -75,6 +88,18 @@ impl View for Registry {
         kind(self, resource).map_or(0, |kind| self.lister(kind).version())
     }
 
+    fn snapshot(&self, resource: Resource) -> (Vec<Object>, u64) {
+        let Some(kind) = kind(self, resource) else { return (Vec::new(), 0) };
+        let (entries, cursor) = self.lister(kind).snapshot();
+        (entries.iter().map(|entry| entry.object()).collect(), cursor)
+    }
+
+    fn changes(&self, resource: Resource, cursor: u64) -> Option<(Vec<Changed>, u64)> {
+        let (changes, cursor) = self.lister(kind(self, resource)?).changes(cursor)?;
+        let changes = changes.iter().map(|change| Changed { object: change.entry.object(), deleted: change.deleted });
+        Some((changes.collect(), cursor))
+    }
+
     /// Pods of other nodes are told apart by what the cache has extracted, without parsing them.
     fn pods_on(&self, node: &str, namespace: &str) -> Vec<Object> {
         let Some(kind) = kind(self, Resource::PODS) else { return Vec::new() };
@@ -90,7 +115,7 @@ fn kind(registry: &Registry, resource: Resource) -> Option<&'static KindDef> {
 
 /// A cluster made of a few objects, for tests of this crate and of admission.
 pub mod testing {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use parking_lot::RwLock;
@@ -103,6 +128,9 @@ pub mod testing {
     #[derive(Default)]
     pub struct Objects {
         objects: RwLock<BTreeMap<Key, Object>>,
+        /// Of whatever resource; the cursor is the place of a change among all.
+        changes: RwLock<VecDeque<(String, Object, bool)>>,
+        forgotten: AtomicU64,
         version: AtomicU64,
     }
 
@@ -129,13 +157,21 @@ pub mod testing {
 
         pub fn put(&self, resource: &str, object: Object) {
             let key = (resource.to_owned(), object.namespace().to_owned(), object.name().to_owned());
+            self.changes.write().push_back((resource.to_owned(), object.clone(), false));
             self.objects.write().insert(key, object);
             self.version.fetch_add(1, Ordering::Relaxed);
         }
 
         pub fn remove(&self, resource: &str, namespace: &str, name: &str) {
-            self.objects.write().remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+            let removed = self.objects.write().remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+            self.changes.write().extend(removed.map(|object| (resource.to_owned(), object, true)));
             self.version.fetch_add(1, Ordering::Relaxed);
+        }
+
+        /// As a cache does that has not room for all of them.
+        pub fn forget_changes(&self) {
+            let forgotten = self.changes.write().drain(..).count();
+            self.forgotten.fetch_add(forgotten as u64, Ordering::Relaxed);
         }
     }
 
@@ -155,6 +191,19 @@ pub mod testing {
 
         fn version(&self, _: Resource) -> u64 {
             self.version.load(Ordering::Relaxed)
+        }
+
+        fn snapshot(&self, resource: Resource) -> (Vec<Object>, u64) {
+            let cursor = self.forgotten.load(Ordering::Relaxed) + self.changes.read().len() as u64;
+            (self.list(resource, ""), cursor)
+        }
+
+        fn changes(&self, resource: Resource, cursor: u64) -> Option<(Vec<Changed>, u64)> {
+            let (changes, forgotten) = (self.changes.read(), self.forgotten.load(Ordering::Relaxed));
+            let later = changes.range(usize::try_from(cursor.checked_sub(forgotten)?).ok()?..);
+            let of = later.filter(|(name, ..)| name == resource.name);
+            let changed = of.map(|(_, object, deleted)| Changed { object: object.clone(), deleted: *deleted });
+            Some((changed.collect(), forgotten + changes.len() as u64))
         }
     }
 }

@@ -50,6 +50,13 @@ impl Deleted {
     }
 }
 
+/// One change of an object; of a deleted one this is the last state, with the revision of the deletion.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub entry: Arc<Entry>,
+    pub deleted: bool,
+}
+
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     Added(Arc<Entry>),

@@ -25,7 +25,7 @@ pub mod watch;
 mod write;
 
 pub use admission::Admission;
-pub use answer::{Deleted, List, WatchEvent, Written};
+pub use answer::{Changed, Deleted, List, WatchEvent, Written};
 pub use entry::Entry;
 pub use kind_table::KindTable;
 pub use registry::{Config, Hooks, Lister, Registry};

@@ -10,8 +10,9 @@ use trace::attribute;
 
 use crate::admission::{Admission, AdmitAll};
 use crate::allocate::Allocator;
+use crate::answer::Changed;
 use crate::background;
-use crate::cache::{self, Cache, Resource};
+use crate::cache::{self, Cache, Read, Resource};
 use crate::convert::view;
 use crate::entry::Entry;
 use crate::errors::of_store;
@@ -95,6 +96,27 @@ impl Lister {
             true
         });
         found
+    }
+
+    /// All objects, and the cursor of the change that is yet to come.
+    pub fn snapshot(&self) -> (Vec<Arc<Entry>>, u64) {
+        let (entries, cursor) = self.resource.snapshot();
+        (entries.iter().map(|entry| view(entry, self.kind)).collect(), cursor)
+    }
+
+    /// The changes from `cursor` on, and the cursor behind them; nothing when they are no longer all kept.
+    pub fn changes(&self, mut cursor: u64) -> Option<(Vec<Changed>, u64)> {
+        let mut changes = Vec::new();
+        loop {
+            match self.resource.read(cursor) {
+                Read::Change(change, next) => {
+                    changes.push(Changed { entry: view(&change.entry, self.kind), deleted: change.deleted });
+                    cursor = next;
+                }
+                Read::UpToDate => return Some((changes, cursor)),
+                Read::Behind => return None,
+            }
+        }
     }
 
     /// How many objects there are, in all namespaces.

@@ -130,6 +130,12 @@ impl Resource {
         state.revision.max(applied)
     }
 
+    /// All objects, and the cursor of the change that is yet to come.
+    pub fn snapshot(&self) -> (Vec<Arc<Entry>>, u64) {
+        let state = self.state.read();
+        (state.objects.iter().map(|found| found.0.clone()).collect(), state.end())
+    }
+
     /// Whether the objects are still what they were at `revision`.
     pub fn unchanged_since(&self, revision: Revision) -> bool {
         self.state.read().revision <= revision
