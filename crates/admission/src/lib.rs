@@ -1,14 +1,18 @@
-//! Built-in admission: a flat, ordered list of plugins that look at every write.
+//! Admission: a flat, ordered list of plugins that look at every write, and after them the cluster's webhooks.
 //!
 //! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
 //! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
 //! Names, order and texts are upstream's; `RBACEscalation` and `CertificateRequester` are checks that upstream
 //! keeps in the storage of these kinds.
 
+mod cached;
 mod certificates;
+mod conditions;
 mod default_classes;
 mod default_toleration_seconds;
+mod inputs;
 mod limit_ranger;
+mod matching;
 mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -16,12 +20,15 @@ mod pod_security;
 mod pods;
 mod priority;
 mod rbac_escalation;
+mod reinvocation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
+mod subject;
 mod taint_nodes;
 #[cfg(test)]
 mod testing;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +41,9 @@ use machinery::{ApiError, Object};
 use registry::{Admission, AdmissionRequest, Operation, Registry};
 
 use metrics::{Metrics, Step};
+use reinvocation::Rounds;
+use subject::Subject;
+use webhook::Webhooks;
 
 type Mutate = fn(&Admit<'_>, &mut Object) -> Result<(), ApiError>;
 type Validate = fn(&Admit<'_>, Option<&Object>) -> Result<(), ApiError>;
@@ -75,17 +85,20 @@ pub struct BuiltIn {
     view: Arc<dyn View>,
     authorizer: Arc<dyn Authorizer>,
     escalation: Escalation,
+    webhooks: Webhooks,
     metrics: Metrics,
 }
 
 impl BuiltIn {
     pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>, escalation: Escalation) -> Self {
-        Self { view, authorizer, escalation, metrics: Metrics::default() }
+        let webhooks = Webhooks::new(view.clone(), authorizer.clone());
+        Self { view, authorizer, escalation, webhooks, metrics: Metrics::default() }
     }
 
-    /// Shows how long plugins take.
+    /// Shows how long plugins and webhooks take.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         self.metrics.register(registry);
+        self.webhooks.register(registry);
     }
 
     /// Asks one plugin, and notes how long that took.
@@ -134,6 +147,41 @@ impl BuiltIn {
         }
     }
 
+    /// Asks once, and once more whom a change by another concerns.
+    async fn mutate_all(
+        &self,
+        registry: &Registry,
+        request: &AdmissionRequest<'_>,
+        mut object: Option<&mut Object>,
+    ) -> Result<(), ApiError> {
+        let mut rounds = Rounds::default();
+        self.mutate_round(registry, request, object.as_deref_mut(), &mut rounds).await?;
+        if rounds.changed {
+            rounds.second = true;
+            self.mutate_round(registry, request, object, &mut rounds).await?;
+        }
+        Ok(())
+    }
+
+    async fn mutate_round(
+        &self,
+        registry: &Registry,
+        request: &AdmissionRequest<'_>,
+        mut object: Option<&mut Object>,
+        rounds: &mut Rounds,
+    ) -> Result<(), ApiError> {
+        if let Some(object) = object.as_deref_mut() {
+            let admit = self.admit(request);
+            for (name, plugin) in MUTATING {
+                self.timed(name, Step::Admit, request, || plugin(&admit, object))?;
+            }
+        }
+        let begun = clock::monotonic();
+        let admitted = self.webhooks.mutate(registry, subject(registry, request, None), object, rounds).await;
+        self.metrics.plugin("MutatingAdmissionWebhook", (Step::Admit, request.operation), &admitted, begun.elapsed());
+        admitted
+    }
+
     async fn validate_all(
         &self,
         registry: &Registry,
@@ -145,6 +193,15 @@ impl BuiltIn {
             self.timed(name, Step::Validate, request, || plugin(&admit, object))?;
         }
         let begun = clock::monotonic();
+        let admitted = self.webhooks.validate(registry, subject(registry, request, object)).await;
+        self.metrics.plugin(
+            "ValidatingAdmissionWebhook",
+            (Step::Validate, request.operation),
+            &admitted,
+            begun.elapsed(),
+        );
+        admitted?;
+        let begun = clock::monotonic();
         let charged = resource_quota::charge(&admit, registry, object).await;
         self.metrics.plugin("ResourceQuota", (Step::Validate, request.operation), &charged, begun.elapsed());
         charged
@@ -153,6 +210,10 @@ impl BuiltIn {
     fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
         Admit { request, view: &*self.view, authorizer: &*self.authorizer, escalation: &self.escalation }
     }
+}
+
+fn subject<'a>(registry: &'a Registry, request: &'a AdmissionRequest<'a>, object: Option<&'a Object>) -> Subject<'a> {
+    Subject { request, kinds: registry.kinds(), object }
 }
 
 /// One write and what plugins may look at.
@@ -194,17 +255,16 @@ impl Admission for BuiltIn {
         &self,
         registry: &Registry,
         request: &AdmissionRequest<'_>,
-        object: &mut Object,
+        object: Option<&mut Object>,
     ) -> Result<(), ApiError> {
         if request.operation == Operation::Create && request.kind.namespaced() {
             self.await_namespace(registry, request).await;
-            self.await_service_account(registry, request, object).await;
+            if let Some(object) = object.as_deref() {
+                self.await_service_account(registry, request, object).await;
+            }
         }
-        let (admit, begun) = (self.admit(request), clock::monotonic());
-        let mut ask = |&(name, plugin): &(&'static str, Mutate)| {
-            self.timed(name, Step::Admit, request, || plugin(&admit, object))
-        };
-        let outcome = MUTATING.iter().try_for_each(&mut ask);
+        let begun = clock::monotonic();
+        let outcome = self.mutate_all(registry, request, object).await;
         self.metrics.step((Step::Admit, request.operation), &outcome, begun.elapsed());
         outcome
     }

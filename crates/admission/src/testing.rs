@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use auth::View;
 use auth::authz::{Escalation, Rbac};
 use auth::view::testing::Objects;
 use machinery::{ApiError, Object, UserInfo};
-use registry::{AdmissionRequest, Context, Operation};
+use registry::{AdmissionRequest, Context, KindTable, Operation};
 
+use crate::subject::Subject;
 use crate::{Admit, Mutate, Validate};
 
 pub struct Case {
@@ -74,10 +76,8 @@ impl Case {
         self.with(|admit| plugin(admit, object))
     }
 
-    pub fn with<T>(&self, run: impl FnOnce(&Admit<'_>) -> T) -> T {
-        let rbac = Arc::new(Rbac::new(self.objects.clone()));
-        let escalation = Escalation::new(rbac.clone(), rbac.clone());
-        let request = AdmissionRequest {
+    fn request(&self) -> AdmissionRequest<'_> {
+        AdmissionRequest {
             context: &self.context,
             kind: self.kind,
             operation: self.operation,
@@ -85,7 +85,20 @@ impl Case {
             namespace: &self.namespace,
             name: &self.name,
             old: self.old.as_ref(),
-        };
+            deletion: None,
+        }
+    }
+
+    /// As webhooks and policies see it.
+    pub fn seen<T>(&self, object: Option<&Object>, look: impl FnOnce(&Subject<'_>, &dyn View) -> T) -> T {
+        let (request, kinds) = (self.request(), KindTable::new(kinds::all()));
+        look(&Subject { request: &request, kinds: &kinds, object }, &*self.objects)
+    }
+
+    pub fn with<T>(&self, run: impl FnOnce(&Admit<'_>) -> T) -> T {
+        let rbac = Arc::new(Rbac::new(self.objects.clone()));
+        let escalation = Escalation::new(rbac.clone(), rbac.clone());
+        let request = self.request();
         run(&Admit { request: &request, view: &*self.objects, authorizer: &*rbac, escalation: &escalation })
     }
 }

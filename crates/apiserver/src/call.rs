@@ -12,7 +12,7 @@ use machinery::field::{self, Path};
 use machinery::validation::validate_field_manager;
 use machinery::{ApiError, GroupVersionKind, UserInfo};
 use parking_lot::Mutex;
-use registry::{Context, FieldValidation, Warnings};
+use registry::{Annotations, Context, FieldValidation, Warnings};
 use trace::attribute;
 
 use crate::audit::{AUDIT_ID, Auditing};
@@ -31,6 +31,8 @@ pub struct Call {
     /// Made by a component of this process, not read from a connection.
     pub local: bool,
     pub warnings: Warnings,
+    /// What admission wants the audit log to say.
+    pub annotations: Annotations,
     /// The rules of fairness that the request is under, once they are known.
     pub flow: Option<Arc<Schema>>,
     /// What the audit log will say of the request, if anything.
@@ -59,6 +61,7 @@ impl Call {
             user,
             local: false,
             warnings,
+            annotations: Annotations::default(),
             flow: None,
             auditing: None,
             span: None,
@@ -128,6 +131,7 @@ impl Call {
             field_manager: self.field_manager()?,
             create_denied: None,
             warnings: self.warnings.clone(),
+            annotations: self.annotations.clone(),
         })
     }
 

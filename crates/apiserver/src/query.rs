@@ -45,6 +45,12 @@ impl Query {
     }
 }
 
+impl FromIterator<(String, String)> for Query {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
 fn decode_pair((name, value): (&str, &str)) -> (String, String) {
     (decode_value(name), decode_value(value))
 }

@@ -192,7 +192,8 @@ impl Server {
         if let Some(flow) = &call.flow {
             fairness::add_headers(answer.headers_mut(), flow);
         }
-        if let Some(auditing) = call.auditing.take() {
+        if let Some(mut auditing) = call.auditing.take() {
+            auditing.annotate(call.annotations.take());
             answer = match panicked {
                 true => auditing.panicked(answer),
                 false => auditing.answered(answer, error.as_ref(), call.info.long_running()).await,

@@ -20,10 +20,15 @@ const fn rbac(name: &'static str) -> Resource {
     Resource { group: "rbac.authorization.k8s.io", version: "v1", name }
 }
 
+const fn registration(name: &'static str) -> Resource {
+    Resource { group: "admissionregistration.k8s.io", version: "v1", name }
+}
+
 impl Resource {
     pub const NAMESPACES: Self = core("namespaces");
     pub const NODES: Self = core("nodes");
     pub const PODS: Self = core("pods");
+    pub const SERVICES: Self = core("services");
     pub const SECRETS: Self = core("secrets");
     pub const SERVICE_ACCOUNTS: Self = core("serviceaccounts");
     pub const PERSISTENT_VOLUMES: Self = core("persistentvolumes");
@@ -39,6 +44,11 @@ impl Resource {
     pub const STORAGE_CLASSES: Self = Self { group: "storage.k8s.io", version: "v1", name: "storageclasses" };
     pub const VOLUME_ATTACHMENTS: Self = Self { group: "storage.k8s.io", version: "v1", name: "volumeattachments" };
     pub const INGRESS_CLASSES: Self = Self { group: "networking.k8s.io", version: "v1", name: "ingressclasses" };
+    pub const ENDPOINT_SLICES: Self = Self { group: "discovery.k8s.io", version: "v1", name: "endpointslices" };
+    pub const MUTATING_WEBHOOK_CONFIGURATIONS: Self = registration("mutatingwebhookconfigurations");
+    pub const VALIDATING_WEBHOOK_CONFIGURATIONS: Self = registration("validatingwebhookconfigurations");
+    pub const VALIDATING_ADMISSION_POLICIES: Self = registration("validatingadmissionpolicies");
+    pub const VALIDATING_ADMISSION_POLICY_BINDINGS: Self = registration("validatingadmissionpolicybindings");
     pub const RESOURCE_SLICES: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceslices" };
     pub const RESOURCE_CLAIMS: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceclaims" };
 }

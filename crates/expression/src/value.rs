@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::error::Error;
 use crate::list::List;
@@ -107,6 +107,11 @@ impl<'a> Value<'a> {
     /// `json` as it is.
     pub fn any(json: &'a Json) -> Self {
         read_any(json)
+    }
+
+    /// An object of JSON as it is.
+    pub fn object(fields: &'a JsonMap<String, Json>) -> Self {
+        Self::Map(Map::Json(fields, None))
     }
 
     pub fn optional(value: Option<Self>) -> Self {

@@ -204,6 +204,17 @@ pub enum Propagation {
     Orphan,
 }
 
+impl Propagation {
+    /// As `propagationPolicy` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+}
+
 impl Strategy {
     /// A kind with a spec and nothing special: no defaults, no status, no further validation.
     pub const PLAIN: Self = Self {

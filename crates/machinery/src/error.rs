@@ -51,6 +51,11 @@ impl Reason {
         }
     }
 
+    /// The reason of this name; unknown is what has another.
+    pub fn named(name: &str) -> Self {
+        ALL.iter().copied().find(|reason| reason.name() == name).unwrap_or(Self::Unknown)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::BadRequest => "BadRequest",
@@ -75,6 +80,27 @@ impl Reason {
         }
     }
 }
+
+const ALL: [Reason; 18] = [
+    Reason::BadRequest,
+    Reason::Unauthorized,
+    Reason::Forbidden,
+    Reason::NotFound,
+    Reason::AlreadyExists,
+    Reason::Conflict,
+    Reason::Gone,
+    Reason::Expired,
+    Reason::Invalid,
+    Reason::Timeout,
+    Reason::ServerTimeout,
+    Reason::TooManyRequests,
+    Reason::MethodNotAllowed,
+    Reason::NotAcceptable,
+    Reason::RequestEntityTooLarge,
+    Reason::UnsupportedMediaType,
+    Reason::InternalError,
+    Reason::ServiceUnavailable,
+];
 
 /// `metav1.StatusCause`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,8 +129,18 @@ pub struct Details {
     pub uid: String,
     pub causes: Vec<Cause>,
     pub retry_after_seconds: u32,
+    /// What another server answered, where it is that server's refusal which is passed on.
+    pub answered: Option<Answered>,
     /// `metadata.continue` of the status: how a list goes on whose snapshot has expired.
     pub continue_token: String,
+}
+
+/// Code and reason of another server's `metav1.Status`, in words that need not be ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    pub code: u16,
+    /// May be empty.
+    pub reason: String,
 }
 
 impl ApiError {
@@ -210,8 +246,22 @@ impl ApiError {
         error
     }
 
+    /// Another server's refusal: its Status, under a message and a code of the caller's choice.
+    pub fn answered(status: &Value, message: String, code: u16) -> Self {
+        let name = status["reason"].as_str().unwrap_or_default();
+        let answered = Answered { code, reason: name.to_owned() };
+        let details = Details { answered: Some(answered), ..Details::from_value(&status["details"]) };
+        Self { reason: Reason::named(name), message, details: Some(Box::new(details)) }
+    }
+
     pub fn code(&self) -> u16 {
-        self.reason.code()
+        let answered = self.details.as_ref().and_then(|details| details.answered.as_ref());
+        answered.map_or(self.reason.code(), |answered| answered.code)
+    }
+
+    fn reason_text(&self) -> &str {
+        let answered = self.details.as_ref().and_then(|details| details.answered.as_ref());
+        answered.map_or(self.reason.name(), |answered| &answered.reason)
     }
 
     /// The `metav1.Status` that clients read.
@@ -220,11 +270,14 @@ impl ApiError {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code(),
         });
-        if self.reason != Reason::Unknown {
-            status["reason"] = json!(self.reason.name());
+        if !self.reason_text().is_empty() {
+            status["reason"] = json!(self.reason_text());
         }
         if let Some(details) = &self.details {
-            status["details"] = details.to_value();
+            let shown = details.to_value();
+            if details.answered.is_none() || shown != json!({}) {
+                status["details"] = shown;
+            }
             if !details.continue_token.is_empty() {
                 status["metadata"]["continue"] = json!(details.continue_token);
             }
@@ -234,6 +287,24 @@ impl ApiError {
 }
 
 impl Details {
+    fn from_value(value: &Value) -> Self {
+        let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        let cause = |cause: &Value| Cause {
+            reason: text(cause, "reason"),
+            message: text(cause, "message"),
+            field: text(cause, "field"),
+        };
+        Self {
+            name: text(value, "name"),
+            group: text(value, "group"),
+            kind: text(value, "kind"),
+            uid: text(value, "uid"),
+            causes: value["causes"].as_array().into_iter().flatten().map(cause).collect(),
+            retry_after_seconds: value["retryAfterSeconds"].as_u64().unwrap_or(0).try_into().unwrap_or(u32::MAX),
+            ..Self::default()
+        }
+    }
+
     fn to_value(&self) -> Value {
         let mut map = Map::new();
         let texts = [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)];
@@ -261,6 +332,21 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_servers_refusal_keeps_its_words() {
+        let of_theirs = json!({"reason": "PolicyViolation", "details": {"name": "web", "retryAfterSeconds": 3}});
+        let status = ApiError::answered(&of_theirs, "no".to_owned(), 451).status();
+        assert_eq!(
+            (&status["code"], &status["reason"], &status["message"]),
+            (&json!(451), &json!("PolicyViolation"), &json!("no"))
+        );
+        assert_eq!(status["details"], json!({"name": "web", "retryAfterSeconds": 3}));
+        let plain = ApiError::answered(&Value::Null, "no".to_owned(), 400).status();
+        assert_eq!((plain.get("reason"), plain.get("details"), &plain["code"]), (None, None, &json!(400)));
+        let known = ApiError::answered(&json!({"reason": "Forbidden"}), "no".to_owned(), 403);
+        assert_eq!(known.reason, Reason::Forbidden);
+    }
 
     #[test]
     fn a_status_names_the_object_and_the_field() {

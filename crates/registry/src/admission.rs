@@ -9,12 +9,12 @@ use crate::request::AdmissionRequest;
 /// Looks at every write before it happens.
 #[async_trait]
 pub trait Admission: Send + Sync {
-    /// May change the object; defaults are filled in again afterwards, and validation comes later.
+    /// May change the object; defaults are filled in again afterwards, and validation comes later. `None` on deletion.
     async fn mutate(
         &self,
         registry: &Registry,
         request: &AdmissionRequest<'_>,
-        object: &mut Object,
+        object: Option<&mut Object>,
     ) -> Result<(), ApiError>;
 
     /// The last word on a valid object; `None` on deletion.
@@ -31,7 +31,7 @@ pub struct AdmitAll;
 
 #[async_trait]
 impl Admission for AdmitAll {
-    async fn mutate(&self, _: &Registry, _: &AdmissionRequest<'_>, _: &mut Object) -> Result<(), ApiError> {
+    async fn mutate(&self, _: &Registry, _: &AdmissionRequest<'_>, _: Option<&mut Object>) -> Result<(), ApiError> {
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! Which kinds are served, looked up by path and by what an object says it is.
 
 use std::collections::HashMap;
+use std::ptr;
 
 use kinds::KindDef;
-use machinery::GroupVersionKind;
+use machinery::{GroupVersionKind, Object};
+
+use crate::convert::{from_storage, to_storage};
 
 type Triple = (&'static str, &'static str, &'static str);
 
@@ -33,6 +36,20 @@ impl KindTable {
     /// All kinds in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = &'static KindDef> {
         self.all.iter().copied()
+    }
+
+    /// The other versions under which objects of `kind` are served.
+    pub fn equivalents(&self, kind: &'static KindDef) -> impl Iterator<Item = &'static KindDef> {
+        let storage = self.storage(kind);
+        self.iter().filter(move |other| !ptr::eq(*other, kind) && ptr::eq(self.storage(other), storage))
+    }
+
+    /// An object of `from` as `to`, which is another version of the same.
+    pub fn convert(&self, from: &'static KindDef, to: &'static KindDef, object: Object) -> Object {
+        if ptr::eq(from, to) {
+            return object;
+        }
+        from_storage(to, to_storage(from, self.storage(from), object))
     }
 
     /// The kind in whose version objects of `kind` are stored; often `kind` itself.

@@ -19,6 +19,7 @@ pub mod registry;
 pub mod request;
 mod scale;
 mod selection;
+pub mod service;
 pub mod table;
 pub mod transform;
 pub mod watch;

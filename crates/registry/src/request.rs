@@ -1,5 +1,7 @@
 //! What a caller asks of the registry, in typed form. HTTP is parsed into this by the apiserver.
 
+use std::collections::BTreeMap;
+
 use kinds::Propagation;
 use machinery::{ApiError, Object, UserInfo};
 use tokio::time::Instant;
@@ -17,6 +19,8 @@ pub struct Context {
     pub create_denied: Option<ApiError>,
     /// Warnings for the client, collected on the way.
     pub warnings: Warnings,
+    /// What admission wants the audit log to say of the request.
+    pub annotations: Annotations,
 }
 
 impl Context {
@@ -33,6 +37,16 @@ pub enum FieldValidation {
     #[default]
     Warn,
     Strict,
+}
+
+impl FieldValidation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ignore => "Ignore",
+            Self::Warn => "Warn",
+            Self::Strict => "Strict",
+        }
+    }
 }
 
 /// Warnings of one answer; who is told so many does not read more.
@@ -52,6 +66,42 @@ impl Warnings {
     }
 
     pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+/// Audit annotations of one request; what would be more is left out.
+const ANNOTATIONS_MAX: usize = 1000;
+
+/// Audit annotations collected while a request is served; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations(std::sync::Arc<parking_lot::Mutex<BTreeMap<String, Annotation>>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    pub value: String,
+    /// Tells what is in the request: for audit logs that record its body.
+    pub of_body: bool,
+}
+
+impl Annotations {
+    /// The first value of a key stays.
+    pub fn add(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.insert(key.into(), Annotation { value: value.into(), of_body: false });
+    }
+
+    pub fn add_of_body(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.insert(key.into(), Annotation { value: value.into(), of_body: true });
+    }
+
+    fn insert(&self, key: String, annotation: Annotation) {
+        let mut annotations = self.0.lock();
+        if annotations.len() < ANNOTATIONS_MAX {
+            annotations.entry(key).or_insert(annotation);
+        }
+    }
+
+    pub fn take(&self) -> BTreeMap<String, Annotation> {
         std::mem::take(&mut self.0.lock())
     }
 }
@@ -124,7 +174,7 @@ pub enum Target {
 }
 
 /// One write as admission sees it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AdmissionRequest<'a> {
     pub context: &'a Context,
     pub kind: &'static kinds::KindDef,
@@ -137,6 +187,8 @@ pub struct AdmissionRequest<'a> {
     pub name: &'a str,
     /// The object as it was, on update and delete.
     pub old: Option<&'a Object>,
+    /// What a deletion was asked for with.
+    pub deletion: Option<&'a DeleteOptions>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

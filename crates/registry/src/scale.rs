@@ -71,7 +71,7 @@ pub fn check(scale: &mut Object, namespace: &str, name: &str) -> Result<(), ApiE
             scale.name()
         )));
     }
-    let replicas = scale.int(&["spec", "replicas"]).unwrap_or(0);
+    let replicas = replicas(scale);
     if replicas < 0 {
         let path = Path::new("spec").child("replicas");
         let error = Error::invalid(&path, replicas, "must be greater than or equal to 0");
@@ -90,7 +90,12 @@ pub fn apply(kind: &KindDef, paths: &ScalePaths, scale: &Object, old: &Object) -
         return Err(ApiError::conflict(&resource, old.name(), why));
     }
     let mut new = old.clone();
-    new.set(paths.spec_replicas, scale.int(&["spec", "replicas"]).unwrap_or(0));
+    new.set(paths.spec_replicas, replicas(scale));
     new.set(&["metadata", "resourceVersion"], scale.resource_version());
     Ok(new)
+}
+
+/// How many replicas a Scale asks for.
+pub fn replicas(scale: &Object) -> i64 {
+    scale.int(&["spec", "replicas"]).unwrap_or(0)
 }

@@ -39,10 +39,10 @@ pub(crate) struct Connector {
 pub(crate) struct ConnectError(String);
 
 impl Connector {
-    pub fn new(config: Config) -> Result<Self, Error> {
+    pub fn new(config: Config, http1: bool) -> Result<Self, Error> {
         let name = |name: String| ServerName::try_from(name).map_err(|error| Error::Config(error.to_string()));
         Ok(Self {
-            tls: Arc::new(tls::client(&config.trust, config.identity.as_ref())?),
+            tls: Arc::new(tls::client(&config.trust, config.identity.as_ref(), http1)?),
             server_name: config.server_name.map(name).transpose()?,
             resolver: config.resolver,
         })

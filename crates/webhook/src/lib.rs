@@ -42,21 +42,44 @@ pub struct Config {
     pub resolver: Option<Arc<dyn Resolve>>,
 }
 
+/// What is not left to the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// A connection carries one request at a time.
+    pub http1: bool,
+    /// The most of an answer that is read.
+    pub answer_bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { http1: false, answer_bytes_max: ANSWER_BYTES_MAX }
+    }
+}
+
 /// Clones share connections.
 #[derive(Clone)]
-pub struct Client(legacy::Client<Connector, Full<Bytes>>);
+pub struct Client {
+    http: legacy::Client<Connector, Full<Bytes>>,
+    answer_bytes_max: usize,
+}
 
 impl Client {
     /// Fails if certificates or the key cannot be read.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let connector = Connector::new(config)?;
-        let client = legacy::Client::builder(TokioExecutor::new())
+        Self::bounded(config, Bounds::default())
+    }
+
+    /// The same within other bounds.
+    pub fn bounded(config: Config, bounds: Bounds) -> Result<Self, Error> {
+        let connector = Connector::new(config, bounds.http1)?;
+        let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
-        Ok(Self(client))
+        Ok(Self { http, answer_bytes_max: bounds.answer_bytes_max })
     }
 
     /// Sends a JSON document and reads the one that is answered.
@@ -94,9 +117,9 @@ impl Client {
         let failed = |why: String| Error::failed(&method, url, why);
         parts.uri = url.parse().map_err(|error| failed(format!("{error}")))?;
         let exchange = async {
-            let answer = self.0.request(Request::from_parts(parts, Full::from(body))).await;
+            let answer = self.http.request(Request::from_parts(parts, Full::from(body))).await;
             let (head, body) = answer.map_err(|error| failed(error::cause(&error)))?.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+            let body = Limited::new(body, self.answer_bytes_max).collect().await.map_err(|error| {
                 let too_large = error.downcast_ref::<LengthLimitError>().is_some();
                 failed(if too_large { "the answer is too large".to_owned() } else { error::cause(&*error) })
             })?;

@@ -38,7 +38,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-pub(crate) fn client(trust: &Trust, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
+/// `http1` leaves out HTTP/2.
+pub(crate) fn client(trust: &Trust, identity: Option<&Identity>, http1: bool) -> Result<ClientConfig, Error> {
     let problem = |error: &dyn fmt::Display| Error::Config(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
@@ -56,7 +57,8 @@ pub(crate) fn client(trust: &Trust, identity: Option<&Identity>) -> Result<Clien
             builder.with_client_auth_cert(chain, key).map_err(|error| problem(&error))?
         }
     };
-    config.alpn_protocols = HTTP_PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
+    let protocols = if http1 { &HTTP_PROTOCOLS[1..] } else { &HTTP_PROTOCOLS };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Record {
     pub id: String,
     pub level: Level,
     pub impersonated: Option<UserInfo>,
-    pub annotations: BTreeMap<&'static str, String>,
+    pub annotations: BTreeMap<String, String>,
     /// What was sent, and answered: as JSON or YAML.
     pub request: Option<Bytes>,
     pub response: Option<Bytes>,

@@ -5,6 +5,7 @@ mod event;
 mod log;
 mod policy;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use machinery::{ApiError, UserInfo};
 use prometheus_client::registry::Registry as Metrics;
+use registry::Annotation;
 
 use crate::body;
 use crate::call::Call;
@@ -97,8 +99,17 @@ impl Auditing {
 
     pub fn decide(&mut self, allowed: bool, reason: &str) {
         let decision = if allowed { "allow" } else { "forbid" };
-        self.record.annotations.insert(DECISION, decision.to_owned());
-        self.record.annotations.insert(REASON, reason.to_owned());
+        self.record.annotations.insert(DECISION.to_owned(), decision.to_owned());
+        self.record.annotations.insert(REASON.to_owned(), reason.to_owned());
+    }
+
+    /// Takes on what admission says; of the body only where that is recorded too.
+    pub fn annotate(&mut self, annotations: BTreeMap<String, Annotation>) {
+        let recorded = self.record.level >= Level::Request;
+        let said = annotations.into_iter().filter(|(_, annotation)| recorded || !annotation.of_body);
+        for (key, annotation) in said {
+            self.record.annotations.entry(key).or_insert(annotation.value);
+        }
     }
 
     /// Keeps what was sent, if the policy wants to see it.
@@ -143,7 +154,7 @@ impl Auditing {
                 }
             }
             if read.len() > RESPONSE_MAX {
-                self.record.annotations.insert(TRUNCATED, "true".to_owned());
+                self.record.annotations.insert(TRUNCATED.to_owned(), "true".to_owned());
                 return Answer::from_parts(parts, body::preceded(read.freeze(), body));
             }
         }

@@ -1,18 +1,21 @@
 //! Connections through the server to nodes, pods and services: logs, exec, attach, port-forward, proxy.
 
 mod forward;
+mod options;
 mod place;
 mod pod;
 mod target;
 
 use http::{Response, StatusCode};
-use kinds::KindDef;
+use kinds::{KindDef, Subresource};
 use machinery::{ApiError, Object, Reason};
+use registry::{Operation, service};
 
 use crate::body;
 use crate::call::Call;
 use crate::respond::{self, Answer};
 use crate::server::Server;
+use crate::subresource::Asked;
 
 use forward::Backend;
 use target::Target;
@@ -33,6 +36,7 @@ impl Server {
             ("pods", "exec" | "attach") => self.pod_stream(call, kind, subresource).await,
             ("pods", "portforward") => self.pod_port_forward(call, kind).await,
             ("nodes" | "pods" | "services", "proxy") => {
+                self.admit_connection(call, kind, subresource).await?;
                 let backend = self.proxied(call, kind).await?;
                 forward::forward(self, call, kind, backend).await
             }
@@ -57,14 +61,31 @@ impl Server {
 
     async fn pod_stream(&self, call: &mut Call, kind: &'static KindDef, what: &str) -> Result<Answer, ApiError> {
         let pod = self.connected(call, kind, &call.info.name).await?;
-        let path = pod::stream_path(what, &pod, &call.query)?;
+        let options = self.admit_connection(call, kind, what).await?;
+        let path = pod::stream_path(what, &pod, &options::query(&options))?;
         self.streamed(call, kind, &pod, path).await
     }
 
     async fn pod_port_forward(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let pod = self.connected(call, kind, &call.info.name).await?;
-        let path = pod::port_forward_path(&pod, &call.query);
+        let options = self.admit_connection(call, kind, "portforward").await?;
+        let path = pod::port_forward_path(&pod, &options::query(&options));
         self.streamed(call, kind, &pod, path).await
+    }
+
+    /// Asks admission about the connection, and answers the options under which it may be made.
+    async fn admit_connection(
+        &self,
+        call: &Call,
+        kind: &'static KindDef,
+        subresource: &str,
+    ) -> Result<Object, ApiError> {
+        let Some(Subresource::Connect { kind: of_options, .. }) = kind.subresource(subresource) else {
+            return Err(ApiError::no_such_path());
+        };
+        let mut options = options::of(of_options, &call.query, &call.info.rest);
+        self.admit(&call.context()?, kind, Asked::of(call, Operation::Connect), &mut options).await?;
+        Ok(options)
     }
 
     async fn streamed(
@@ -111,16 +132,16 @@ impl Server {
             "nodes" => {
                 let node = self.connected(call, kind, &target.name).await?;
                 let host = place::node_host(&node).ok_or_else(|| ApiError::bad_request("address not allowed"))?;
-                Ok(Backend { address: place::join(&host, &target.port), tls: target.tls, path })
+                Ok(Backend { address: service::join(&host, &target.port), tls: target.tls, path })
             }
             "pods" => {
                 let pod = self.connected(call, kind, &target.name).await?;
                 Ok(Backend { address: place::pod_address(&pod, &target.port)?, tls: target.tls, path })
             }
             _ => {
-                let service = self.connected(call, kind, &target.name).await?;
-                let slices = self.slices(&service)?;
-                let address = place::service_address(&service, &slices, &target.port, clock::random_below)?;
+                let of = self.connected(call, kind, &target.name).await?;
+                let slices = self.slices(&of)?;
+                let address = service::endpoint(&of, &slices, &target.port, clock::random_below)?;
                 Ok(Backend { address, tls: target.tls, path })
             }
         }

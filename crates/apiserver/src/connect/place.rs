@@ -1,8 +1,9 @@
-//! Addresses of nodes, pods and the endpoints of services, read from their objects.
+//! Addresses of nodes and pods, read from their objects.
 
 use std::net::IpAddr;
 
 use machinery::{ApiError, Object};
+use registry::service::join;
 use serde_json::Value;
 
 /// Where a node's API is when the node does not say.
@@ -39,51 +40,8 @@ fn first_port(pod: &Object) -> String {
     ports.next().map(Value::to_string).unwrap_or_default()
 }
 
-/// One of the ready endpoints of a service; `pick` chooses below a bound.
-pub fn service_address(
-    service: &Object,
-    slices: &[Object],
-    port: &str,
-    pick: impl Fn(usize) -> usize,
-) -> Result<String, ApiError> {
-    let name = service.name();
-    let port_name = port_name(service, port)
-        .ok_or_else(|| ApiError::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
-    let candidates: Vec<String> = slices.iter().flat_map(|slice| ready(slice, &port_name)).collect();
-    if candidates.is_empty() {
-        return Err(ApiError::unavailable(format!("no endpoints available for service {name:?}")));
-    }
-    Ok(candidates[pick(candidates.len())].clone())
-}
-
-/// The name of the service port that is meant: by name or number, or the only one.
-fn port_name(service: &Object, port: &str) -> Option<String> {
-    let ports = service.list(&["spec", "ports"]);
-    let is_meant = |of: &&Value| match port {
-        "" => ports.len() == 1 || text(of, "name").is_empty(),
-        port => text(of, "name") == port || port.parse::<i64>().is_ok_and(|number| of["port"] == number),
-    };
-    ports.iter().find(is_meant).map(|of| text(of, "name").to_owned())
-}
-
-fn ready(slice: &Object, port_name: &str) -> Vec<String> {
-    let ports = slice.list(&["ports"]);
-    let Some(port) = ports.iter().find(|port| text(port, "name") == port_name).and_then(|port| port.get("port")) else {
-        return Vec::new();
-    };
-    let endpoints = slice.list(&["endpoints"]).iter();
-    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != Value::Bool(false));
-    let addresses = ready.filter_map(|endpoint| endpoint["addresses"][0].as_str());
-    addresses.map(|address| join(address, &port.to_string())).collect()
-}
-
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// `host:port`, with brackets around IPv6.
-pub fn join(host: &str, port: &str) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -119,26 +77,5 @@ mod tests {
         assert_eq!(pod_address(&pod("10.1.0.2"), "").unwrap(), "10.1.0.2:8080");
         assert_eq!(pod_address(&pod("10.1.0.2"), "81").unwrap(), "10.1.0.2:81");
         assert_eq!(pod_address(&pod("127.0.0.1"), "81").unwrap_err().message, "address not allowed");
-    }
-
-    #[test]
-    fn services_are_reached_at_a_ready_endpoint() {
-        let service = object(json!({
-            "metadata": {"name": "web"}, "spec": {"ports": [{"name": "http", "port": 80}]},
-        }));
-        let slices = [object(json!({
-            "ports": [{"name": "http", "port": 8080}],
-            "endpoints": [
-                {"addresses": ["10.1.0.2"], "conditions": {"ready": false}},
-                {"addresses": ["10.1.0.3"], "conditions": {"ready": true}},
-            ],
-        }))];
-        for port in ["", "http", "80"] {
-            assert_eq!(service_address(&service, &slices, port, |_| 0).unwrap(), "10.1.0.3:8080");
-        }
-        let error = service_address(&service, &[], "", |_| 0).unwrap_err();
-        assert_eq!((error.code(), error.message.as_str()), (503, "no endpoints available for service \"web\""));
-        let error = service_address(&service, &slices, "x", |_| 0).unwrap_err();
-        assert_eq!(error.message, "no service port \"x\" found for service \"web\"");
     }
 }

@@ -4,13 +4,14 @@ use http::StatusCode;
 use kinds::KindDef;
 use machinery::field::{self, Path};
 use machinery::{ApiError, GroupResource, GroupVersionKind, Object};
+use registry::Operation;
 use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::decode::{self, Expected};
 use crate::respond::{self, Answer};
 use crate::server::Server;
-use crate::subresource::set_condition;
+use crate::subresource::{Asked, set_condition};
 use crate::verbs::plain_accept;
 
 const BINDING: Expected = Expected { group: "", version: "v1", kind: "Binding", schema: "io.k8s.api.core.v1.Binding" };
@@ -20,7 +21,7 @@ impl Server {
     pub(crate) async fn bind(&self, call: &mut Call, pods: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = plain_accept(call)?;
         let context = call.context()?;
-        let binding = decode::object(call, BINDING, context.field_validation).await?;
+        let mut binding = decode::object(call, BINDING, context.field_validation).await?;
         check(&binding)?;
         let name = match call.info.name.as_str() {
             "" => binding.name(),
@@ -29,12 +30,15 @@ impl Server {
             }
             name => name,
         };
+        let name = name.to_owned();
+        let asked = Asked { subresource: "binding", name: &name, ..Asked::of(call, Operation::Create) };
+        self.admit(&context, pods, asked, &mut binding).await?;
         let now = clock::format_time(clock::now());
         let assign = |pod: &mut Object| {
             assign(pod, &binding, &now)
-                .map_err(|why| ApiError::conflict(&GroupResource::new("", "pods/binding"), name, why))
+                .map_err(|why| ApiError::conflict(&GroupResource::new("", "pods/binding"), &name, why))
         };
-        self.registry().mutate(&context, pods, &call.info.namespace, name, "binding", assign).await?;
+        self.registry().mutate(&context, pods, &call.info.namespace, &name, "binding", assign).await?;
         Ok(respond::value(call, accept, StatusCode::CREATED, respond::STATUS, &respond::success(Value::Null)))
     }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use kinds::KindDef;
 use machinery::selector::LabelSelector;
 use machinery::{ApiError, Cause, GroupResource, Object, Reason};
-use registry::{Context, Entry};
+use registry::{Context, DeleteOptions, Entry, Operation};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -14,7 +14,7 @@ use crate::decode::{self, Expected};
 use crate::options;
 use crate::respond::{self, Answer};
 use crate::server::Server;
-use crate::subresource::set_condition;
+use crate::subresource::{Asked, set_condition};
 use crate::verbs::plain_accept;
 
 const EVICTION: Expected =
@@ -27,15 +27,14 @@ impl Server {
     pub(crate) async fn evict(&self, call: &mut Call, pods: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = plain_accept(call)?;
         let mut context = call.context()?;
-        let eviction = decode::object(call, EVICTION, context.field_validation).await?;
+        let mut eviction = decode::object(call, EVICTION, context.field_validation).await?;
         let (namespace, name) = (call.info.namespace.as_str(), call.info.name.as_str());
         if eviction.name() != name {
             return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
         }
-        let wanted = eviction.map(&["deleteOptions"]).map(|options| Object(options.clone()));
-        let (mut delete, dry_run) = options::delete(&call.query, wanted.as_ref())?;
-        context.dry_run |= dry_run;
-        self.admit(call, &context, pods, &eviction).await?;
+        context.dry_run |= delete_options(call, &eviction)?.1;
+        self.admit(&context, pods, Asked::of(call, Operation::Create), &mut eviction).await?;
+        let (mut delete, _) = delete_options(call, &eviction)?;
         let pod = self.registry().get(pods, namespace, name, "").await?;
         if !needs_no_budget(&pod.object()) {
             let budgets = self.kind("policy", "v1", "poddisruptionbudgets")?;
@@ -49,7 +48,7 @@ impl Server {
             // The mark itself is no change that the client must know of.
             delete.resource_version = delete.resource_version.map(|_| marked.revision().to_string());
         }
-        self.registry().delete(&context, pods, namespace, name, &delete).await?;
+        self.registry().delete_admitted(&context, pods, namespace, name, &delete).await?;
         Ok(respond::value(call, accept, StatusCode::CREATED, respond::STATUS, &respond::success(Value::Null)))
     }
 
@@ -102,6 +101,12 @@ impl Server {
         self.registry().mutate(context, kind, pod.namespace(), budget.name(), "status", take).await?;
         Ok(Disruption::Counted)
     }
+}
+
+/// What the pod is deleted with, and whether that is to be tried only.
+fn delete_options(call: &Call, eviction: &Object) -> Result<(DeleteOptions, bool), ApiError> {
+    let wanted = eviction.map(&["deleteOptions"]).map(|options| Object(options.clone()));
+    options::delete(&call.query, wanted.as_ref())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

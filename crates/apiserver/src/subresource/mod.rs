@@ -18,6 +18,21 @@ use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::verbs::{no_such_method, read_patch};
 
+/// What a call below an object does.
+pub(crate) struct Asked<'a> {
+    pub operation: Operation,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    pub fn of(call: &'a Call, operation: Operation) -> Self {
+        let info = &call.info;
+        Self { operation, subresource: &info.subresource, namespace: &info.namespace, name: &info.name }
+    }
+}
+
 impl Server {
     pub(crate) async fn serve_subresource(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let subresource = kind.subresource(&call.info.subresource).ok_or_else(ApiError::no_such_path)?;
@@ -37,24 +52,28 @@ impl Server {
         }
     }
 
-    /// Asks admission about a call that makes something rather than writing the object itself.
-    async fn admit(
+    /// Asks admission about a call that makes something, or connects, rather than writing the object itself.
+    pub(crate) async fn admit(
         &self,
-        call: &Call,
         context: &Context,
         kind: &'static KindDef,
-        body: &Object,
+        asked: Asked<'_>,
+        body: &mut Object,
     ) -> Result<(), ApiError> {
+        let Asked { operation, subresource, namespace, name } = asked;
         let request = AdmissionRequest {
             context,
             kind,
-            operation: Operation::Create,
-            subresource: &call.info.subresource,
-            namespace: &call.info.namespace,
-            name: &call.info.name,
+            operation,
+            subresource,
+            namespace: if kind.namespaced() { namespace } else { "" },
+            name,
             old: None,
+            deletion: None,
         };
-        self.registry().admission().validate(self.registry(), &request, Some(body)).await
+        let admission = self.registry().admission();
+        admission.mutate(self.registry(), &request, Some(&mut *body)).await?;
+        admission.validate(self.registry(), &request, Some(body)).await
     }
 
     async fn serve_target(&self, call: &mut Call, kind: &'static KindDef, target: Target) -> Result<Answer, ApiError> {

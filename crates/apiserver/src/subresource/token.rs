@@ -4,6 +4,7 @@ use auth::tokens::request;
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::ApiError;
+use registry::Operation;
 use serde_json::Value;
 
 use crate::body;
@@ -11,6 +12,7 @@ use crate::call::Call;
 use crate::decode::{self, Expected};
 use crate::respond::{self, Answer};
 use crate::server::Server;
+use crate::subresource::Asked;
 use crate::verbs::plain_accept;
 
 const TOKEN_REQUEST: Expected = Expected {
@@ -28,12 +30,12 @@ impl Server {
         let issuer = self.config().tokens.as_ref().ok_or_else(ApiError::no_such_path)?;
         let accept = plain_accept(call)?;
         let context = call.context()?;
-        let asked = decode::object(call, TOKEN_REQUEST, context.field_validation).await?;
+        let mut asked = decode::object(call, TOKEN_REQUEST, context.field_validation).await?;
         let (namespace, name) = (call.info.namespace.as_str(), call.info.name.as_str());
         let registry = self.registry();
         // Waits until the cache, from which the token is made, has seen all that was written before.
         registry.get(accounts, namespace, name, "").await?;
-        self.admit(call, &context, accounts, &asked).await?;
+        self.admit(&context, accounts, Asked::of(call, Operation::Create), &mut asked).await?;
         let issued = request::serve(registry, issuer, namespace, name, asked)?;
         Ok(respond::value(call, accept, StatusCode::CREATED, TOKEN_REQUEST.schema, &issued.into_value()))
     }

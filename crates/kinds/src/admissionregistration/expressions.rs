@@ -4,8 +4,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use expression::{CompileError, Environment, Form, Shape, Type};
+use expression::{CompileError, Environment, Form, Shape, Type, Value};
 use machinery::field::Error;
+use serde_json::Value as Json;
 
 use crate::check::At;
 
@@ -40,6 +41,16 @@ pub fn environment(offered: Offered) -> Environment {
         environment = environment.with_mutation();
     }
     environment
+}
+
+/// The value of `request`: `json` is an AdmissionRequest.
+pub fn request_value(json: &Json) -> Result<Value<'_>, expression::Error> {
+    Value::new(json, &REQUEST)
+}
+
+/// The value of `namespaceObject`: `json` is a Namespace.
+pub fn namespace_value(json: &Json) -> Result<Value<'_>, expression::Error> {
+    Value::new(json, &NAMESPACE)
 }
 
 /// The object whose fields are the variables that a policy defines.

@@ -48,6 +48,7 @@ impl Registry {
         let name = object.name().to_owned();
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.mutate_and_default(&request, &mut object).await?;
+        meta::wipe(&mut object);
         meta::begin(kind, &mut object)?;
         for _ in 1..NAME_ATTEMPTS {
             let Some(name) = meta::generated_name(&object) else {
@@ -92,7 +93,7 @@ impl Registry {
         let name = object.name().to_owned();
         check(kind, &name, validate(kind, &object))?;
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
-        self.admission().validate(self, &request, Some(&object)).await?;
+        self.last_word(&request, &object).await?;
         warn(cx, kind, &object);
         if cx.dry_run {
             return self.dry_create(kind, key, object).await;

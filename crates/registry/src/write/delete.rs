@@ -13,7 +13,7 @@ use crate::answer::{Deleted, List};
 use crate::convert::{from_storage, view};
 use crate::entry::Entry;
 use crate::registry::Registry;
-use crate::request::{Context, DeleteOptions, ListOptions, Operation, Target};
+use crate::request::{AdmissionRequest, Context, DeleteOptions, ListOptions, Operation, Target};
 
 /// Objects of a collection that are deleted at the same time.
 const COLLECTION_WIDTH: usize = 16;
@@ -28,13 +28,42 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
+        self.delete_if(cx, kind, (namespace, name), options, true).await
+    }
+
+    /// The same where it follows from something that was admitted.
+    pub async fn delete_admitted(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, ApiError> {
+        self.delete_if(cx, kind, (namespace, name), options, false).await
+    }
+
+    /// `admits`: whether admission is asked.
+    async fn delete_if(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        (namespace, name): (&str, &str),
+        options: &DeleteOptions,
+        admits: bool,
+    ) -> Result<Deleted, ApiError> {
         self.fresh().await?;
         let mut current = self.current(kind, namespace, name)?;
         loop {
             let old = from_storage(kind, current.object());
             check_preconditions(kind, &old, options)?;
-            let request = admission_request(cx, kind, Operation::Delete, (namespace, name), Target::Main, Some(&old));
-            self.admission().validate(self, &request, None).await?;
+            if admits {
+                let request =
+                    admission_request(cx, kind, Operation::Delete, (namespace, name), Target::Main, Some(&old));
+                let request = AdmissionRequest { deletion: Some(options), ..request };
+                self.admission().mutate(self, &request, None).await?;
+                self.admission().validate(self, &request, None).await?;
+            }
             let plan = deletion::plan(kind, &old, options, clock::now_seconds());
             match self.carry_out(cx, kind, &current, plan).await? {
                 Ok(deleted) => return Ok(deleted),

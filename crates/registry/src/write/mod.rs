@@ -14,6 +14,7 @@ use crate::entry::Entry;
 use crate::errors::of_store;
 use crate::registry::Registry;
 use crate::request::{AdmissionRequest, Context, Operation, Target};
+use crate::scale as scales;
 
 mod create;
 mod delete;
@@ -117,11 +118,37 @@ impl Registry {
         self.0.cache.decode(&held).map_err(ApiError::internal)
     }
 
-    /// Admission's changes, and defaults for what admission added.
+    /// Admission's changes, and defaults for what admission added. It can make the object no other one, nor give its
+    /// fields to somebody else. A write of the scale shows admission a Scale.
     async fn mutate_and_default(&self, request: &AdmissionRequest<'_>, object: &mut Object) -> Result<(), ApiError> {
-        self.admission().mutate(self, request, object).await?;
+        if request.subresource == "scale" {
+            let paths = scales::paths(request.kind)?;
+            let (old, mut new) = (request.old.map(|old| scales::of(&paths, old)), scales::of(&paths, object));
+            let request = AdmissionRequest { old: old.as_ref(), ..*request };
+            self.admission().mutate(self, &request, Some(&mut new)).await?;
+            scales::check(&mut new, request.namespace, request.name)?;
+            object.set(paths.spec_replicas, scales::replicas(&new));
+        } else {
+            let managers = object.get(meta::MANAGED_FIELDS).cloned();
+            self.admission().mutate(self, request, Some(object)).await?;
+            meta::set_or_remove(object, meta::MANAGED_FIELDS, managers);
+            meta::check_type(request.kind, object)?;
+            meta::check_namespace(request.kind, request.namespace, object)?;
+            request.old.map_or(Ok(()), |old| meta::check_preconditions(request.kind, object, old))?;
+        }
         (request.kind.strategy.default)(object);
         Ok(())
+    }
+
+    /// Admission's last word on what will be written.
+    async fn last_word(&self, request: &AdmissionRequest<'_>, object: &Object) -> Result<(), ApiError> {
+        if request.subresource != "scale" {
+            return self.admission().validate(self, request, Some(object)).await;
+        }
+        let paths = scales::paths(request.kind)?;
+        let (old, new) = (request.old.map(|old| scales::of(&paths, old)), scales::of(&paths, object));
+        let request = AdmissionRequest { old: old.as_ref(), ..*request };
+        self.admission().validate(self, &request, Some(&new)).await
     }
 }
 
@@ -134,7 +161,8 @@ fn admission_request<'a>(
     target: Target,
     old: Option<&'a Object>,
 ) -> AdmissionRequest<'a> {
-    AdmissionRequest { context, kind, operation, subresource: subresource(target), namespace, name, old }
+    let subresource = subresource(target);
+    AdmissionRequest { context, kind, operation, subresource, namespace, name, old, deletion: None }
 }
 
 fn subresource(target: Target) -> &'static str {

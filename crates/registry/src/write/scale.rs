@@ -21,7 +21,7 @@ impl Registry {
         subject: Subject<'_>,
         make: impl Fn(&Object) -> Result<Object, ApiError> + Send + Sync,
     ) -> Result<Written, ApiError> {
-        let Subject { kind, namespace, name, target, tracking } = subject;
+        let Subject { kind, namespace, name, target, tracking, .. } = subject;
         let paths = scale::paths(kind)?;
         let api_version = kind.group_version().to_string();
         let changed = |old: &Object| {

@@ -28,6 +28,8 @@ pub(super) struct Subject<'a> {
     pub name: &'a str,
     pub target: Target,
     pub tracking: Tracking,
+    /// Whether admission is asked.
+    pub admits: bool,
 }
 
 /// How the managers of a changed object become known.
@@ -50,7 +52,7 @@ impl Registry {
         target: Target,
         mut body: Object,
     ) -> Result<Written, ApiError> {
-        let subject = Subject { kind, namespace, name, target, tracking: Tracking::Compare };
+        let subject = Subject { kind, namespace, name, target, tracking: Tracking::Compare, admits: true };
         let key = object_key(self.kinds().storage(kind), namespace, name);
         let check_uid = |body: &Object, is: &str| meta::check_uid(kind, &key, name, body, is);
         if target == Target::Scale {
@@ -80,7 +82,8 @@ impl Registry {
     }
 
     /// Reads, changes and writes, again and again while others are faster; runs the pipeline of an update
-    /// of `subresource`, or of the object itself when that is empty.
+    /// of `subresource`, or of the object itself when that is empty. For changes that follow from something that was
+    /// admitted, or that the server makes itself: admission is not asked.
     pub async fn mutate(
         &self,
         cx: &Context,
@@ -101,7 +104,8 @@ impl Registry {
         };
         // upstream: calls that change a pod by another name leave its managers as they are.
         let tracking = if matches!(target, Target::Other(_)) { Tracking::Known } else { Tracking::Compare };
-        Ok(self.rewrite(cx, Subject { kind, namespace, name, target, tracking }, changed).await?.entry)
+        let subject = Subject { kind, namespace, name, target, tracking, admits: false };
+        Ok(self.rewrite(cx, subject, changed).await?.entry)
     }
 
     /// Makes the new object from the old one and writes it, as often as it takes.
@@ -133,7 +137,7 @@ impl Registry {
         old: &Object,
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
-        let Subject { kind, namespace, name, target, tracking } = subject;
+        let Subject { kind, namespace, name, target, tracking, admits } = subject;
         meta::check_preconditions(kind, &new, old)?;
         meta::inherit(kind, target, &mut new, old);
         (kind.strategy.default)(&mut new);
@@ -141,7 +145,9 @@ impl Registry {
             self.authorship(cx, kind, target).track(Some(old), &mut new);
         }
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
-        self.mutate_and_default(&request, &mut new).await?;
+        if admits {
+            self.mutate_and_default(&request, &mut new).await?;
+        }
         prepare(kind, target, &mut new, old);
         let reservation = self.reserve(cx, kind, &mut new, Some(old)).await?;
         let outcome = self.replace_reserved(cx, subject, current, old, new).await;
@@ -157,11 +163,13 @@ impl Registry {
         old: &Object,
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
-        let Subject { kind, namespace, name, target, .. } = subject;
+        let Subject { kind, namespace, name, target, admits, .. } = subject;
         meta::count_generation(kind, target, &mut new, old);
         check(kind, name, validate(kind, target, &new, old))?;
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
-        self.admission().validate(self, &request, Some(&new)).await?;
+        if admits {
+            self.last_word(&request, &new).await?;
+        }
         warn(cx, kind, &new);
         meta::forget_times(&mut new, old);
         if new == *old && (cx.dry_run || !self.is_outdated(current.key()).await?) {

@@ -1,43 +1,9 @@
-//! Admission as writes meet it: in a registry over a memory store.
+//! The built-in plugins.
 
-use std::sync::Arc;
-
-use admission::BuiltIn;
-use auth::authz::{Escalation, Rbac, Union};
-use kinds::KindDef;
-use machinery::{ApiError, Object, Reason, UserInfo};
-use registry::{Config, Context, Entry, Hooks, Identity, Registry};
+use machinery::{ApiError, Reason};
 use serde_json::{Value, json};
 
-async fn cluster() -> Registry {
-    let config = Config {
-        store: Arc::new(store::Memory::new()),
-        kinds: kinds::all(),
-        transformer: Arc::new(Identity),
-        hooks: Hooks::default(),
-    };
-    let registry = Registry::open(config).await.unwrap();
-    let view = Arc::new(registry.clone());
-    let rbac = Arc::new(Rbac::new(view.clone()));
-    let authorizer = Arc::new(Union::standard(view.clone(), rbac.clone()));
-    let escalation = Escalation::new(rbac, authorizer.clone());
-    registry.set_admission(Arc::new(BuiltIn::new(view, authorizer, escalation)));
-    registry
-}
-
-fn kind(group: &str, resource: &str) -> &'static KindDef {
-    kinds::find(group, "v1", resource).unwrap()
-}
-
-async fn create(registry: &Registry, resource: &str, namespace: &str, body: Value) -> Result<Arc<Entry>, ApiError> {
-    let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let cx = Context { user: UserInfo::new("root", &[UserInfo::MASTERS]), ..Context::default() };
-    registry.create(&cx, kind(group, resource), namespace, Object::from_value(body).unwrap()).await
-}
-
-fn named(name: &str) -> Value {
-    json!({"metadata": {"name": name}})
-}
+use crate::{cluster, create, kind, named};
 
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}})
@@ -75,14 +41,14 @@ async fn of_two_pods_for_the_last_place_one_is_refused() {
     create(&registry, "serviceaccounts", "dev", named("default")).await.unwrap();
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});
     create(&registry, "resourcequotas", "dev", quota).await.unwrap();
-    registry.get(kind("", "resourcequotas"), "dev", "q", "").await.unwrap();
+    registry.get(kind("resourcequotas"), "dev", "q", "").await.unwrap();
     let (one, other) =
         futures::join!(create(&registry, "pods", "dev", pod("a")), create(&registry, "pods", "dev", pod("b")));
     let refused: Vec<ApiError> = [one, other].into_iter().filter_map(Result::err).collect();
     assert_eq!(refused.len(), 1);
     let expected = "exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1";
     assert!(refused[0].message.ends_with(expected), "{}", refused[0].message);
-    let quota = registry.get(kind("", "resourcequotas"), "dev", "q", "").await.unwrap().object();
+    let quota = registry.get(kind("resourcequotas"), "dev", "q", "").await.unwrap().object();
     assert_eq!(quota.str(&["status", "used", "pods"]), "1");
 }
 

@@ -1,0 +1,115 @@
+//! Clients of webhooks, each with its certificates and its kept connections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::webhook::{Bounds, Client, Config, Error, Resolve};
+use auth::View;
+use auth::view::Resource;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use registry::service;
+use serde_json::Value;
+
+use super::target::{Place, Target};
+
+/// The longest answer: a patch that replaces the largest object, in base64.
+pub const ANSWER_MAX: usize = 5 << 20;
+/// Webhooks whose connections are kept; of more, all are begun anew.
+const CLIENTS_MAX: usize = 512;
+const OF_SERVICE: &str = "kubernetes.io/service-name";
+
+/// Clients by what they call.
+pub struct Clients {
+    view: Arc<dyn View>,
+    kept: Mutex<HashMap<Target, Client>>,
+}
+
+impl Clients {
+    /// Services are looked up in `view` when a connection is made: a webhook needs neither the service proxy nor the
+    /// cluster's DNS on this machine.
+    pub fn new(view: Arc<dyn View>) -> Self {
+        Self { view, kept: Mutex::default() }
+    }
+
+    /// A client of the target; fails if its authorities can not be read.
+    pub fn client(&self, target: &Target) -> Result<Client, Error> {
+        if let Some(client) = self.kept.lock().get(target) {
+            return Ok(client.clone());
+        }
+        let resolver: Option<Arc<dyn Resolve>> = match &target.place {
+            Place::Url(_) => None,
+            Place::Service { namespace, name, .. } => {
+                Some(Arc::new(Endpoints { view: self.view.clone(), namespace: namespace.clone(), name: name.clone() }))
+            }
+        };
+        let trust = target.trust.clone();
+        // Connections that are shared by HTTP/2 would lead to one endpoint of a service alone.
+        let config = Config { trust, resolver, ..Config::default() };
+        let client = Client::bounded(config, Bounds { http1: true, answer_bytes_max: ANSWER_MAX })?;
+        let mut kept = self.kept.lock();
+        if kept.len() >= CLIENTS_MAX {
+            kept.clear();
+        }
+        Ok(kept.entry(target.clone()).or_insert(client).clone())
+    }
+
+    /// Posts a review and answers what came back. Waits for `timeout` at most, and tells the webhook so.
+    pub async fn post(&self, target: &Target, review: &Value, timeout: Duration) -> Result<Value, Error> {
+        let url = format!("{}?timeout={}s", target.url(), timeout.as_secs());
+        self.client(target)?.post_json(&url, HeaderMap::new(), review, timeout).await
+    }
+}
+
+/// Finds the endpoints of one Service.
+struct Endpoints {
+    view: Arc<dyn View>,
+    namespace: String,
+    name: String,
+}
+
+impl Resolve for Endpoints {
+    fn resolve(&self, _: &str, port: u16) -> Result<String, String> {
+        let Some(of) = self.view.get(Resource::SERVICES, &self.namespace, &self.name) else {
+            return Err(format!("service {:?} not found", self.name));
+        };
+        if of.str(&["spec", "type"]) == "ExternalName" {
+            return Ok(service::join(of.str(&["spec", "externalName"]), &port.to_string()));
+        }
+        let mut slices = self.view.list(Resource::ENDPOINT_SLICES, &self.namespace);
+        slices.retain(|slice| slice.str(&["metadata", "labels", OF_SERVICE]) == self.name);
+        service::endpoint(&of, &slices, &port.to_string(), clock::random_below).map_err(|error| error.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::view::testing::Objects;
+
+    use super::*;
+
+    #[test]
+    fn a_service_is_looked_up_by_its_name() {
+        let cluster = Arc::new(Objects::default());
+        cluster.apply(
+            r#"
+            services/shop guard spec={"ports":[{"port":443,"targetPort":8443}]}
+            services/shop away spec={"type":"ExternalName","externalName":"guard.example"}
+            services/shop idle spec={"ports":[{"port":443}]}
+            endpointslices/shop guard-1 metadata.labels={"kubernetes.io/service-name":"guard"} ports=[{"name":"","port":8443}] endpoints=[{"addresses":["fd00::3"]}]
+        "#,
+        );
+        for (name, port, expected) in [
+            ("guard", 443, Ok("[fd00::3]:8443")),
+            ("away", 8443, Ok("guard.example:8443")),
+            ("guard", 80, Err("no service port \"80\" found for service \"guard\"")),
+            ("idle", 443, Err("no endpoints available for service \"idle\"")),
+            ("gone", 443, Err("service \"gone\" not found")),
+        ] {
+            let endpoints = Endpoints { view: cluster.clone(), namespace: "shop".to_owned(), name: name.to_owned() };
+            let found = endpoints.resolve("ignored", port);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{name}:{port}");
+        }
+    }
+}
