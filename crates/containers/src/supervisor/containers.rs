@@ -407,16 +407,30 @@ impl Supervisor {
         }
     }
 
-    /// Takes back what was made of a container that could not be made.
+    /// Takes back what was made of a container that could not be made. What can not be taken back yet, as a process
+    /// takes long to die, goes with the sandbox like a container that has ended.
     pub(super) fn discard_container(&mut self, id: &str) {
         self.finish_output(id);
-        let Some(container) = self.containers.remove(id) else { return };
-        if let Some(report) = container.report {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let (report, group) = (container.report.take(), container.record.cgroup.clone());
+        if let Some(report) = report {
             self.close(report);
         }
-        self.cgroups.kill(&container.record.cgroup);
-        if let Err(error) = self.cgroups.remove(&container.record.cgroup).and_then(|()| self.trash(id)) {
-            eprintln!("what was made of {id} stays until the next start: {error}");
+        self.cgroups.kill(&group);
+        match self.cgroups.remove(&group).and_then(|()| self.trash(id)) {
+            Ok(()) => drop(self.containers.remove(id)),
+            Err(error) => {
+                eprintln!("what was made of {id} stays until its sandbox goes: {error}");
+                self.keep_discarded(id);
+            }
+        }
+    }
+
+    fn keep_discarded(&mut self, id: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        end_record(&mut container.record, None, None, false);
+        if let Err(error) = self.save_container(id, Durability::Process) {
+            eprintln!("that {id} was given up would not survive a restart: {error}");
         }
     }
 
