@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use auth::Authorizer;
 use auth::authz::Attributes;
+use auth::{Authorizer, Decision};
 use expression::{Error, Value};
 use kinds::KindDef;
 use kinds::admissionregistration::expressions::{namespace_value, request_value};
@@ -123,10 +123,17 @@ impl expression::Authorizer for Asking {
             name: asked.name.clone(),
             path: asked.path.clone().unwrap_or_default(),
             field_selector: asked.field_selector.clone(),
+            label_selector: asked.label_selector.clone(),
             is_resource: asked.path.is_none(),
         };
-        let decision = self.authorizer.authorize(&attributes);
-        expression::Decision { allowed: decision.allowed(), reason: decision.reason().to_owned(), error: None }
+        match self.authorizer.authorize(&attributes) {
+            Decision::Failed { why, .. } => {
+                expression::Decision { error: Some(why), ..expression::Decision::default() }
+            }
+            decision => {
+                expression::Decision { allowed: decision.allowed(), reason: decision.reason().to_owned(), error: None }
+            }
+        }
     }
 }
 

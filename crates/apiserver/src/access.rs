@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use auth::authn::ClientCertificate;
+use auth::authz::is_open;
 use auth::{Attributes, Credentials, Decision};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, UPGRADE};
@@ -20,9 +21,6 @@ pub(crate) struct ClientAddress(pub IpAddr);
 #[derive(Clone, Debug)]
 pub(crate) struct LocalUser(pub UserInfo);
 
-/// Paths that nobody has to sign in for.
-const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
-
 impl Server {
     /// Finds out who asks; sets `call.user`.
     pub(crate) async fn authenticate(&self, call: &mut Call) -> Result<(), ApiError> {
@@ -38,23 +36,24 @@ impl Server {
             call.local = true;
             return Ok(());
         }
-        let credentials = credentials(call);
-        let shown = credentials.client_certificate.is_some() || credentials.bearer_token.is_some();
-        match self.authenticator().authenticate(&credentials).await? {
-            Some(user) => call.user = user,
-            None if !shown && is_open(&call.info.path) => call.user = UserInfo::anonymous(),
-            None => return Err(ApiError::unauthorized()),
+        match self.authenticator().authenticate(&credentials(call)).await {
+            Ok(Some(user)) => call.user = user,
+            Ok(None) => return Err(ApiError::unauthorized()),
+            Err(refused) => {
+                tracing::debug!(why = %refused, "Unable to authenticate the request");
+                return Err(refused.into());
+            }
         }
         Ok(())
     }
 
-    pub(crate) fn authorize(&self, call: &mut Call) -> Result<(), ApiError> {
+    pub(crate) async fn authorize(&self, call: &mut Call) -> Result<(), ApiError> {
         if is_open(&call.info.path) {
             return Ok(());
         }
         let attributes = attributes(call);
         let begun = clock::monotonic();
-        let decision = self.authorizer().authorize(&attributes);
+        let decision = self.authorizer().decide(&attributes).await;
         self.counts().authorized(&decision, begun.elapsed());
         if let Some(auditing) = &mut call.auditing {
             auditing.decide(matches!(decision, Decision::Allow(_)), decision.reason());
@@ -62,21 +61,21 @@ impl Server {
         allowed(decision, &attributes)?;
         // A GET that becomes a connection does what a POST does.
         if is_streaming(&call.info) && attributes.verb == "get" && call.headers().contains_key(UPGRADE) {
-            self.may_also(call, "create")?;
+            self.may_also(call, "create").await?;
         }
         Ok(())
     }
 
     /// Whether the caller may also do `verb` to what the request is about.
-    pub(crate) fn may_also(&self, call: &Call, verb: &str) -> Result<(), ApiError> {
-        self.check(&Attributes { verb: verb.to_owned(), ..attributes(call) })
+    pub(crate) async fn may_also(&self, call: &Call, verb: &str) -> Result<(), ApiError> {
+        self.check(&Attributes { verb: verb.to_owned(), ..attributes(call) }).await
     }
 
     /// Switches to the user that the impersonation headers name, if the caller may.
-    pub(crate) fn impersonate(&self, call: &mut Call) -> Result<(), ApiError> {
+    pub(crate) async fn impersonate(&self, call: &mut Call) -> Result<(), ApiError> {
         let Some(wanted) = Impersonated::read(call.headers())? else { return Ok(()) };
         for attributes in wanted.attributes(&call.user) {
-            self.check(&attributes)?;
+            self.check(&attributes).await?;
         }
         call.user = wanted.into_user();
         if let Some(auditing) = &mut call.auditing {
@@ -85,20 +84,17 @@ impl Server {
         Ok(())
     }
 
-    pub(crate) fn check(&self, attributes: &Attributes) -> Result<(), ApiError> {
-        allowed(self.authorizer().authorize(attributes), attributes)
+    pub(crate) async fn check(&self, attributes: &Attributes) -> Result<(), ApiError> {
+        allowed(self.authorizer().decide(attributes).await, attributes)
     }
 }
 
 fn allowed(decision: Decision, attributes: &Attributes) -> Result<(), ApiError> {
     match decision {
         Decision::Allow(_) => Ok(()),
+        Decision::Failed { why, .. } => Err(ApiError::internal(why)),
         Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(auth::authz::forbidden(attributes, &reason)),
     }
-}
-
-fn is_open(path: &str) -> bool {
-    OPEN_PATHS.iter().any(|open| path.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn is_streaming(info: &RequestInfo) -> bool {
@@ -107,6 +103,8 @@ fn is_streaming(info: &RequestInfo) -> bool {
 
 fn attributes(call: &Call) -> Attributes {
     let info = &call.info;
+    let selects = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
+    let selector = |name: &str| if selects { call.query.get(name).to_owned() } else { String::new() };
     Attributes {
         user: call.user.clone(),
         verb: info.verb.clone(),
@@ -118,14 +116,17 @@ fn attributes(call: &Call) -> Attributes {
         name: info.name.clone(),
         path: info.path.clone(),
         is_resource: info.is_resource,
-        field_selector: call.query.get("fieldSelector").to_owned(),
+        field_selector: selector("fieldSelector"),
+        label_selector: selector("labelSelector"),
     }
 }
 
-fn credentials(call: &Call) -> Credentials {
+fn credentials(call: &Call) -> Credentials<'_> {
     Credentials {
         client_certificate: call.parts.extensions.get::<ClientCertificate>().cloned(),
         bearer_token: bearer_token(call.headers()),
+        headers: Some(call.headers()),
+        path: &call.info.path,
         ..Credentials::default()
     }
 }

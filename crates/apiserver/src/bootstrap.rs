@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use auth::authn::HeaderNames;
 use futures::future::try_join_all;
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, Target};
@@ -15,8 +16,19 @@ pub struct Bootstrap {
     pub port: u16,
     /// Of the `kubernetes` Service.
     pub service_port: u16,
-    /// PEM of the authority that signs client certificates.
+    /// PEM of the authorities that sign client certificates.
     pub client_ca: String,
+    /// Proxies that name users, where there are any.
+    pub proxies: Option<Proxies>,
+}
+
+/// How requests are known that a proxy passes on, this server among them.
+#[derive(Clone, Debug)]
+pub struct Proxies {
+    /// PEM of the authorities that sign certificates of proxies.
+    pub authorities: String,
+    pub allowed_names: Vec<String>,
+    pub headers: HeaderNames,
 }
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -194,15 +206,26 @@ fn endpoint_slice(bootstrap: &Bootstrap) -> Object {
 
 /// What servers of extension APIs need to trust the users that this server sends them.
 fn authentication(bootstrap: &Bootstrap) -> Object {
+    let mut data = json!({"client-ca-file": bootstrap.client_ca});
+    if let Some(Proxies { authorities, allowed_names, headers }) = &bootstrap.proxies {
+        let list = |names: &[String]| json!(names).to_string();
+        let shown = |names: &[String]| list(&names.iter().map(|name| canonical(name)).collect::<Vec<_>>());
+        data["requestheader-client-ca-file"] = json!(authorities);
+        data["requestheader-allowed-names"] = json!(list(allowed_names));
+        data["requestheader-username-headers"] = json!(shown(&headers.username));
+        data["requestheader-uid-headers"] = json!(shown(&headers.uid));
+        data["requestheader-group-headers"] = json!(shown(&headers.groups));
+        data["requestheader-extra-headers-prefix"] = json!(shown(&headers.extra_prefixes));
+    }
     object(json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-        "data": {
-            "client-ca-file": bootstrap.client_ca, "requestheader-client-ca-file": bootstrap.client_ca,
-            "requestheader-allowed-names": r#"["front-proxy-client"]"#,
-            "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
-            "requestheader-group-headers": r#"["X-Remote-Group"]"#,
-            "requestheader-username-headers": r#"["X-Remote-User"]"#,
-        },
+        "data": data,
     }))
+}
+
+/// `X-Remote-User` of `x-remote-user`.
+fn canonical(header: &str) -> String {
+    let capital = |part: &str| part.get(..1).map_or_else(String::new, |first| first.to_uppercase() + &part[1..]);
+    header.split('-').map(capital).collect::<Vec<_>>().join("-")
 }

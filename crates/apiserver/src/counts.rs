@@ -162,6 +162,7 @@ impl Counts {
                 Decision::Allow(_) => "allowed",
                 Decision::Deny(_) => "denied",
                 Decision::NoOpinion(_) => "no-opinion",
+                Decision::Failed { .. } => "error",
             },
         };
         self.authorized.get_or_create(&label).inc();

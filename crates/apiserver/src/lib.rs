@@ -41,7 +41,7 @@ mod watch;
 pub use audit::{Audit, AuditError, LogOptions as AuditLogOptions};
 pub use auth::authn::ClientCertificate;
 pub use body::{Body, BoxError};
-pub use bootstrap::{Bootstrap, bootstrap};
+pub use bootstrap::{Bootstrap, Proxies, bootstrap};
 pub use identity::identity;
 pub use limits::Limits;
 pub use local::{LocalApi, LocalService};

@@ -36,11 +36,11 @@ impl Server {
         match kind.kind {
             "TokenReview" => self.token_review(review).await,
             "SelfSubjectReview" => Ok(self_subject_review(review, user)),
-            "SubjectAccessReview" => reviews::subject_access_review(self.authorizer(), review),
+            "SubjectAccessReview" => reviews::subject_access_review(self.authorizer(), review).await,
             "LocalSubjectAccessReview" => {
-                reviews::local_subject_access_review(self.authorizer(), &call.info.namespace, review)
+                reviews::local_subject_access_review(self.authorizer(), &call.info.namespace, review).await
             }
-            "SelfSubjectAccessReview" => reviews::self_subject_access_review(self.authorizer(), user, review),
+            "SelfSubjectAccessReview" => reviews::self_subject_access_review(self.authorizer(), user, review).await,
             "SelfSubjectRulesReview" => reviews::self_subject_rules_review(&self.config().rbac, user, review),
             _ => Err(ApiError::no_such_path()),
         }

@@ -106,7 +106,7 @@ impl Server {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
-                let certificate = certificates.and_then(|chain| chain.first()).cloned().map(ClientCertificate::from);
+                let certificate = certificates.map(|chain| ClientCertificate::from(chain.to_vec()));
                 self.http(stream, Peer { address, certificate }).await;
             }
             Ok(Err(error)) => {

@@ -232,10 +232,10 @@ impl Server {
 
     /// Answers somebody who is known.
     async fn answer_known(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
-        self.impersonate(call)?;
+        self.impersonate(call).await?;
         // Held until there is an answer: a watch no longer counts once it has begun.
         let _permit = self.take_turn(call, kind).await?;
-        self.authorize(call)?;
+        self.authorize(call).await?;
         if call.info.long_running() {
             return self.dispatch(call, kind).await;
         }

@@ -87,7 +87,7 @@ impl Server {
         let accept = call.accept(Offer::of(kind))?;
         let mut context = call.context()?;
         if kind.strategy.create_on_update && target == Target::Main {
-            context.create_denied = self.may_also(call, "create").err();
+            context.create_denied = self.may_also(call, "create").await.err();
         }
         let body = decode::object(call, kind.into(), context.field_validation).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
@@ -107,7 +107,7 @@ impl Server {
         let mut context = call.context()?;
         let patch = read_patch(call).await?;
         if matches!(patch, Patch::Apply { .. }) {
-            context.create_denied = self.may_also(call, "create").err();
+            context.create_denied = self.may_also(call, "create").await.err();
         }
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         trace::event("About to apply patch", Vec::new);

@@ -6,14 +6,18 @@
 
 pub mod authn;
 pub mod authz;
+mod cache;
 pub mod csr;
+mod kubeconfig;
 pub mod pki;
 pub mod policy;
+mod retry;
 pub mod tls;
 pub mod tokens;
 pub mod view;
 
-pub use authn::{Authenticator, Credentials};
+pub use authn::{Authenticator, Credentials, Refused};
 pub use authz::{Attributes, Authorizer, Decision};
+pub use kubeconfig::KubeconfigError;
 pub use policy::bootstrap_policy;
 pub use view::View;

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
@@ -62,6 +63,25 @@ pub enum ClientAuth<'a> {
     /// A certificate is checked if the client shows one. The text holds the trusted authorities as PEM.
     Optional(&'a str),
     Required(&'a str),
+}
+
+/// Authorities that vouch for some of the clients that TLS lets in.
+#[derive(Clone, Debug)]
+pub struct ClientAuthority(Arc<dyn ClientCertVerifier>);
+
+impl ClientAuthority {
+    /// `pem` holds the certificates of all of them.
+    pub fn new(pem: &str) -> Result<Self, Error> {
+        Ok(Self(verifier(pem)?.build()?))
+    }
+
+    /// Whether one of them signed the chain, the leaf first, for a client, and it is valid now.
+    pub fn vouches_for(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let Some((leaf, rest)) = chain.split_first() else { return false };
+        let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+        self.0.verify_client_cert(leaf, rest, now).is_ok()
+    }
 }
 
 /// A server that speaks HTTP/2 and HTTP/1.1.

@@ -116,7 +116,28 @@ const CONVERSIONS: &[&str] =
 pub fn plan(expr: &Expr, checked: &Checked, cost: CostEstimate) -> Result<Program, Error> {
     let mut planner = Planner { checked, scopes: Vec::new(), meter: Meter::new(u64::MAX) };
     let root = planner.node(expr)?;
-    Ok(Program::new(root, checked.type_of(expr.id).clone(), cost))
+    let mut selections = BTreeSet::new();
+    select(expr, &mut selections);
+    Ok(Program::new(root, checked.type_of(expr.id).clone(), cost, selections))
+}
+
+/// Notes each field that is selected of a name.
+fn select(expr: &Expr, selections: &mut BTreeSet<(String, String)>) {
+    let mut note = |operand: &Expr, field: &str| {
+        if let Kind::Ident(name) = &operand.kind {
+            selections.insert((name.clone(), field.to_owned()));
+        }
+    };
+    match &expr.kind {
+        Kind::Select(of) => note(&of.operand, &of.field),
+        Kind::Call(call) if call.function == operator::OPTIONAL_SELECT => {
+            if let [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }] = call.arguments.as_slice() {
+                note(operand, field);
+            }
+        }
+        _ => {}
+    }
+    expr.kind.each_child(&mut |child| select(child, selections));
 }
 
 struct Planner<'p> {

@@ -1,5 +1,7 @@
 //! A program: made once, evaluated often, from any thread.
 
+use std::collections::BTreeSet;
+
 use crate::cost::estimate::CostEstimate;
 use crate::error::Error;
 use crate::evaluate::Run;
@@ -13,6 +15,7 @@ pub struct Program {
     root: Node,
     result: Type,
     cost: CostEstimate,
+    selections: BTreeSet<(String, String)>,
 }
 
 /// Where a program finds its variables.
@@ -42,8 +45,13 @@ pub struct Evaluated<'a> {
 }
 
 impl Program {
-    pub(crate) fn new(root: Node, result: Type, cost: CostEstimate) -> Self {
-        Self { root, result, cost }
+    pub(crate) fn new(root: Node, result: Type, cost: CostEstimate, selections: BTreeSet<(String, String)>) -> Self {
+        Self { root, result, cost, selections }
+    }
+
+    /// Whether it says `variable.field` somewhere, or `variable.?field`.
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        self.selections.contains(&(variable.to_owned(), field.to_owned()))
     }
 
     /// The type of what it evaluates to.

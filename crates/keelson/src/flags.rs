@@ -1,10 +1,16 @@
 //! The command line.
 
+mod authentication;
+mod authorization;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use authentication::{Authentication, Oidc, RequestHeader};
+pub use authorization::Authorization;
 
 pub const DATA_DIR: &str = "/var/lib/keelson";
 
@@ -19,7 +25,7 @@ pub struct Flags {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a cluster: control plane and, unless --no-agent, the node of this machine
-    Server(Server),
+    Server(Box<Server>),
     /// Join this machine to a cluster as a node
     Agent(Agent),
     /// Make tokens with which machines join
@@ -56,6 +62,10 @@ pub struct Server {
     /// Addresses of Services
     #[arg(long, value_name = "CIDR", default_value = "10.43.0.0/16")]
     pub service_cidr: network::links::Cidr,
+    #[command(flatten)]
+    pub authentication: Authentication,
+    #[command(flatten)]
+    pub authorization: Authorization,
     /// How objects are encrypted at rest: a file with an EncryptionConfiguration, taken over whenever it changes
     /// [default: Secrets are encrypted by the cluster's own key]
     #[arg(long, value_name = "FILE")]

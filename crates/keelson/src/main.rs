@@ -62,7 +62,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Client(command) => return Ok(cli::run(command).await),
-        Command::Server(flags) => server::run(flags).await?,
+        Command::Server(flags) => server::run(*flags).await?,
         Command::Agent(flags) => agent::run(flags).await?,
         Command::Token(flags) => token::run(flags).await?,
         Command::Secrets(flags) => secrets::run(flags).await?,

@@ -30,6 +30,14 @@ impl UserInfo {
         Self { name: name.into(), groups, ..Self::default() }
     }
 
+    /// The user with `system:authenticated`, which all have whom somebody knows.
+    pub fn authenticated(mut self) -> Self {
+        if !self.in_group(Self::AUTHENTICATED) {
+            self.groups.push(Self::AUTHENTICATED.to_owned());
+        }
+        self
+    }
+
     pub fn anonymous() -> Self {
         Self { name: Self::ANONYMOUS.to_owned(), groups: vec![Self::UNAUTHENTICATED.to_owned()], ..Self::default() }
     }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use auth::authz::escalation::Escalation;
 use auth::authz::{Rbac, Union};
 use auth::tokens::TokenIssuer;
-use auth::{Authenticator, Authorizer, Credentials, View};
-use machinery::{ApiError, UserInfo};
+use auth::{Authenticator, Authorizer, Credentials, Refused, View};
+use machinery::UserInfo;
 use registry::{Config, Registry};
 use store::Store;
 
@@ -17,7 +17,7 @@ struct Everyone;
 
 #[async_trait]
 impl Authenticator for Everyone {
-    async fn authenticate(&self, _: &Credentials) -> Result<Option<UserInfo>, ApiError> {
+    async fn authenticate(&self, _: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         Ok(Some(UserInfo::new("admin", &[UserInfo::MASTERS])))
     }
 }
@@ -53,7 +53,7 @@ pub async fn serve(setup: Setup) -> Server {
     let escalation = Escalation::new(rbac.clone(), authorizer.clone());
     registry.set_admission(Arc::new(admission::BuiltIn::new(view, authorizer.clone(), escalation)));
     let address = "192.0.2.1".parse().expect("an address");
-    let bootstrap = Bootstrap { address, port: 6443, service_port: 443, client_ca };
+    let bootstrap = Bootstrap { address, port: 6443, service_port: 443, client_ca, proxies: None };
     apiserver::bootstrap(&registry, &bootstrap).await.expect("the first objects are made");
     Server::new(ServerConfig {
         rbac,

@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+pub mod testing;
 mod tls;
 
 use std::sync::Arc;

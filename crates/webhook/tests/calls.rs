@@ -1,31 +1,21 @@
 //! Calls to real servers over TLS on the loopback.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
+use http::{HeaderMap, Response};
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use webhook::testing::{self, Asked, Server};
 use webhook::{Client, Config, Resolve, Trust};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Hook {
-    address: SocketAddr,
+    server: Server,
     authority: Authority,
-    connections: Arc<AtomicUsize>,
 }
 
 /// A server named `hook.test` that answers what it is sent: `/echo`, `/slow`, `/broken`, `/who` tells whether the
@@ -37,38 +27,19 @@ async fn serve() -> Hook {
     let ca = authority.certificate_pem().unwrap();
     let identity = Identity::from_pem(&certificate, &key).unwrap();
     let config = tls::server_config(identity, ClientAuth::Optional(&ca)).unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let count = connections.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            count.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let known = stream.get_ref().1.peer_certificates().is_some();
-                let service = service_fn(move |request| answer(request, known));
-                // A client that goes away ends it.
-                drop(Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
-            });
-        }
-    });
-    Hook { address, authority, connections }
+    let server = testing::serve(config, |asked| Box::pin(answer(asked))).await;
+    Hook { server, authority }
 }
 
-async fn answer(request: Request<Incoming>, known: bool) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    let (status, body) = match path.as_str() {
-        "/echo" => (200, body),
-        "/who" => (200, json!({"certificate": known}).to_string().into()),
+async fn answer(asked: Asked) -> Response<String> {
+    let (status, body) = match asked.path.as_str() {
+        "/echo" => (200, asked.body),
+        "/who" => (200, json!({"certificate": asked.certificate.is_some()}).to_string()),
         "/slow" => std::future::pending().await,
-        "/text" => (200, "no JSON".into()),
-        _ => (500, "boom".into()),
+        "/text" => (200, "no JSON".to_owned()),
+        _ => (500, "boom".to_owned()),
     };
-    Ok(Response::builder().status(status).body(Full::new(body)).unwrap())
+    Response::builder().status(status).body(body).unwrap()
 }
 
 /// Finds every name at one address.
@@ -86,7 +57,7 @@ impl Resolve for At {
 impl Hook {
     fn config(&self) -> Config {
         let trust = Trust::Authorities(self.authority.certificate_pem().unwrap());
-        Config { trust, resolver: Some(Arc::new(At(self.address))), ..Config::default() }
+        Config { trust, resolver: Some(Arc::new(At(self.server.address))), ..Config::default() }
     }
 }
 
@@ -102,7 +73,7 @@ async fn documents_are_exchanged_over_one_connection() {
     for _ in 0..5 {
         assert_eq!(post(&client, "https://hook.test/echo").await, Ok(json!({"a": 1})));
     }
-    assert_eq!(hook.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(hook.server.connections(), 1);
 }
 
 #[tokio::test]

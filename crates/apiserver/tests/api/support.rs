@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use apiserver::{Body, Bootstrap, Limits, LocalApi, Server, ServerConfig, Version};
 use async_trait::async_trait;
+use auth::authn::{AnonymousRequests, OrAnonymous, Union};
 use auth::authz::{Masters, Rbac};
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
 use auth::tokens::TokenIssuer;
-use auth::{Attributes, Authenticator, Authorizer, Credentials, Decision};
+use auth::{Attributes, Authenticator, Authorizer, Credentials, Decision, Refused};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use machinery::{ApiError, UserInfo};
+use machinery::UserInfo;
 use registry::{Config, Registry};
 use serde_json::Value;
 use store::Store as _;
@@ -26,13 +27,13 @@ struct ByToken;
 
 #[async_trait]
 impl Authenticator for ByToken {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<UserInfo>, ApiError> {
+    async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         if credentials.client_certificate.is_some() {
             return Ok(Some(UserInfo::new("certified", &[UserInfo::MASTERS])));
         }
         match credentials.bearer_token.as_deref() {
             None => Ok(None),
-            Some("bad") => Err(ApiError::unauthorized()),
+            Some("bad") => Err(Refused("invalid bearer token".to_owned())),
             Some("admin") => Ok(Some(UserInfo::new("admin", &[UserInfo::MASTERS]))),
             Some(name) => Ok(Some(UserInfo::new(name, &[]))),
         }
@@ -88,7 +89,10 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let keys = tempfile::tempdir().unwrap();
     let server = Server::new(ServerConfig {
         registry,
-        authenticator: Arc::new(ByToken),
+        authenticator: Arc::new(OrAnonymous {
+            known: Union(vec![Arc::new(ByToken)]),
+            anonymous: Arc::new(AnonymousRequests::default()),
+        }),
         authorizer: Arc::new(Readers),
         rbac,
         tokens: Some(Arc::new(TokenIssuer::load_or_create(keys.path(), "https://issuer.test").unwrap())),
@@ -215,6 +219,7 @@ impl Api {
             port: 6443,
             service_port: 443,
             client_ca: self.authority.certificate_pem().unwrap(),
+            proxies: None,
         };
         apiserver::bootstrap(self.server.registry(), &bootstrap).await.unwrap();
         self

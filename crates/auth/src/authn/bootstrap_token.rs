@@ -6,11 +6,10 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use machinery::{ApiError, Object, UserInfo};
+use machinery::{Object, UserInfo};
 use serde_json::json;
-use tracing::debug;
 
-use super::{Authenticator, Credentials};
+use super::{Authenticator, Credentials, Refused};
 use crate::view::{Resource, View};
 
 const NAMESPACE: &str = "kube-system";
@@ -57,15 +56,10 @@ impl BootstrapTokens {
 
 #[async_trait]
 impl Authenticator for BootstrapTokens {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<UserInfo>, ApiError> {
-        let Some((id, secret)) = credentials.bearer_token.as_deref().and_then(parse) else { return Ok(None) };
-        match self.judge(id, secret) {
-            Ok(user) => Ok(Some(user)),
-            Err(why) => {
-                debug!(id, why, "bootstrap token refused");
-                Err(ApiError::unauthorized())
-            }
-        }
+    async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
+        let token = credentials.bearer_token.as_deref().filter(|_| credentials.for_api());
+        let Some((id, secret)) = token.and_then(parse) else { return Ok(None) };
+        self.judge(id, secret).map(Some).map_err(|why| Refused(format!("bootstrap token {id}: {why}")))
     }
 }
 
@@ -176,6 +170,7 @@ mod tests {
         let tokens = BootstrapTokens::new(Arc::new(objects));
         assert!(tokens.authenticate(&Credentials::token(TOKEN)).await.is_ok());
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(tokens.authenticate(&Credentials::token(TOKEN)).await, Err(ApiError::unauthorized()));
+        let expired = Err(Refused("bootstrap token abcdef: expired".to_owned()));
+        assert_eq!(tokens.authenticate(&Credentials::token(TOKEN)).await, expired);
     }
 }

@@ -5,24 +5,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use der::Decode;
-use machinery::{ApiError, UserInfo};
+use machinery::UserInfo;
 use rustls::pki_types::CertificateDer;
 use x509_cert::certificate::Certificate;
 use x509_cert::name::Name;
 
-use super::{Authenticator, Credentials};
+use super::{Authenticator, Credentials, Refused};
 use crate::pki::{COMMON_NAME, ORGANIZATION};
+use crate::tls::ClientAuthority;
 
-/// A leaf certificate whose chain TLS has verified. It is read once for all requests of its connection, which
-/// share it as clones.
+/// A chain of certificates, the leaf first, that TLS has verified. It is read once for all requests of its connection,
+/// which share it as clones.
 #[derive(Clone)]
 pub struct ClientCertificate(Arc<Shown>);
 
 struct Shown {
-    der: CertificateDer<'static>,
-    reading: OnceLock<Option<Reading>>,
+    chain: Vec<CertificateDer<'static>>,
+    reading: OnceLock<Result<Option<Reading>, Refused>>,
 }
 
+#[derive(Clone)]
 struct Reading {
     /// Nobody, when the subject has no common name.
     user: Option<UserInfo>,
@@ -30,39 +32,61 @@ struct Reading {
     not_after: Duration,
 }
 
-impl From<CertificateDer<'static>> for ClientCertificate {
-    fn from(der: CertificateDer<'static>) -> Self {
-        Self(Arc::new(Shown { der, reading: OnceLock::new() }))
+impl From<Vec<CertificateDer<'static>>> for ClientCertificate {
+    fn from(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self(Arc::new(Shown { chain, reading: OnceLock::new() }))
     }
 }
 
 impl ClientCertificate {
-    fn reading(&self) -> Option<&Reading> {
-        self.0.reading.get_or_init(|| read(&self.0.der)).as_ref()
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// Of the leaf's subject; empty if it has none.
+    pub(crate) fn common_name(&self) -> String {
+        let certificate = self.0.chain.first().and_then(|der| Certificate::from_der(der).ok());
+        certificate.map(|of| Subject::of(of.tbs_certificate().subject()).common_name).unwrap_or_default()
     }
 }
 
-fn read(der: &CertificateDer<'_>) -> Option<Reading> {
-    let certificate = Certificate::from_der(der).ok()?;
-    let certificate = certificate.tbs_certificate();
-    let subject = Subject::of(certificate.subject());
-    let groups: Vec<&str> = subject.organizations.iter().map(String::as_str).collect();
-    let user = (!subject.common_name.is_empty()).then(|| UserInfo::new(&subject.common_name, &groups));
-    Some(Reading { user, not_after: certificate.validity().not_after.to_unix_duration() })
+/// Reads the user from a certificate whose chain TLS has verified.
+#[derive(Default)]
+pub struct ClientCertificates {
+    /// Who vouches for users, where TLS trusts others besides.
+    authority: Option<ClientAuthority>,
 }
 
-/// Reads the user from a certificate whose chain TLS has verified.
-pub struct ClientCertificates;
+impl ClientCertificates {
+    pub fn of(authority: ClientAuthority) -> Self {
+        Self { authority: Some(authority) }
+    }
+
+    /// Nothing for a certificate of another authority.
+    fn read(&self, chain: &[CertificateDer<'static>]) -> Result<Option<Reading>, Refused> {
+        if self.authority.as_ref().is_some_and(|authority| !authority.vouches_for(chain)) {
+            return Ok(None);
+        }
+        let certificate = chain.first().map(|der| Certificate::from_der(der));
+        let Some(Ok(certificate)) = certificate else { return Err(Refused("x509: malformed certificate".to_owned())) };
+        let certificate = certificate.tbs_certificate();
+        let subject = Subject::of(certificate.subject());
+        let groups: Vec<&str> = subject.organizations.iter().map(String::as_str).collect();
+        let user = (!subject.common_name.is_empty()).then(|| UserInfo::new(&subject.common_name, &groups));
+        Ok(Some(Reading { user, not_after: certificate.validity().not_after.to_unix_duration() }))
+    }
+}
 
 #[async_trait]
 impl Authenticator for ClientCertificates {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<UserInfo>, ApiError> {
-        let Some(certificate) = &credentials.client_certificate else { return Ok(None) };
-        let reading = certificate.reading().ok_or_else(ApiError::unauthorized)?;
+    async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
+        let Some(ClientCertificate(shown)) = &credentials.client_certificate else { return Ok(None) };
+        let reading = shown.reading.get_or_init(|| self.read(&shown.chain));
+        let Some(reading) = reading.as_ref().map_err(Refused::clone)? else { return Ok(None) };
         // TLS looked when the connection was made, which may be long ago.
         let now = u64::try_from(clock::now_seconds().as_second()).unwrap_or_default();
         if reading.not_after < Duration::from_secs(now) {
-            return Err(ApiError::unauthorized());
+            return Err(Refused("x509: certificate has expired or is not yet valid".to_owned()));
         }
         Ok(reading.user.clone())
     }
@@ -96,27 +120,39 @@ mod tests {
     use crate::pki::{Authority, LeafSpec};
     use crate::tls;
 
-    fn shown(spec: &LeafSpec) -> Credentials {
-        let (certificate, _) = Authority::create("test").unwrap().issue(spec).unwrap();
-        let certificate = tls::certificates(&certificate).unwrap().remove(0);
-        Credentials { client_certificate: Some(certificate.into()), ..Credentials::default() }
+    fn shown(authority: &Authority, spec: &LeafSpec) -> ClientCertificate {
+        let (certificate, _) = authority.issue(spec).unwrap();
+        tls::certificates(&certificate).unwrap().into()
+    }
+
+    fn credentials(certificate: ClientCertificate) -> Credentials<'static> {
+        Credentials { client_certificate: Some(certificate), ..Credentials::default() }
     }
 
     #[tokio::test]
     async fn every_organization_is_a_group() {
-        let credentials = shown(&LeafSpec::client("jane", &["dev", "ops"]));
-        let user = ClientCertificates.authenticate(&credentials).await.unwrap();
+        let authority = Authority::create("test").unwrap();
+        let credentials = credentials(shown(&authority, &LeafSpec::client("jane", &["dev", "ops"])));
+        let user = ClientCertificates::default().authenticate(&credentials).await.unwrap();
         assert_eq!(user, Some(UserInfo::new("jane", &["dev", "ops"])));
     }
 
     #[tokio::test]
+    async fn only_the_authority_of_users_vouches_for_them() {
+        let (users, proxies) = (Authority::create("users").unwrap(), Authority::create("proxies").unwrap());
+        let certificates = ClientCertificates::of(ClientAuthority::new(&users.certificate_pem().unwrap()).unwrap());
+        for (signer, expected) in [(&users, Some(UserInfo::new("jane", &[]))), (&proxies, None)] {
+            let credentials = credentials(shown(signer, &LeafSpec::client("jane", &[])));
+            assert_eq!(certificates.authenticate(&credentials).await, Ok(expected));
+        }
+    }
+
+    #[tokio::test]
     async fn a_certificate_that_expired_on_an_open_connection_is_refused() {
-        let mut certificate = shown(&LeafSpec::client("jane", &[])).client_certificate.unwrap();
-        let reading =
-            certificate.reading().map(|of| Reading { user: of.user.clone(), not_after: Duration::from_secs(1) });
-        certificate.0 = Arc::new(Shown { der: certificate.0.der.clone(), reading: OnceLock::from(reading) });
-        let credentials = Credentials { client_certificate: Some(certificate), ..Credentials::default() };
-        let error = ClientCertificates.authenticate(&credentials).await.unwrap_err();
-        assert_eq!(error.code(), 401);
+        let certificate = shown(&Authority::create("test").unwrap(), &LeafSpec::client("jane", &[]));
+        let reading = Reading { user: Some(UserInfo::new("jane", &[])), not_after: Duration::from_secs(1) };
+        assert!(certificate.0.reading.set(Ok(Some(reading))).is_ok());
+        let refused = ClientCertificates::default().authenticate(&credentials(certificate)).await.unwrap_err();
+        assert_eq!(refused.to_string(), "x509: certificate has expired or is not yet valid");
     }
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use machinery::{ApiError, Object, UserInfo};
-use tracing::debug;
+use machinery::{Object, UserInfo};
 
-use super::{Authenticator, Credentials};
+use super::{Authenticator, Credentials, Refused};
 use crate::tokens::{Claims, Invalid, Reference, TokenIssuer, username};
 use crate::view::{Resource, View};
 
@@ -69,15 +68,9 @@ impl ServiceAccountTokens {
 
 #[async_trait]
 impl Authenticator for ServiceAccountTokens {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<UserInfo>, ApiError> {
+    async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         let Some(token) = &credentials.bearer_token else { return Ok(None) };
-        match self.judge(token, &credentials.audiences) {
-            Ok(found) => Ok(found.map(|(user, _)| user)),
-            Err(error) => {
-                debug!(error, "service account token refused");
-                Err(ApiError::unauthorized())
-            }
-        }
+        self.judge(token, &credentials.audiences).map(|found| found.map(|(user, _)| user)).map_err(Refused)
     }
 }
 

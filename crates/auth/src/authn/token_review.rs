@@ -3,7 +3,7 @@
 use machinery::{ApiError, Object, UserInfo};
 use serde_json::{Value, json};
 
-use super::{Authenticator, Credentials};
+use super::{Authenticator, Credentials, Refused};
 
 /// TokenReview: whose token is this? `default_audience` is the API server's own.
 pub async fn token_review(
@@ -22,30 +22,24 @@ pub async fn token_review(
     let mut meant = Vec::new();
     let mut refused = None;
     for audience in audiences {
-        let credentials = Credentials { audiences: vec![audience.clone()], ..Credentials::token(&token) };
+        let for_others = audience != default_audience;
+        let credentials = Credentials { audiences: vec![audience.clone()], for_others, ..Credentials::token(&token) };
         match authenticator.authenticate(&credentials).await {
             Ok(Some(user)) => {
                 known = Some(user);
                 meant.push(audience);
             }
             Ok(None) => {}
-            Err(error) => refused = Some(error),
+            Err(Refused(why)) => refused = Some(why),
         }
     }
     let status = match (known, refused) {
         (Some(user), _) => json!({"authenticated": true, "user": user, "audiences": meant}),
-        (None, Some(_)) => json!({"user": {}, "error": "invalid bearer token"}),
+        (None, Some(why)) => json!({"user": {}, "error": why}),
         (None, None) => json!({"user": {}}),
     };
     review.set(&["status"], status);
     Ok(review)
-}
-
-/// SelfSubjectReview: who am I?
-pub fn self_subject_review(user: &UserInfo, mut review: Object) -> Object {
-    review.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
-    review.set(&["status", "userInfo"], json!(user));
-    review
 }
 
 fn texts(list: &[Value]) -> Vec<String> {

@@ -1,20 +1,32 @@
 //! Authorization: whether a user may do what they ask.
 
+pub mod configured;
 pub mod escalation;
 pub mod node;
 pub mod rbac;
 pub mod references;
 pub mod reviews;
 pub mod rules;
+mod selectors;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use machinery::{ApiError, GroupResource, UserInfo};
 
 use crate::view::View;
+pub use configured::Chain;
 pub use escalation::Escalation;
 pub use node::NodeAuthorizer;
 pub use rbac::Rbac;
+
+/// Paths that everybody may read.
+const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+
+/// Whether everybody may read at `path`: what tells of health, and the version.
+pub fn is_open(path: &str) -> bool {
+    OPEN_PATHS.iter().any(|open| path.strip_prefix(open).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
 
 /// One request, as authorizers see it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +44,7 @@ pub struct Attributes {
     pub path: String,
     /// As sent with list, watch and deletecollection.
     pub field_selector: String,
+    pub label_selector: String,
     pub is_resource: bool,
 }
 
@@ -52,6 +65,12 @@ pub enum Decision {
     /// No other authorizer is asked.
     Deny(String),
     NoOpinion(String),
+    /// It could not be decided. If it `denies`, no other authorizer is asked; if not and no other allows it, the
+    /// request fails as well.
+    Failed {
+        why: String,
+        denies: bool,
+    },
 }
 
 impl Decision {
@@ -62,12 +81,20 @@ impl Decision {
     pub fn reason(&self) -> &str {
         match self {
             Self::Allow(reason) | Self::Deny(reason) | Self::NoOpinion(reason) => reason,
+            Self::Failed { why, .. } => why,
         }
     }
 }
 
+#[async_trait]
 pub trait Authorizer: Send + Sync {
+    /// Decides at once. An authorizer that asks another server makes the thread wait, which must be one of several of
+    /// its runtime: who can wait otherwise calls [`Authorizer::decide`].
     fn authorize(&self, attributes: &Attributes) -> Decision;
+
+    async fn decide(&self, attributes: &Attributes) -> Decision {
+        self.authorize(attributes)
+    }
 }
 
 /// Asks several authorizers in order; the first that has an opinion decides.
@@ -80,17 +107,68 @@ impl Union {
     }
 }
 
+#[async_trait]
 impl Authorizer for Union {
     fn authorize(&self, attributes: &Attributes) -> Decision {
-        let mut reasons = Vec::new();
+        let mut so_far = Undecided::default();
         for authorizer in &self.0 {
-            match authorizer.authorize(attributes) {
-                Decision::NoOpinion(reason) if reason.is_empty() => {}
-                Decision::NoOpinion(reason) => reasons.push(reason),
-                decision => return decision,
+            if let Some(decision) = so_far.add(authorizer.authorize(attributes)) {
+                return decision;
             }
         }
-        Decision::NoOpinion(reasons.join("\n"))
+        so_far.end()
+    }
+
+    async fn decide(&self, attributes: &Attributes) -> Decision {
+        let mut so_far = Undecided::default();
+        for authorizer in &self.0 {
+            if let Some(decision) = so_far.add(authorizer.decide(attributes).await) {
+                return decision;
+            }
+        }
+        so_far.end()
+    }
+}
+
+/// What authorizers said that did not decide.
+#[derive(Default)]
+struct Undecided {
+    reasons: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Undecided {
+    /// The decision, if this is one.
+    fn add(&mut self, decision: Decision) -> Option<Decision> {
+        match decision {
+            Decision::NoOpinion(reason) if reason.is_empty() => {}
+            Decision::NoOpinion(reason) => self.reasons.push(reason),
+            Decision::Failed { why, denies: false } => self.failures.push(why),
+            decision => return Some(decision),
+        }
+        None
+    }
+
+    fn end(self) -> Decision {
+        match rbac::aggregate(&self.failures) {
+            Some(why) => Decision::Failed { why, denies: false },
+            None => Decision::NoOpinion(self.reasons.join("\n")),
+        }
+    }
+}
+
+/// Says the same to everybody.
+pub enum Always {
+    Allow,
+    Deny,
+}
+
+impl Authorizer for Always {
+    fn authorize(&self, _: &Attributes) -> Decision {
+        match self {
+            Self::Allow => Decision::Allow(String::new()),
+            Self::Deny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use machinery::Object;
+use machinery::selector::FieldSelector;
 
 use super::references::{Kind, PodReferences, pv_secrets};
 use super::rules::Rule;
@@ -253,10 +254,8 @@ impl Question<'_> {
 
     /// Whether the request is narrowed to this node by a field.
     fn selects(&self, field: &str) -> bool {
-        let parts = self.attributes.field_selector.split(',');
-        parts
-            .filter_map(|part| part.split_once('='))
-            .any(|(of, value)| of.trim() == field && value.strip_prefix('=').unwrap_or(value).trim() == self.node)
+        let selector = FieldSelector::parse(&self.attributes.field_selector);
+        selector.is_ok_and(|selector| selector.exact(field) == Some(self.node))
     }
 }
 

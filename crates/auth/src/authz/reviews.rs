@@ -5,45 +5,60 @@ use serde_json::{Map, Value, json};
 
 use super::rbac::{Rbac, aggregate};
 use super::rules::Rule;
+use super::selectors;
 use super::{Attributes, Authorizer, Decision};
 
 const GROUP: &str = "authorization.k8s.io";
 
 /// SubjectAccessReview: may the user in the spec do this?
-pub fn subject_access_review(authorizer: &dyn Authorizer, review: Object) -> Result<Object, ApiError> {
-    check_spec(&review)?;
-    if spec_text(&review, "user").is_empty() && review.list(&["spec", "groups"]).is_empty() {
-        let path = field::Path::new("spec").child("user");
-        return Err(invalid(&review, field::Error::required(&path, "at least one of user or group must be specified")));
-    }
+pub async fn subject_access_review(authorizer: &dyn Authorizer, review: Object) -> Result<Object, ApiError> {
+    let mut errors = spec_errors(&review);
+    errors.extend(user_error(&review));
+    errors.extend(metadata_error(&review, &[], "must be empty"));
+    refuse(&review, &errors)?;
     let user = spec_user(&review);
-    Ok(decided(authorizer, review, user))
+    Ok(decided(authorizer, review, user).await)
 }
 
 /// LocalSubjectAccessReview: the same within the namespace it is posted to.
-pub fn local_subject_access_review(
+pub async fn local_subject_access_review(
     authorizer: &dyn Authorizer,
     namespace: &str,
     review: Object,
 ) -> Result<Object, ApiError> {
+    let mut errors = spec_errors(&review);
+    errors.extend(user_error(&review));
+    errors.extend(metadata_error(&review, &["namespace"], "must be empty except for namespace"));
+    let has = |attributes: &str| review.get(&["spec", attributes]).is_some_and(Value::is_object);
     let asked = review.str(&["spec", "resourceAttributes", "namespace"]);
+    if has("resourceAttributes") && asked != review.namespace() {
+        let path = field::Path::new("spec").child("resourceAttributes").child("namespace");
+        errors.push(field::Error::invalid(&path, asked, "must match metadata.namespace"));
+    }
+    if has("nonResourceAttributes") {
+        let path = field::Path::new("spec").child("nonResourceAttributes");
+        let value = review.get(&["spec", "nonResourceAttributes"]).cloned().unwrap_or_default();
+        errors.push(field::Error::invalid(&path, value, "disallowed on this kind of request"));
+    }
+    refuse(&review, &errors)?;
     if asked != namespace {
-        let why = format!(
-            "spec.resourceAttributes.namespace must match namespace: Invalid value: {asked:?}: must match {namespace:?}"
-        );
+        let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
         return Err(ApiError::bad_request(why));
     }
-    subject_access_review(authorizer, review)
+    let user = spec_user(&review);
+    Ok(decided(authorizer, review, user).await)
 }
 
 /// SelfSubjectAccessReview: may I do this?
-pub fn self_subject_access_review(
+pub async fn self_subject_access_review(
     authorizer: &dyn Authorizer,
     user: &UserInfo,
     review: Object,
 ) -> Result<Object, ApiError> {
-    check_spec(&review)?;
-    Ok(decided(authorizer, review, user.clone()))
+    let mut errors = spec_errors(&review);
+    errors.extend(metadata_error(&review, &[], "must be empty"));
+    refuse(&review, &errors)?;
+    Ok(decided(authorizer, review, user.clone()).await)
 }
 
 /// SelfSubjectRulesReview: what may I do in a namespace?
@@ -82,38 +97,67 @@ fn everything() -> [Rule; 2] {
     ]
 }
 
-fn decided(authorizer: &dyn Authorizer, mut review: Object, user: UserInfo) -> Object {
-    let decision = authorizer.authorize(&attributes(&review, user));
+async fn decided(authorizer: &dyn Authorizer, mut review: Object, user: UserInfo) -> Object {
+    let asked = asked(&review, user);
+    let decision = authorizer.decide(&asked.attributes).await;
     let mut status = Map::new();
+    let mut problems = asked.problems;
     status.insert("allowed".to_owned(), json!(decision.allowed()));
-    if matches!(decision, Decision::Deny(_)) {
+    match &decision {
+        Decision::Failed { why, .. } => problems.insert(0, why.clone()),
+        decision if !decision.reason().is_empty() => {
+            status.insert("reason".to_owned(), json!(decision.reason()));
+        }
+        _ => {}
+    }
+    if matches!(decision, Decision::Deny(_) | Decision::Failed { denies: true, .. }) {
         status.insert("denied".to_owned(), json!(true));
     }
-    if !decision.reason().is_empty() {
-        status.insert("reason".to_owned(), json!(decision.reason()));
+    if !problems.is_empty() {
+        status.insert("evaluationError".to_owned(), json!(problems.join("; ")));
     }
     review.set(&["status"], Value::Object(status));
     review
 }
 
-fn check_spec(review: &Object) -> Result<(), ApiError> {
-    let has = |field: &str| review.get(&["spec", field]).is_some_and(Value::is_object);
+/// upstream: pkg/apis/authorization/validation
+fn spec_errors(review: &Object) -> field::ErrorList {
+    let given = |field: &str| review.get(&["spec", field]).filter(|value| value.is_object());
     let path = field::Path::new("spec");
-    match (has("resourceAttributes"), has("nonResourceAttributes")) {
-        (true, true) => {
+    match (given("resourceAttributes"), given("nonResourceAttributes")) {
+        (Some(_), Some(value)) => {
             let why = "cannot be specified in combination with resourceAttributes";
-            Err(invalid(review, field::Error::invalid(&path.child("nonResourceAttributes"), Value::Null, why)))
+            vec![field::Error::invalid(&path.child("nonResourceAttributes"), value.clone(), why)]
         }
-        (false, false) => {
+        (None, None) => {
             let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            Err(invalid(review, field::Error::invalid(&path.child("resourceAttributes"), Value::Null, why)))
+            vec![field::Error::invalid(&path.child("resourceAttributes"), Value::Null, why)]
         }
-        _ => Ok(()),
+        _ => Vec::new(),
     }
 }
 
-fn invalid(review: &Object, error: field::Error) -> ApiError {
-    ApiError::invalid(&GroupVersionKind::new(GROUP, "v1", review.kind()), review.name(), &[error])
+fn user_error(review: &Object) -> Option<field::Error> {
+    let nobody = spec_text(review, "user").is_empty() && review.list(&["spec", "groups"]).is_empty();
+    let path = field::Path::new("spec").child("user");
+    nobody.then(|| field::Error::invalid(&path, "", "at least one of user or group must be specified"))
+}
+
+fn metadata_error(review: &Object, allowed: &[&str], why: &str) -> Option<field::Error> {
+    let metadata = review.map(&["metadata"])?;
+    let is_set = |(name, value): (&String, &Value)| {
+        let empty = value.is_null() || value == "";
+        !empty && name != "managedFields" && !allowed.contains(&name.as_str())
+    };
+    let path = field::Path::new("metadata");
+    metadata.iter().any(is_set).then(|| field::Error::invalid(&path, Value::Object(metadata.clone()), why))
+}
+
+fn refuse(review: &Object, errors: &[field::Error]) -> Result<(), ApiError> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(&GroupVersionKind::new(GROUP, "v1", review.kind()), review.name(), errors))
 }
 
 fn spec_text<'a>(review: &'a Object, field: &str) -> &'a str {
@@ -133,41 +177,87 @@ fn spec_user(review: &Object) -> UserInfo {
     }
 }
 
-fn attributes(review: &Object, user: UserInfo) -> Attributes {
+/// What a review asks, and what of it is left out.
+struct Asked {
+    attributes: Attributes,
+    problems: Vec<String>,
+}
+
+fn asked(review: &Object, user: UserInfo) -> Asked {
     if let Some(Value::Object(asked)) = review.get(&["spec", "nonResourceAttributes"]) {
         let text = |field: &str| asked.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        return Attributes { user, verb: text("verb"), path: text("path"), ..Attributes::default() };
+        let attributes = Attributes { user, verb: text("verb"), path: text("path"), ..Attributes::default() };
+        return Asked { attributes, problems: Vec::new() };
     }
     let text = |field: &str| review.str(&["spec", "resourceAttributes", field]).to_owned();
-    let requirements = review.list(&["spec", "resourceAttributes", "fieldSelector", "requirements"]);
-    let raw = text_of(review, &["spec", "resourceAttributes", "fieldSelector", "rawSelector"]);
-    Attributes {
+    let selector = |field: &str| review.get(&["spec", "resourceAttributes", field]).unwrap_or(&Value::Null);
+    let (fields, labels) = (selectors::fields(selector("fieldSelector")), selectors::labels(selector("labelSelector")));
+    let problem = |field: &str, read: &selectors::Read| {
+        let how = if read.selector.is_empty() { "ignored" } else { "partially ignored" };
+        read.flawed.then(|| format!("spec.resourceAttributes.{field} {how} due to parse error"))
+    };
+    let problems = [problem("fieldSelector", &fields), problem("labelSelector", &labels)];
+    let version = text("version");
+    let attributes = Attributes {
         user,
         verb: text("verb"),
         namespace: text("namespace"),
         api_group: text("group"),
-        api_version: text("version"),
+        api_version: if version.is_empty() { "*".to_owned() } else { version },
         resource: text("resource"),
         subresource: text("subresource"),
         name: text("name"),
-        field_selector: if raw.is_empty() { selector_text(requirements) } else { raw },
+        field_selector: fields.selector,
+        label_selector: labels.selector,
         is_resource: true,
         ..Attributes::default()
+    };
+    Asked { attributes, problems: problems.into_iter().flatten().collect() }
+}
+
+/// The spec of a SubjectAccessReview that asks for this.
+pub(crate) fn spec_of(attributes: &Attributes) -> Value {
+    let mut spec = Map::new();
+    let user = &attributes.user;
+    let mut set = |field: &str, value: Value| {
+        let empty = value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+        if !empty {
+            spec.insert(field.to_owned(), value);
+        }
+    };
+    set("user", json!(user.name));
+    set("uid", json!(user.uid));
+    set("groups", json!(user.groups));
+    if !user.extra.is_empty() {
+        set("extra", json!(user.extra));
     }
-}
-
-fn text_of(review: &Object, path: &[&str]) -> String {
-    review.str(path).to_owned()
-}
-
-/// Requirements that one value be present, as a selector's text.
-fn selector_text(requirements: &[Value]) -> String {
-    let equals = requirements.iter().filter(|requirement| requirement["operator"] == "In");
-    let parts = equals.filter_map(|requirement| match requirement["values"].as_array()?.as_slice() {
-        [one] => Some(format!("{}={}", requirement["key"].as_str()?, one.as_str()?)),
-        _ => None,
-    });
-    parts.collect::<Vec<_>>().join(",")
+    let filled = |fields: &[(&str, &str)]| -> Map<String, Value> {
+        let filled = fields.iter().filter(|(_, value)| !value.is_empty());
+        filled.map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+    };
+    if !attributes.is_resource {
+        let asked = filled(&[("path", &attributes.path), ("verb", &attributes.verb)]);
+        set("nonResourceAttributes", Value::Object(asked));
+        return Value::Object(spec);
+    }
+    let mut asked = filled(&[
+        ("namespace", &attributes.namespace),
+        ("verb", &attributes.verb),
+        ("group", &attributes.api_group),
+        ("version", &attributes.api_version),
+        ("resource", &attributes.resource),
+        ("subresource", &attributes.subresource),
+        ("name", &attributes.name),
+    ]);
+    let field_requirements = selectors::field_requirements(&attributes.field_selector);
+    let label_requirements = selectors::label_requirements(&attributes.label_selector);
+    for (name, requirements) in [("fieldSelector", field_requirements), ("labelSelector", label_requirements)] {
+        if !requirements.is_empty() {
+            asked.insert(name.to_owned(), json!({"requirements": requirements}));
+        }
+    }
+    set("resourceAttributes", Value::Object(asked));
+    Value::Object(spec)
 }
 
 #[cfg(test)]
@@ -193,30 +283,30 @@ mod tests {
         Object::from_value(json!({"kind": "SubjectAccessReview", "spec": spec})).unwrap()
     }
 
-    #[test]
-    fn access_is_reviewed() {
+    #[tokio::test]
+    async fn access_is_reviewed() {
         let pods = json!({"verb": "list", "resource": "pods", "namespace": "dev"});
         let jane = review(json!({"user": "jane", "resourceAttributes": pods}));
-        let answer = subject_access_review(&rbac(), jane).unwrap();
+        let answer = subject_access_review(&rbac(), jane).await.unwrap();
         assert!(answer.bool(&["status", "allowed"]));
         let jim = review(json!({"user": "jim", "resourceAttributes": pods}));
-        let answer = subject_access_review(&rbac(), jim).unwrap();
+        let answer = subject_access_review(&rbac(), jim).await.unwrap();
         assert_eq!(
             answer.get(&["status"]),
             Some(&json!({"allowed": false,
                 "reason": "RBAC: clusterrole.rbac.authorization.k8s.io \"gone\" not found"}))
         );
         let path = review(json!({"nonResourceAttributes": {"verb": "get", "path": "/healthz"}}));
-        let answer = self_subject_access_review(&rbac(), &UserInfo::new("jane", &[]), path).unwrap();
+        let answer = self_subject_access_review(&rbac(), &UserInfo::new("jane", &[]), path).await.unwrap();
         assert!(answer.bool(&["status", "allowed"]));
     }
 
-    #[test]
-    fn a_review_of_nothing_is_invalid() {
-        let error = subject_access_review(&rbac(), review(json!({"user": "jane"}))).unwrap_err();
+    #[tokio::test]
+    async fn a_review_of_nothing_is_invalid() {
+        let error = subject_access_review(&rbac(), review(json!({"user": "jane"}))).await.unwrap_err();
         assert_eq!(error.code(), 422);
         let pods = json!({"verb": "list", "resource": "pods"});
-        let error = subject_access_review(&rbac(), review(json!({"resourceAttributes": pods}))).unwrap_err();
+        let error = subject_access_review(&rbac(), review(json!({"resourceAttributes": pods}))).await.unwrap_err();
         assert!(error.message.contains("at least one of user or group must be specified"), "{error}");
     }
 

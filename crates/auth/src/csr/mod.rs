@@ -265,8 +265,8 @@ mod tests {
         request.check().unwrap();
         let certificate = request.sign(&authority).unwrap();
         let der: CertificateDer<'static> = tls::certificates(&certificate).unwrap().remove(0);
-        let credentials = Credentials { client_certificate: Some(der.into()), ..Credentials::default() };
-        let user = ClientCertificates.authenticate(&credentials).await.unwrap().unwrap();
+        let credentials = Credentials { client_certificate: Some(vec![der].into()), ..Credentials::default() };
+        let user = ClientCertificates::default().authenticate(&credentials).await.unwrap().unwrap();
         assert_eq!(user.node_name(), Some("n1"));
     }
 

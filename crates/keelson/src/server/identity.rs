@@ -18,6 +18,10 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 pub struct Identities {
     pub authority: Arc<Authority>,
     pub authority_pem: String,
+    /// Who vouches for users: the cluster's authority, and what a flag adds.
+    pub client_authorities: String,
+    /// Who vouches for proxies that name users.
+    pub proxy_authorities: String,
     pub issuer: Arc<TokenIssuer>,
     server: Arc<Identity>,
     /// How the API server shows itself to nodes.
@@ -36,12 +40,22 @@ impl Identities {
         let node_client =
             authority.load_or_issue(&pki, "apiserver-kubelet-client", &masters("kube-apiserver-kubelet-client"))?;
         let admin = authority.load_or_issue(&pki, "admin", &masters("kubernetes-admin"))?;
+        // Apart from the authority of users: whom it vouches for may speak for anybody.
+        let proxy_authority = Authority::load_or_create(&pki, "front-proxy-ca", "keelson-front-proxy-ca")?;
+        let authentication = &flags.authentication;
+        let proxy_authorities = match &authentication.request_header.requestheader_client_ca_file {
+            Some(path) => super::authentication::read(path)?,
+            None => proxy_authority.certificate_pem()?,
+        };
+        let more = authentication.client_ca_file.as_deref().map(super::authentication::read).transpose()?;
         // The authority goes along, so that a machine that joins can know it by its fingerprint.
         let chain = format!("{}{authority_pem}", server.0);
         Ok(Self {
             server: Identity::from_pem(&chain, &server.1)?,
             node_client: Identity::from_pem(&node_client.0, &node_client.1)?,
             authority,
+            client_authorities: format!("{authority_pem}{}", more.unwrap_or_default()),
+            proxy_authorities,
             authority_pem,
             issuer,
             admin,
@@ -54,7 +68,8 @@ impl Identities {
     }
 
     pub fn server_tls(&self) -> anyhow::Result<rustls::ServerConfig> {
-        Ok(tls::server_config(self.server.clone(), ClientAuth::Optional(&self.authority_pem))?)
+        let authorities = format!("{}{}", self.client_authorities, self.proxy_authorities);
+        Ok(tls::server_config(self.server.clone(), ClientAuth::Optional(&authorities))?)
     }
 
     pub fn node_client_tls(&self) -> anyhow::Result<rustls::ClientConfig> {

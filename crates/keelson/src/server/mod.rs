@@ -3,6 +3,8 @@
 //! The store opens first, as it holds the lock of the data directory; then certificates, the registry with
 //! its cache, the API; then the loops, which speak to the API through clients of this process; the node last.
 
+mod authentication;
+mod authorization;
 mod configz;
 mod identity;
 mod loops;
@@ -14,10 +16,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Server, ServerConfig, Version};
+use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Server, ServerConfig, Version};
 use auth::Authorizer;
-use auth::authn;
-use auth::authz::{self, rbac::Rbac};
+use auth::authz::{self, Rbac};
 use control::{CancellationToken, Informers};
 use encryption::Encryption;
 use k8s_openapi::api::core::v1::Node;
@@ -112,19 +113,31 @@ async fn start(
     let following = encryption::follow(encryption, registry.clone());
     let view: Arc<dyn auth::View> = Arc::new(registry.clone());
     let rbac = Arc::new(Rbac::new(view.clone()));
-    let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union::standard(view.clone(), rbac.clone()));
+    let chain = authorization::build(&flags.authorization, view.clone(), rbac.clone())?;
+    let authorizer: Arc<dyn Authorizer> = chain.clone();
     let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
     let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation);
     let mut metrics = prometheus_client::registry::Registry::default();
     admission.register(&mut metrics);
     registry.set_admission(Arc::new(admission));
-    let bootstrap = Bootstrap { address, port, service_port: 443, client_ca: identities.authority_pem.clone() };
+    let bootstrap = Bootstrap {
+        address,
+        port,
+        service_port: 443,
+        client_ca: identities.client_authorities.clone(),
+        proxies: Some(Proxies {
+            authorities: identities.proxy_authorities.clone(),
+            allowed_names: flags.authentication.request_header.requestheader_allowed_names.clone(),
+            headers: authentication::header_names(&flags.authentication.request_header),
+        }),
+    };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
     let url = identity::url(address, port);
     identities.write_kubeconfig(paths, &url)?;
     let metrics_api = MetricsApi::default();
+    let authentication = authentication::build(&flags.authentication, &identities, view)?;
     let server = Server::new(ServerConfig {
-        authenticator: Arc::new(authn::Union::standard(view, identities.issuer.clone())),
+        authenticator: authentication.authenticator,
         authorizer: authorizer.clone(),
         rbac,
         tokens: Some(identities.issuer.clone()),
@@ -146,6 +159,12 @@ async fn start(
     server.metrics().add(metrics);
     let mut running = Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown };
     running.spawn(following);
+    if flags.authorization.authorization_config.is_some() {
+        running.spawn(chain.follow());
+    }
+    if let Some(configured) = authentication.configured {
+        running.spawn(configured.follow());
+    }
     let server = running.server.clone();
     running.spawn(async move { server.follow_flow_control().await });
     let (server, host) = (running.server.clone(), cluster::host_name()?);

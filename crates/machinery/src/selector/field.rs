@@ -51,6 +51,12 @@ impl FieldSelector {
     }
 }
 
+impl From<Vec<FieldRequirement>> for FieldSelector {
+    fn from(requirements: Vec<FieldRequirement>) -> Self {
+        Self { requirements }
+    }
+}
+
 /// Parts at commas that no backslash stands before.
 fn split_terms(text: &str) -> Vec<&str> {
     let mut terms = Vec::new();

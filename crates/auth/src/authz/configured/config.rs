@@ -1,0 +1,286 @@
+//! AuthorizationConfiguration, as it is written, and what is wrong with it in upstream's words.
+//! (upstream: apiserver/pkg/apis/apiserver/validation, .../v1/defaults.go)
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use machinery::field::{self, Error, ErrorList};
+use machinery::strconv::parse_duration;
+use machinery::validation::dns1123_subdomain;
+use serde::Deserialize;
+
+use super::conditions::Conditions;
+
+const VERSIONS: [&str; 3] =
+    ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
+const TYPES: [&str; 5] = ["AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook"];
+const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+pub const AUTHORIZED_TTL: Duration = Duration::from_secs(5 * 60);
+pub const UNAUTHORIZED_TTL: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("failed to load AuthorizationConfiguration from file: {}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("failed to load AuthorizationConfiguration from file: {0}")]
+    Syntax(String),
+    #[error("invalid authorization configuration: {0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Kubeconfig(#[from] crate::kubeconfig::KubeconfigError),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    authorizers: Vec<WrittenAuthorizer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenAuthorizer {
+    #[serde(rename = "type", default)]
+    of: String,
+    #[serde(default)]
+    name: String,
+    webhook: Option<WrittenWebhook>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct WrittenWebhook {
+    #[serde(rename = "authorizedTTL")]
+    authorized_ttl: Option<String>,
+    #[serde(rename = "unauthorizedTTL")]
+    unauthorized_ttl: Option<String>,
+    cache_authorized_requests: Option<bool>,
+    cache_unauthorized_requests: Option<bool>,
+    timeout: Option<String>,
+    subject_access_review_version: String,
+    match_condition_subject_access_review_version: String,
+    failure_policy: String,
+    connection_info: ConnectionInfo,
+    match_conditions: Vec<MatchCondition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct ConnectionInfo {
+    #[serde(rename = "type")]
+    of: String,
+    kube_config_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MatchCondition {
+    #[serde(default)]
+    expression: String,
+}
+
+/// One authorizer of a chain.
+pub enum Member {
+    AlwaysAllow,
+    AlwaysDeny,
+    Node,
+    Rbac,
+    Webhook(WebhookOptions),
+}
+
+/// A webhook that is asked.
+pub struct WebhookOptions {
+    pub kubeconfig: PathBuf,
+    /// Of the SubjectAccessReviews that are sent: `v1` or `v1beta1`.
+    pub version: String,
+    /// How long answers hold; nothing: they are not remembered.
+    pub authorized_ttl: Duration,
+    pub unauthorized_ttl: Duration,
+    pub timeout: Duration,
+    /// Whether a failure denies, or is left to those who come after.
+    pub failure_denies: bool,
+    pub conditions: Conditions,
+}
+
+/// Reads a configuration.
+pub fn parse(text: &str) -> Result<Vec<Member>, ConfigError> {
+    let written: Written = serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
+    if written.kind != "AuthorizationConfiguration" || !VERSIONS.contains(&written.api_version.as_str()) {
+        let (kind, version) = (&written.kind, &written.api_version);
+        return Err(ConfigError::Syntax(format!("no kind {kind:?} is registered for version {version:?}")));
+    }
+    let (members, errors) = read(&written.authorizers);
+    if errors.is_empty() { Ok(members) } else { Err(ConfigError::Invalid(field::aggregate(&errors))) }
+}
+
+/// A chain of modes as `--authorization-mode` names them, with the webhook for `Webhook`.
+pub fn of_modes(modes: &[String], mut webhook: Option<WebhookOptions>) -> Result<Vec<Member>, ConfigError> {
+    let invalid = |why: String| Err(ConfigError::Invalid(why));
+    if modes.is_empty() {
+        return invalid("at least one authorization-mode must be passed".to_owned());
+    }
+    let mut members = Vec::new();
+    for (at, mode) in modes.iter().enumerate() {
+        if modes[..at].contains(mode) {
+            return invalid(format!("authorization-mode {modes:?} has mode specified more than once"));
+        }
+        members.push(match mode.as_str() {
+            "AlwaysAllow" => Member::AlwaysAllow,
+            "AlwaysDeny" => Member::AlwaysDeny,
+            "Node" => Member::Node,
+            "RBAC" => Member::Rbac,
+            "Webhook" => match webhook.take() {
+                Some(webhook) => Member::Webhook(webhook),
+                None => {
+                    let why = "authorization-mode Webhook's authorization config file not passed";
+                    return invalid(why.to_owned());
+                }
+            },
+            mode => return invalid(format!("authorization-mode {mode:?} is not a valid mode")),
+        });
+    }
+    match webhook {
+        Some(_) => invalid("cannot specify --authorization-webhook-config-file without mode Webhook".to_owned()),
+        None => Ok(members),
+    }
+}
+
+fn read(written: &[WrittenAuthorizer]) -> (Vec<Member>, ErrorList) {
+    let root = field::Path::new("authorizers");
+    let mut errors = Vec::new();
+    let mut members = Vec::new();
+    if written.is_empty() {
+        errors.push(Error::required(&root, "at least one authorization mode must be defined"));
+    }
+    for (at, authorizer) in written.iter().enumerate() {
+        let (path, before) = (root.index(at), &written[..at]);
+        let of = authorizer.of.as_str();
+        let type_path = path.child("type");
+        if of.is_empty() {
+            errors.push(Error::required(&type_path, ""));
+            continue;
+        }
+        if !TYPES.contains(&of) {
+            errors.push(Error::not_supported(&type_path, of, &TYPES));
+            continue;
+        }
+        if of != "Webhook" && before.iter().any(|earlier| earlier.of == of) {
+            errors.push(Error::duplicate(&type_path, of));
+            continue;
+        }
+        errors.extend(check_name(authorizer, before, &path.child("name")));
+        match (of, &authorizer.webhook) {
+            ("Webhook", None) => errors.push(Error::required(&path.child("webhook"), "required when type=Webhook")),
+            ("Webhook", Some(webhook)) => members.extend(read_webhook(webhook, &path, &mut errors)),
+            (_, Some(_)) => {
+                let why = "may only be specified when type=Webhook";
+                errors.push(Error::invalid(&path.child("webhook"), "non-null", why));
+            }
+            ("AlwaysAllow", None) => members.push(Member::AlwaysAllow),
+            ("AlwaysDeny", None) => members.push(Member::AlwaysDeny),
+            ("Node", None) => members.push(Member::Node),
+            (_, None) => members.push(Member::Rbac),
+        }
+    }
+    (members, errors)
+}
+
+fn check_name(authorizer: &WrittenAuthorizer, before: &[WrittenAuthorizer], path: &field::Path) -> Option<Error> {
+    let name = authorizer.name.as_str();
+    if name.is_empty() {
+        return Some(Error::required(path, ""));
+    }
+    if before.iter().any(|earlier| earlier.name == name) {
+        return Some(Error::duplicate(path, name));
+    }
+    let problems = dns1123_subdomain(name);
+    let why = || format!("authorizer name is invalid: {}", problems.join(", "));
+    (!problems.is_empty()).then(|| Error::invalid(path, name, why()))
+}
+
+/// Upstream's paths leave `webhook` out.
+fn read_webhook(written: &WrittenWebhook, path: &field::Path, errors: &mut ErrorList) -> Option<Member> {
+    let before = errors.len();
+    let timeout = duration(written.timeout.as_deref(), &path.child("timeout"), errors);
+    match timeout {
+        None if written.timeout.is_none() => errors.push(Error::required(&path.child("timeout"), "")),
+        Some(timeout) if timeout.is_zero() => errors.push(Error::required(&path.child("timeout"), "")),
+        Some(timeout) if timeout > TIMEOUT_MAX => {
+            let value = written.timeout.as_deref().unwrap_or_default();
+            errors.push(Error::invalid(&path.child("timeout"), value, "must be > 0s and <= 30s"));
+        }
+        _ => {}
+    }
+    let authorized = duration(written.authorized_ttl.as_deref(), &path.child("authorizedTTL"), errors);
+    let unauthorized = duration(written.unauthorized_ttl.as_deref(), &path.child("unauthorizedTTL"), errors);
+    let one_of = |errors: &mut ErrorList, field: &str, value: &str, known: &[&str]| match value {
+        "" => errors.push(Error::required(&path.child(field), "")),
+        value if !known.contains(&value) => errors.push(Error::not_supported(&path.child(field), value, known)),
+        _ => {}
+    };
+    let version = written.subject_access_review_version.as_str();
+    one_of(errors, "subjectAccessReviewVersion", version, &["v1", "v1beta1"]);
+    match written.match_condition_subject_access_review_version.as_str() {
+        "v1" => {}
+        "" if written.match_conditions.is_empty() => {}
+        "" => {
+            let why = "required if match conditions are specified";
+            errors.push(Error::required(&path.child("matchConditionSubjectAccessReviewVersion"), why));
+        }
+        other => {
+            let path = path.child("matchConditionSubjectAccessReviewVersion");
+            errors.push(Error::not_supported(&path, other, &["v1"]));
+        }
+    }
+    one_of(errors, "failurePolicy", &written.failure_policy, &["NoOpinion", "Deny"]);
+    let kubeconfig = check_connection(&written.connection_info, &path.child("connectionInfo"), errors);
+    let expressions: Vec<&str> = written.match_conditions.iter().map(|of| of.expression.as_str()).collect();
+    let conditions = Conditions::compile(&expressions, &path.child("matchConditions"), errors);
+    if errors.len() > before {
+        return None;
+    }
+    let kept = |ttl: Option<Duration>, default, cached: Option<bool>| match cached {
+        Some(false) => Duration::ZERO,
+        _ => ttl.unwrap_or(default),
+    };
+    Some(Member::Webhook(WebhookOptions {
+        kubeconfig: kubeconfig?,
+        version: version.to_owned(),
+        authorized_ttl: kept(authorized, AUTHORIZED_TTL, written.cache_authorized_requests),
+        unauthorized_ttl: kept(unauthorized, UNAUTHORIZED_TTL, written.cache_unauthorized_requests),
+        timeout: timeout?,
+        failure_denies: written.failure_policy == "Deny",
+        conditions,
+    }))
+}
+
+fn duration(text: Option<&str>, path: &field::Path, errors: &mut ErrorList) -> Option<Duration> {
+    let text = text?;
+    let read = parse_duration(text);
+    read.map_err(|_| errors.push(Error::invalid(path, text, "must be > 0s"))).ok()
+}
+
+fn check_connection(info: &ConnectionInfo, path: &field::Path, errors: &mut ErrorList) -> Option<PathBuf> {
+    let file_path = path.child("kubeConfigFile");
+    match (info.of.as_str(), info.kube_config_file.as_deref()) {
+        ("", _) => errors.push(Error::required(&path.child("type"), "")),
+        ("KubeConfigFile", None) => errors.push(Error::required(&file_path, "")),
+        ("KubeConfigFile", Some(file)) => {
+            let shown = file.display().to_string();
+            let problem = match std::fs::metadata(file) {
+                _ if !Path::is_absolute(file) => Some("must be an absolute path".to_owned()),
+                Err(error) => Some(format!("error loading file: {error}")),
+                Ok(of) if !of.is_file() => Some("must be a regular file".to_owned()),
+                Ok(_) => None,
+            };
+            match problem {
+                Some(why) => errors.push(Error::invalid(&file_path, shown, why)),
+                None => return Some(file.to_owned()),
+            }
+        }
+        (of, _) => errors.push(Error::not_supported(&path.child("type"), of, &["KubeConfigFile"])),
+    }
+    None
+}
