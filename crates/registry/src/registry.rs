@@ -53,6 +53,9 @@ pub struct Config {
     pub hooks: Hooks,
 }
 
+/// How long the store of a healthy server may take to answer.
+const STORE_WITHIN: Duration = Duration::from_secs(2);
+
 /// A handle; clones share everything.
 #[derive(Clone)]
 pub struct Registry(pub(crate) Arc<Inner>);
@@ -142,9 +145,6 @@ impl Registry {
         let cache = Arc::new(Cache::new(&kinds, config.transformer.clone()));
         let loaded = cache::load(&cache, &*config.store).await?;
         let services = Allocator::new(&config.hooks).map_err(store::Error::Format)?;
-        for stored in kinds.iter().filter(|kind| kind.takes_addresses).filter_map(|kind| cache.resource(kind)) {
-            services.adopt(&stored);
-        }
         tokio::spawn(cache::follow(Arc::downgrade(&cache), Arc::downgrade(&config.store), loaded.revision));
         let registry = Self(Arc::new(Inner {
             store: config.store,
@@ -155,6 +155,11 @@ impl Registry {
             event_ttl: config.hooks.event_ttl,
             admission: OnceLock::new(),
         }));
+        for kind in registry.kinds().iter().filter(|kind| kind.takes_addresses) {
+            if let Some(stored) = registry.0.cache.resource(kind) {
+                registry.adopt_ports(&stored).await?;
+            }
+        }
         background::start(&registry, loaded.outdated);
         Ok(registry)
     }
@@ -173,6 +178,12 @@ impl Registry {
 
     pub fn kinds(&self) -> &KindTable {
         &self.0.kinds
+    }
+
+    /// Whether the store answers, soon.
+    pub async fn store_answers(&self) -> bool {
+        let answer = tokio::time::timeout(STORE_WITHIN, self.0.store.revision()).await;
+        answer.is_ok_and(|answer| answer.is_ok())
     }
 
     /// How far the cache has come.

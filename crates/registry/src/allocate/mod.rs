@@ -12,7 +12,6 @@ use kinds::KindDef;
 use machinery::{ApiError, Object};
 
 use crate::answer::Deleted;
-use crate::cache::Resource;
 use crate::entry::Entry;
 use crate::registry::{Hooks, Inner, Registry};
 use crate::request::{Context, DeleteOptions};
@@ -23,7 +22,6 @@ mod ports;
 mod range;
 
 use claims::Claims;
-use ports::NodePorts;
 use range::AddressRange;
 
 /// After this time a write whose caller went away has happened or never will.
@@ -31,7 +29,7 @@ const UNSETTLED: Duration = Duration::from_secs(60);
 
 pub(crate) struct Allocator {
     default_range: AddressRange,
-    ports: NodePorts,
+    node_ports: RangeInclusive<u16>,
 }
 
 /// What a write of a Service took: [`Reservation::settle`] says what came of it. Empty for other kinds.
@@ -55,7 +53,7 @@ impl Reservation {
         let Some(reserved) = self.0.take() else { return };
         let Reserved { registry, service, address, ports, dropped } = *reserved;
         let free = if written { &dropped.ports } else { &ports };
-        registry.0.services.ports.free(service.uid(), free);
+        registry.free_ports(service.uid(), free).await;
         match (written, address, dropped.address) {
             (true, _, Some(dropped)) => registry.release_address(dropped, &service).await,
             (false, Some(made), _) => registry.delete_address(&made).await,
@@ -85,7 +83,7 @@ async fn free_unused(inner: Weak<Inner>, service: Object, ports: Vec<u16>) {
     let held = stored.filter(|stored| stored.uid() == service.uid()).map(|stored| Claims::of(&stored).ports);
     let held = held.unwrap_or_default();
     let unused: Vec<u16> = ports.into_iter().filter(|port| !held.contains(port)).collect();
-    registry.0.services.ports.free(service.uid(), &unused);
+    registry.free_ports(service.uid(), &unused).await;
 }
 
 impl Allocator {
@@ -95,17 +93,7 @@ impl Allocator {
         let bits = text.split_once('/').and_then(|(_, bits)| bits.parse().ok());
         bits.filter(|bits: &u32| (8..=28).contains(bits)).ok_or_else(invalid)?;
         let default_range = AddressRange::parse(text).ok_or_else(invalid)?;
-        Ok(Self { default_range, ports: NodePorts::new(hooks.node_ports) })
-    }
-
-    /// Takes over what stored Services hold.
-    pub fn adopt(&self, services: &Resource) {
-        let prefix = crate::keys::resource_prefix(services.kind());
-        services.scan(&prefix, "", 0, |entry| {
-            let service = entry.object();
-            self.ports.adopt(service.uid(), &Claims::of(&service).ports);
-            true
-        });
+        Ok(Self { default_range, node_ports: hooks.node_ports.0..=hooks.node_ports.1 })
     }
 }
 
@@ -117,7 +105,7 @@ impl Registry {
 
     /// The ports that Services are given on nodes.
     pub fn node_ports(&self) -> RangeInclusive<u16> {
-        self.0.services.ports.range()
+        self.0.services.node_ports.clone()
     }
 
     /// Gives a Service what it needs; `old` is what it was before. Other kinds pass through.
@@ -132,7 +120,7 @@ impl Registry {
             return Ok(Reservation::default());
         }
         let address = self.take_address(cx, service, old).await?;
-        let ports = match self.0.services.ports.take(service) {
+        let ports = match self.take_ports(service, old, cx.dry_run).await {
             Ok(ports) => ports,
             Err(refusal) => {
                 if let Some(made) = address {
@@ -154,7 +142,7 @@ impl Registry {
         }
         let service = gone.object();
         let Claims { address, ports } = Claims::of(&service);
-        self.0.services.ports.free(service.uid(), &ports);
+        self.free_ports(service.uid(), &ports).await;
         if let Some(address) = address {
             self.release_address(address, &service).await;
         }
