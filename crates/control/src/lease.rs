@@ -15,12 +15,13 @@ use tracing::{info, warn};
 
 use crate::error::ApiErrorExt;
 
-/// A holder that did not renew for this long has lost the lease.
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// A holder that did not renew for this long has lost the lease: half of upstream's, so that the loops of a
+/// server that died go on elsewhere within 10 seconds.
+pub const LEASE_DURATION: Duration = Duration::from_secs(7);
 /// A holder that could not renew for this long gives up.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(5);
 /// The time between two tries to get or renew.
-pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
+pub const RETRY_PERIOD: Duration = Duration::from_secs(1);
 
 /// Who wants which lease.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ fn step(spec: &LeaseSpec, identity: &str, unchanged_for: Duration, now: Timestam
     let transitions = spec.lease_transitions.unwrap_or_default() + i32::from(!ours && !holder.is_empty());
     Step::Take(LeaseSpec {
         holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: Some(i32::try_from(LEASE_DURATION.as_secs()).expect("15 fits")),
+        lease_duration_seconds: Some(i32::try_from(LEASE_DURATION.as_secs()).expect("7 fits")),
         acquire_time: if ours { spec.acquire_time.clone() } else { Some(MicroTime(now)) },
         renew_time: Some(MicroTime(now)),
         lease_transitions: Some(transitions),
@@ -180,8 +181,8 @@ mod tests {
     fn a_lease_is_taken_when_its_holder_stops_renewing() {
         let spec = held_by("a");
         let later = Timestamp::from_second(60).unwrap();
-        assert_eq!(step(&spec, "b", Duration::from_secs(14), later), Step::Wait);
-        let Step::Take(taken) = step(&spec, "b", Duration::from_secs(15), later) else { panic!("it has run out") };
+        assert_eq!(step(&spec, "b", Duration::from_secs(6), later), Step::Wait);
+        let Step::Take(taken) = step(&spec, "b", LEASE_DURATION, later) else { panic!("it has run out") };
         assert_eq!(taken.holder_identity.as_deref(), Some("b"));
         assert_eq!(taken.lease_transitions, Some(1));
         assert_eq!(taken.acquire_time, Some(MicroTime(later)));

@@ -109,6 +109,7 @@ impl Shell {
     /// Runs `controller` with so many `workers` until shutdown.
     pub async fn run<C: Controller>(&self, controller: C, workers: usize) {
         let queue = WorkQueue::new(controller.name(), &self.metrics);
+        let _ends = EndsQueue(queue.clone());
         let mut watches = Watches { informers: self.informers.clone(), queue: queue.clone(), synced: Vec::new() };
         controller.watches(&mut watches);
         let controller = Arc::new(controller);
@@ -121,7 +122,15 @@ impl Shell {
             _ = work => {}
             () = self.shutdown.cancelled() => {}
         }
-        queue.shut_down();
+    }
+}
+
+/// However a controller ends, its workers find no more work.
+struct EndsQueue<K: Clone + Eq + Hash + Send + Sync + 'static>(WorkQueue<K>);
+
+impl<K: Clone + Eq + Hash + Send + Sync + 'static> Drop for EndsQueue<K> {
+    fn drop(&mut self) {
+        self.0.shut_down();
     }
 }
 

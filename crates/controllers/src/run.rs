@@ -29,6 +29,7 @@ use crate::storage::VolumeBinder;
 use crate::ttl::TtlAfterFinished;
 
 /// What the controllers need to know.
+#[derive(Clone)]
 pub struct ControllersConfig {
     /// Acts as `system:kube-controller-manager`; its informers may be shared with other loops.
     pub shell: Shell,
