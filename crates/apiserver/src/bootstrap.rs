@@ -8,6 +8,8 @@ use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, Target};
 use serde_json::{Value, json};
 
+use crate::identity;
+
 /// What the objects say about this server.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
@@ -18,6 +20,8 @@ pub struct Bootstrap {
     pub service_port: u16,
     /// PEM of the authorities that sign client certificates.
     pub client_ca: String,
+    /// What tells this server from others of the cluster: the host's or node's name.
+    pub host: String,
     /// Proxies that name users, where there are any.
     pub proxies: Option<Proxies>,
 }
@@ -57,11 +61,15 @@ pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(),
         try_join_all(classes),
         objects.ensure_range(service_range(registry.service_range())),
         objects.ensure(service(bootstrap)),
-        objects.replace(endpoints(bootstrap), &["subsets"]),
-        objects.replace(endpoint_slice(bootstrap), &["endpoints", "ports"]),
+        objects.tell_servers(bootstrap),
         objects.replace(authentication(bootstrap), &["data"]),
     )?;
     Ok(())
+}
+
+/// Tells pods and nodes where all servers of the cluster are that live.
+pub async fn tell_servers(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
+    Objects { registry, context: context() }.tell_servers(bootstrap).await
 }
 
 fn context() -> Context {
@@ -101,6 +109,19 @@ impl Objects<'_> {
             current.set(&[field], object.0.get(*field).cloned().unwrap_or(Value::Null));
         }
         self.registry.update(&self.context, kind, namespace, name, Target::Main, current).await?;
+        Ok(())
+    }
+
+    /// (upstream: pkg/controlplane/reconcilers/lease.go)
+    async fn tell_servers(&self, bootstrap: &Bootstrap) -> Result<(), ApiError> {
+        let mut addresses = identity::others(self.registry, bootstrap);
+        addresses.push(bootstrap.address);
+        addresses.sort_unstable();
+        addresses.dedup();
+        futures::try_join!(
+            self.replace(endpoints(&addresses, bootstrap.port), &["subsets"]),
+            self.replace(endpoint_slice(&addresses, bootstrap.port), &["endpoints", "ports"]),
+        )?;
         Ok(())
     }
 
@@ -176,7 +197,8 @@ fn service(bootstrap: &Bootstrap) -> Object {
     }))
 }
 
-fn endpoints(bootstrap: &Bootstrap) -> Object {
+fn endpoints(addresses: &[IpAddr], port: u16) -> Object {
+    let addresses: Vec<Value> = addresses.iter().map(|address| json!({"ip": address.to_string()})).collect();
     object(json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {
@@ -184,14 +206,16 @@ fn endpoints(bootstrap: &Bootstrap) -> Object {
             "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
         },
         "subsets": [{
-            "addresses": [{"ip": bootstrap.address.to_string()}],
-            "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
+            "addresses": addresses,
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }],
     }))
 }
 
-fn endpoint_slice(bootstrap: &Bootstrap) -> Object {
-    let family = if bootstrap.address.is_ipv4() { "IPv4" } else { "IPv6" };
+fn endpoint_slice(addresses: &[IpAddr], port: u16) -> Object {
+    let family = if addresses.iter().all(IpAddr::is_ipv4) { "IPv4" } else { "IPv6" };
+    let ready = |address: &IpAddr| json!({"addresses": [address.to_string()], "conditions": {"ready": true}});
+    let endpoints: Vec<Value> = addresses.iter().map(ready).collect();
     object(json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
@@ -199,8 +223,8 @@ fn endpoint_slice(bootstrap: &Bootstrap) -> Object {
             "labels": {"kubernetes.io/service-name": "kubernetes"},
         },
         "addressType": family,
-        "endpoints": [{"addresses": [bootstrap.address.to_string()], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
+        "endpoints": endpoints,
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }))
 }
 

@@ -14,10 +14,10 @@ type Check = (&'static str, Result<(), &'static str>);
 
 impl Server {
     /// `path` is one of the three, or a single check below it.
-    pub(crate) fn serve_health(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
+    pub(crate) async fn serve_health(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
         let mut parts = path.trim_start_matches('/').splitn(2, '/');
         let endpoint = parts.next().unwrap_or_default();
-        let checks = self.checks(endpoint);
+        let checks = self.checks(endpoint).await;
         self.count(endpoint, &checks);
         if let Some(name) = parts.next() {
             let check = checks.into_iter().find(|check| check.0 == name).ok_or_else(ApiError::no_such_path)?;
@@ -33,8 +33,10 @@ impl Server {
         checks.iter().for_each(|(name, outcome)| self.counts().checked(endpoint, name, outcome.is_ok()));
     }
 
-    fn checks(&self, endpoint: &str) -> Vec<Check> {
-        let mut checks: Vec<Check> = vec![("ping", Ok(())), ("log", Ok(()))];
+    async fn checks(&self, endpoint: &str) -> Vec<Check> {
+        // Under upstream's name, whatever the store is.
+        let store = if self.registry().store_answers().await { Ok(()) } else { Err("the store does not answer") };
+        let mut checks: Vec<Check> = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store)];
         if endpoint == "readyz" {
             let closing = self.stopping().is_cancelled();
             checks.push(("shutdown", if closing { Err("process is shutting down") } else { Ok(()) }));

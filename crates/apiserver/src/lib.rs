@@ -42,7 +42,7 @@ pub use audit::{Audit, AuditError, LogOptions as AuditLogOptions};
 pub use auth::authn::ClientCertificate;
 pub use body::{Body, BoxError};
 pub use bootstrap::{Bootstrap, Proxies, bootstrap};
-pub use identity::identity;
+pub use identity::{Renewal, identity};
 pub use limits::Limits;
 pub use local::{LocalApi, LocalService};
 pub use metrics::{ServerMetrics, SharedMetrics};

@@ -382,7 +382,7 @@ impl Server {
         let path = call.info.path.trim_end_matches('/');
         match path.split('/').nth(1).unwrap_or_default() {
             "" | "api" | "apis" => self.serve_discovery(call, path),
-            "healthz" | "livez" | "readyz" => self.serve_health(call, path),
+            "healthz" | "livez" | "readyz" => self.serve_health(call, path).await,
             "openapi" => self.serve_openapi(call, path).await,
             "version" => self.serve_version(call),
             "openid" | ".well-known" => self.serve_issuer(path),

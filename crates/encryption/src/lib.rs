@@ -8,6 +8,7 @@ mod cipher;
 pub mod config;
 pub mod keys;
 mod kms;
+pub mod passphrase;
 mod provider;
 mod resources;
 mod rotate;

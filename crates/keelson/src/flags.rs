@@ -47,12 +47,42 @@ pub struct DataDir {
     pub data_dir: PathBuf,
 }
 
+/// Where the state of the cluster is kept.
+#[derive(Args, Clone, Default)]
+pub struct Datastore {
+    /// URLs of the members of an etcd, which several servers can share [default: embedded, in DIR]
+    #[arg(long, value_name = "URL", value_delimiter = ',', env = "KEELSON_DATASTORE")]
+    pub datastore: Vec<String>,
+    /// The authority by which the etcd is known
+    #[arg(long, value_name = "FILE")]
+    pub datastore_cafile: Option<PathBuf>,
+    /// The certificate that is shown to the etcd
+    #[arg(long, value_name = "FILE", requires = "datastore_keyfile")]
+    pub datastore_certfile: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "datastore_certfile")]
+    pub datastore_keyfile: Option<PathBuf>,
+}
+
+impl Datastore {
+    /// Whether further servers may use the same one.
+    pub fn is_shared(&self) -> bool {
+        !self.datastore.is_empty()
+    }
+}
+
 #[derive(Args)]
 pub struct Server {
     #[command(flatten)]
     pub data: DataDir,
     #[command(flatten)]
     pub node: Node,
+    #[command(flatten)]
+    pub datastore: Datastore,
+    /// What lets this server into the cluster of a shared datastore: the text in DIR/token of the first one
+    /// [default: DIR/token; the first server makes one]
+    #[arg(long, value_name = "TOKEN", env = "KEELSON_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// Where the API listens
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:6443")]
     pub bind: SocketAddr,

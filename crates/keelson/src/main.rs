@@ -5,6 +5,7 @@
 
 mod agent;
 mod cluster;
+mod datastore;
 mod flags;
 mod paths;
 mod reset;

@@ -36,6 +36,23 @@ impl Paths {
         self.root.join("kubeconfig")
     }
 
+    /// What lets a further server into the cluster of a shared datastore.
+    pub fn token(&self) -> PathBuf {
+        self.root.join("token")
+    }
+
+    /// What all servers of a cluster have in common, within the directory.
+    pub fn shared(&self) -> [&'static str; 6] {
+        [
+            "pki/ca.crt",
+            "pki/ca.key",
+            "pki/front-proxy-ca.crt",
+            "pki/front-proxy-ca.key",
+            "pki/service-account.key",
+            "encryption.keys",
+        ]
+    }
+
     pub fn encryption_keys(&self) -> PathBuf {
         self.root.join("encryption.keys")
     }

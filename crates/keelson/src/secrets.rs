@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use encryption::keys;
 
 use crate::flags;
@@ -15,6 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub async fn run(flags: flags::Secrets) -> anyhow::Result<()> {
     let flags::SecretsCommand::RotateKeys { data } = flags.command;
     let paths = Paths::open(&data.data_dir)?;
+    if paths.token().exists() {
+        bail!(
+            "the keys of this cluster are shared by its servers: rotate keys of an --encryption-provider-config \
+             instead, which each of them is given first for reading and then for writing"
+        );
+    }
     let path = paths.encryption_keys();
     keys::add(&path).context("no server has started in this data directory with keys of its own")?;
     match tokio::time::timeout(PATIENCE, keys::rotated(&path)).await {

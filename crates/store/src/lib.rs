@@ -20,7 +20,7 @@ pub mod testing;
 
 pub use etcd::Etcd;
 pub use memory::Memory;
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, lock};
 
 /// Counts the writes of the whole store. The first write gets a revision above 1; zero never names one.
 pub type Revision = u64;

@@ -53,7 +53,8 @@ pub async fn serve(setup: Setup) -> Server {
     let escalation = Escalation::new(rbac.clone(), authorizer.clone());
     registry.set_admission(Arc::new(admission::BuiltIn::new(view, authorizer.clone(), escalation)));
     let address = "192.0.2.1".parse().expect("an address");
-    let bootstrap = Bootstrap { address, port: 6443, service_port: 443, client_ca, proxies: None };
+    let bootstrap =
+        Bootstrap { address, port: 6443, service_port: 443, client_ca, host: "sim".to_owned(), proxies: None };
     apiserver::bootstrap(&registry, &bootstrap).await.expect("the first objects are made");
     Server::new(ServerConfig {
         rbac,

@@ -22,7 +22,7 @@ async fn only_health_and_version_are_open_to_all() {
 async fn health_tells_its_checks_when_asked() {
     let api = start().await;
     let verbose = api.as_user("", "GET", "/readyz?verbose").await;
-    assert_eq!(verbose.text(), "[+]ping ok\n[+]log ok\n[+]shutdown ok\nreadyz check passed\n");
+    assert_eq!(verbose.text(), "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]shutdown ok\nreadyz check passed\n");
     assert_eq!(api.as_user("", "GET", "/readyz/nothing").await.status.as_u16(), 404);
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use apiserver::{Limits, LocalApi};
+use apiserver::{Limits, LocalApi, Renewal};
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -79,8 +79,8 @@ async fn a_server_that_stops_is_first_no_longer_ready() {
 #[tokio::test]
 async fn the_server_is_known_by_a_lease() {
     let api = start().await.bootstrapped().await;
-    let server = api.server.clone();
-    tokio::spawn(async move { server.hold_identity_lease("host").await });
+    let (server, bootstrap) = (api.server.clone(), api.bootstrap("host", "192.0.2.1"));
+    tokio::spawn(async move { server.hold_identity_lease(&bootstrap, Renewal::ALONE).await });
     let path =
         "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?labelSelector=apiserver.kubernetes.io/identity";
     let mut leases = api.get(path).await.expect(200);
@@ -94,6 +94,32 @@ async fn the_server_is_known_by_a_lease() {
         (&lease["metadata"]["labels"]["kubernetes.io/hostname"], &lease["spec"]["leaseDurationSeconds"]),
         (&json!("host"), &json!(3600))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_live_are_endpoints_of_the_api() {
+    let _time = clock::simulate(1);
+    let api = start().await.bootstrapped().await;
+    let hold = |host, address| {
+        let (server, bootstrap) = (api.server.clone(), api.bootstrap(host, address));
+        tokio::spawn(async move { server.hold_identity_lease(&bootstrap, Renewal::AMONG_OTHERS).await })
+    };
+    let (_first, second) = (hold("host", "192.0.2.1"), hold("other", "192.0.2.2"));
+    let addresses = async || {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let endpoints = api.get("/api/v1/namespaces/default/endpoints/kubernetes").await.expect(200);
+        let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+        let slice = api.get(slice).await.expect(200);
+        let of = |list: &serde_json::Value, field: &str| {
+            let list = list.as_array().cloned().unwrap_or_default();
+            list.iter().map(|address| address[field].to_string()).collect::<String>()
+        };
+        (of(&endpoints["subsets"][0]["addresses"], "ip"), of(&slice["endpoints"], "addresses"))
+    };
+    let both = (r#""192.0.2.1""192.0.2.2""#.to_owned(), r#"["192.0.2.1"]["192.0.2.2"]"#.to_owned());
+    assert_eq!(addresses().await, both);
+    second.abort();
+    assert_eq!(addresses().await, (r#""192.0.2.1""#.to_owned(), r#"["192.0.2.1"]"#.to_owned()));
 }
 
 #[tokio::test]

@@ -214,15 +214,19 @@ impl Api {
 
     /// Namespaces and what else a cluster starts with.
     pub async fn bootstrapped(self) -> Self {
-        let bootstrap = Bootstrap {
-            address: "192.0.2.1".parse().unwrap(),
+        apiserver::bootstrap(self.server.registry(), &self.bootstrap("host", "192.0.2.1")).await.unwrap();
+        self
+    }
+
+    pub fn bootstrap(&self, host: &str, address: &str) -> Bootstrap {
+        Bootstrap {
+            address: address.parse().unwrap(),
             port: 6443,
             service_port: 443,
             client_ca: self.authority.certificate_pem().unwrap(),
+            host: host.to_owned(),
             proxies: None,
-        };
-        apiserver::bootstrap(self.server.registry(), &bootstrap).await.unwrap();
-        self
+        }
     }
 
     /// Serves TLS on a free port of loopback until the guard is dropped.

@@ -30,18 +30,38 @@ pub struct Identities {
 }
 
 impl Identities {
+    /// Makes what all servers of a cluster need to have alike.
+    pub fn make_shared(paths: &Paths) -> anyhow::Result<()> {
+        Self::authority(paths)?;
+        Self::proxy_authority(paths)?;
+        Self::issuer(paths)?;
+        Ok(())
+    }
+
+    fn authority(paths: &Paths) -> anyhow::Result<Authority> {
+        Ok(Authority::load_or_create(&paths.pki(), "ca", "keelson-ca")?)
+    }
+
+    /// Apart from the authority of users: whom it vouches for may speak for anybody.
+    fn proxy_authority(paths: &Paths) -> anyhow::Result<Authority> {
+        Ok(Authority::load_or_create(&paths.pki(), "front-proxy-ca", "keelson-front-proxy-ca")?)
+    }
+
+    fn issuer(paths: &Paths) -> anyhow::Result<TokenIssuer> {
+        Ok(TokenIssuer::load_or_create(&paths.pki(), ISSUER)?)
+    }
+
     pub fn load(paths: &Paths, node_name: &str, address: IpAddr, flags: &flags::Server) -> anyhow::Result<Self> {
         let pki = paths.pki();
-        let authority = Arc::new(Authority::load_or_create(&pki, "ca", "keelson-ca")?);
+        let authority = Arc::new(Self::authority(paths)?);
         let authority_pem = authority.certificate_pem()?;
-        let issuer = Arc::new(TokenIssuer::load_or_create(&pki, ISSUER)?);
+        let issuer = Arc::new(Self::issuer(paths)?);
         let server = authority.load_or_issue(&pki, "apiserver", &server_spec(node_name, address, flags))?;
         let masters = |user: &str| LeafSpec::client(user, &[UserInfo::MASTERS]);
         let node_client =
             authority.load_or_issue(&pki, "apiserver-kubelet-client", &masters("kube-apiserver-kubelet-client"))?;
         let admin = authority.load_or_issue(&pki, "admin", &masters("kubernetes-admin"))?;
-        // Apart from the authority of users: whom it vouches for may speak for anybody.
-        let proxy_authority = Authority::load_or_create(&pki, "front-proxy-ca", "keelson-front-proxy-ca")?;
+        let proxy_authority = Self::proxy_authority(paths)?;
         let authentication = &flags.authentication;
         let proxy_authorities = match &authentication.request_header.requestheader_client_ca_file {
             Some(path) => super::authentication::read(path)?,

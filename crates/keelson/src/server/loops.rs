@@ -1,41 +1,119 @@
 //! The loops of the control plane, each with an identity of its own, all on one set of caches.
+//!
+//! On a shared datastore the loops of one server run at a time: of the one that holds the Lease.
 
 use std::sync::Arc;
 
 use autoscale::Sampler;
-use control::{Metrics, Shell};
+use control::lease::{self, Candidate};
+use control::{CancellationToken, Informers, Metrics, Shell};
 use controllers::ControllersConfig;
+use futures::future::BoxFuture;
 use machinery::UserInfo;
 use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
 
 use super::Running;
 use crate::{cluster, flags};
 
-/// Starts all of them, and answers the shell whose caches they share.
-pub fn start(running: &mut Running, flags: &flags::Server) -> anyhow::Result<Shell> {
+/// The Lease of who runs the loops, named as upstream's of the largest of them.
+const LEASE: &str = "kube-controller-manager";
+const LEASE_NAMESPACE: &str = "kube-system";
+
+/// What a run of the loops is made of.
+#[derive(Clone)]
+struct Loops {
+    controllers: ControllersConfig,
+    scheduler: (kube::Client, scheduler::Metrics),
+    signer: (registry::Registry, Arc<auth::pki::Authority>, Arc<dyn auth::Authorizer>),
+    sampler: Arc<Sampler>,
+}
+
+/// Starts all of them, here or where the Lease says, and answers caches that last as long as the server.
+pub fn start(running: &mut Running, flags: &flags::Server, node_name: &str) -> anyhow::Result<Informers> {
     let mut metrics = Registry::default();
-    let controller_manager = running.client("system:kube-controller-manager", &[]);
-    let shell = Shell::new(controller_manager, Metrics::register(&mut metrics), running.shutdown.clone());
-    let scheduler_metrics = scheduler::Metrics::register(&mut metrics);
-    running.server.metrics().add(metrics);
+    let informers = Informers::local(running.client("system:kube-controller-manager", &[]));
+    // Reading what nodes use is for administrators alone.
+    let administrator = running.client("system:metrics-server", &[UserInfo::MASTERS]);
+    let sampler = Arc::new(Sampler::new(administrator, &informers));
+    running.metrics_api.set(autoscale::service(sampler.clone(), &informers));
+    let shell = Shell {
+        informers: informers.clone(),
+        metrics: Metrics::register(&mut metrics),
+        shutdown: running.shutdown.clone(),
+    };
     let controllers = ControllersConfig {
-        shell: shell.clone(),
+        shell,
         ca_pem: running.identities.authority_pem.clone(),
         cluster_cidr: flags.cluster_cidr.to_string().parse().map_err(anyhow::Error::msg)?,
         node_mask: cluster::NODE_MASK,
         node_ports: running.server.registry().node_ports(),
     };
     let (registry, authority) = (running.server.registry().clone(), running.identities.authority.clone());
-    let signer = auth::csr::run::run(registry, authority, running.authorizer.clone());
-    let (client, informers) = (running.client("system:kube-scheduler", &[]), shell.informers.clone());
-    let scheduler = scheduler::run(client, informers, scheduler_metrics, running.shutdown.clone());
-    // Reading what nodes use is for administrators alone.
-    let administrator = running.client("system:metrics-server", &[UserInfo::MASTERS]);
-    let sampler = Arc::new(Sampler::new(administrator, &shell.informers));
-    running.metrics_api.set(autoscale::service(sampler.clone(), &shell.informers));
-    running.spawn(signer);
-    running.spawn(controllers::run(controllers));
-    running.spawn(scheduler);
-    running.spawn(autoscale::run(shell.clone(), sampler));
-    Ok(shell)
+    let loops = Loops {
+        controllers,
+        scheduler: (running.client("system:kube-scheduler", &[]), scheduler::Metrics::register(&mut metrics)),
+        signer: (registry, authority, running.authorizer.clone()),
+        sampler,
+    };
+    running.server.metrics().add(metrics);
+    if flags.datastore.is_shared() {
+        let identity = format!("{node_name}_{}", clock::uuid());
+        let candidate = Candidate { namespace: LEASE_NAMESPACE.to_owned(), lease: LEASE.to_owned(), identity };
+        let client = running.client("system:apiserver", &[UserInfo::MASTERS]);
+        let shutdown = running.shutdown.clone();
+        // It gives the Lease back at shutdown, and must not be dropped before it has.
+        running.tasks.spawn(async move {
+            let lead = |term| loops.clone().run_for(term);
+            lease::run(client, &candidate, &shutdown, lead).await;
+            Ok(())
+        });
+    } else {
+        let shutdown = running.shutdown.clone();
+        running.spawn(loops.run(shutdown));
+    }
+    Ok(informers)
+}
+
+impl Loops {
+    /// One term of the Lease: on caches of its own, which go with it.
+    async fn run_for(mut self, term: CancellationToken) {
+        let client = self.controllers.shell.client();
+        self.controllers.shell.informers = Informers::local(client);
+        self.run(term).await;
+    }
+
+    /// Until `term` ends. May be dropped at any time: what runs then finishes the keys it is at.
+    async fn run(mut self, term: CancellationToken) {
+        self.controllers.shell.shutdown = term.clone();
+        let mut parts = JoinSet::new();
+        for part in self.parts() {
+            let term = term.clone();
+            parts.spawn(async move {
+                tokio::select! {
+                    () = term.cancelled() => {}
+                    () = part => {}
+                }
+            });
+        }
+        while let Some(ended) = parts.join_next().await {
+            match ended {
+                Ok(()) if term.is_cancelled() => {}
+                Ok(()) => tracing::warn!("a loop of the control plane ended by itself"),
+                Err(panic) => tracing::error!(%panic, "a loop of the control plane ended"),
+            }
+        }
+    }
+
+    fn parts(self) -> [BoxFuture<'static, ()>; 4] {
+        let Loops { controllers, scheduler: (client, metrics), signer: (registry, authority, authorizer), sampler } =
+            self;
+        let shell = controllers.shell.clone();
+        [
+            Box::pin(auth::csr::run::run(registry, authority, authorizer)),
+            Box::pin(scheduler::run(client, shell.informers.clone(), metrics, shell.shutdown.clone())),
+            Box::pin(controllers::run(controllers)),
+            Box::pin(autoscale::run(shell, sampler)),
+        ]
+    }
 }

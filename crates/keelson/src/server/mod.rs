@@ -1,7 +1,8 @@
 //! `keelson server`: what starts in which order, and how it ends.
 //!
-//! The store opens first, as it holds the lock of the data directory; then certificates, the registry with
-//! its cache, the API; then the loops, which speak to the API through clients of this process; the node last.
+//! The store opens first, as it holds the lock of the data directory; then what servers of one cluster share,
+//! certificates, the registry with its cache, the API; then the loops, which speak to the API through clients of
+//! this process; the node last.
 
 mod authentication;
 mod authorization;
@@ -11,12 +12,13 @@ mod loops;
 mod metrics_api;
 mod objects;
 mod report;
+mod shared;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Server, ServerConfig, Version};
+use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Renewal, Server, ServerConfig, Version};
 use auth::Authorizer;
 use auth::authz::{self, Rbac};
 use control::{CancellationToken, Informers};
@@ -28,6 +30,7 @@ use registry::{Hooks, Registry};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::datastore::{self, Datastore};
 use crate::flags;
 use crate::paths::Paths;
 use crate::{agent, cluster, signals};
@@ -40,6 +43,7 @@ struct Running {
     authorizer: Arc<dyn Authorizer>,
     identities: Identities,
     metrics_api: MetricsApi,
+    _datastore: Datastore,
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
 }
@@ -61,9 +65,9 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
     objects::publish(running.client("system:apiserver", &[UserInfo::MASTERS]), &flags).await?;
-    let shell = loops::start(&mut running, &flags)?;
+    let informers = loops::start(&mut running, &flags, &node_name)?;
     if !flags.no_agent {
-        start_node(&mut running, &flags, &paths, &node_name, address, shell.informers).await?;
+        start_node(&mut running, &flags, &paths, &node_name, address, informers).await?;
         follow_node(&mut running, node_name, started);
     }
     wait(running).await
@@ -97,14 +101,18 @@ async fn start(
     port: u16,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Running> {
-    let store = Arc::new(store::Sqlite::open(&paths.store())?);
+    let datastore = datastore::open(&flags.datastore, paths).await?;
+    if flags.datastore.is_shared() {
+        let make = || make_shared(flags, paths);
+        shared::agree(&*datastore.store, paths, flags.token.as_deref(), make).await?;
+    }
     let identities = Identities::load(paths, node_name, address, flags)?;
     let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
     let kinds = kinds::served(&flags.runtime_config).map_err(anyhow::Error::msg)?;
     // They live as long as the process.
     let kinds: &'static [&'static kinds::KindDef] = Vec::leak(kinds);
     let config = registry::Config {
-        store,
+        store: datastore.store.clone(),
         kinds,
         transformer: encryption.clone(),
         hooks: Hooks { service_cidr: flags.service_cidr.to_string(), event_ttl: flags.event_ttl, ..Hooks::default() },
@@ -130,6 +138,7 @@ async fn start(
             allowed_names: flags.authentication.request_header.requestheader_allowed_names.clone(),
             headers: authentication::header_names(&flags.authentication.request_header),
         }),
+        host: node_name.to_owned(),
     };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
     let url = identity::url(address, port);
@@ -157,7 +166,8 @@ async fn start(
         registry,
     });
     server.metrics().add(metrics);
-    let mut running = Running { server, authorizer, identities, metrics_api, tasks: JoinSet::new(), shutdown };
+    let tasks = JoinSet::new();
+    let mut running = Running { server, authorizer, identities, metrics_api, _datastore: datastore, tasks, shutdown };
     running.spawn(following);
     if flags.authorization.authorization_config.is_some() {
         running.spawn(chain.follow());
@@ -167,8 +177,9 @@ async fn start(
     }
     let server = running.server.clone();
     running.spawn(async move { server.follow_flow_control().await });
-    let (server, host) = (running.server.clone(), cluster::host_name()?);
-    running.spawn(async move { server.hold_identity_lease(&host).await });
+    let server = running.server.clone();
+    let renewal = if flags.datastore.is_shared() { Renewal::AMONG_OTHERS } else { Renewal::ALONE };
+    running.spawn(async move { server.hold_identity_lease(&bootstrap, renewal).await });
     Ok(running)
 }
 
@@ -195,6 +206,15 @@ fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source
         Some(path) => encryption::Source::Config(path.clone()),
         None => encryption::Source::OwnKeys(paths.encryption_keys()),
     }
+}
+
+/// What servers of one cluster have in common, made by the first of them.
+fn make_shared(flags: &flags::Server, paths: &Paths) -> anyhow::Result<()> {
+    Identities::make_shared(paths)?;
+    if flags.encryption_provider_config.is_none() {
+        Encryption::open(encryption_source(flags, paths))?;
+    }
+    Ok(())
 }
 
 fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {

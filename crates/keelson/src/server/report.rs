@@ -15,6 +15,10 @@ pub fn started(paths: &Paths, flags: &flags::Server, address: IpAddr, port: u16,
     println!("  API         {} (listening on {}, up after {took:.1?})", identity::url(address, port), flags.bind);
     println!("  kubeconfig  {}", paths.kubeconfig().display());
     println!("  data        {}", paths.root().display());
+    if flags.datastore.is_shared() {
+        println!("  datastore   {}", flags.datastore.datastore.join(" "));
+        println!("  token       {} (lets further servers in)", paths.token().display());
+    }
     println!("  pods        {}    services {}", flags.cluster_cidr, flags.service_cidr);
     Ok(())
 }

@@ -17,6 +17,7 @@ mod reset;
 mod rollout;
 mod scale;
 mod security;
+mod servers;
 mod streams;
 mod support;
 mod volumes;

@@ -21,6 +21,7 @@ mod file;
 mod read;
 mod writer;
 
+pub use file::lock;
 use writer::Job;
 
 /// Writes that wait for the writer before callers have to.

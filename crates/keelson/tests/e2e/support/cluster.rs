@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{Machine, Output, image, until};
 
-const KEELSON: &str = env!("CARGO_BIN_EXE_keelson");
+pub const KEELSON: &str = env!("CARGO_BIN_EXE_keelson");
 
 pub struct Cluster {
     pub machine: Machine,
@@ -232,7 +232,7 @@ fn until_or(state: &mut String, mut look: impl FnMut(&mut String) -> bool, expla
     assert!(found.is_ok(), "{}", explain(state));
 }
 
-fn spawn(command: &mut Command, log: &Path) -> Child {
+pub fn spawn(command: &mut Command, log: &Path) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log is made");
     let errors = log.try_clone().expect("a log is shared");
     command.stdin(Stdio::null()).stdout(log).stderr(errors).env("KEELSON_LOG", "info,hickory_server=warn");

@@ -6,12 +6,14 @@ mod load;
 mod machine;
 pub mod manifests;
 mod output;
+mod servers;
 mod wait;
 
 pub use cluster::Cluster;
 pub use load::Load;
 pub use machine::Machine;
 pub use output::Output;
+pub use servers::Servers;
 pub use wait::{until, until_within};
 
 use std::path::Path;

@@ -1,0 +1,190 @@
+//! What all servers of a cluster have in common: its authority, the key of its tokens, the keys of its Secrets.
+//!
+//! They live in files of each data directory. On a shared datastore the first server also leaves them there, sealed
+//! by the cluster's token; whoever knows the token takes them over from there.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use auth::pki;
+use store::{Expect, KeyValue, Store, Write};
+
+use crate::datastore;
+use crate::paths::Paths;
+
+/// Where they lie in the datastore.
+pub const KEY: &str = "/keelson/bootstrap";
+/// What people type or paste should not be short enough to be guessed.
+const TOKEN_MIN: usize = 16;
+
+/// Contents by paths within the data directory.
+type Files = BTreeMap<String, String>;
+
+/// Brings the data directory and the datastore to the same files: those of the datastore, or where it has none
+/// those that `make` makes in the data directory.
+pub async fn agree(
+    store: &dyn Store,
+    paths: &Paths,
+    token: Option<&str>,
+    make: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if let Some(held) = store.get(KEY, None).await? {
+        return take_over(&held, paths, token);
+    }
+    if let Some(embedded) = datastore::embedded(paths) {
+        bail!(
+            "the datastore is empty, and there is an embedded one in {}: move it by `keelson datastore migrate`, or \
+             start in another data directory",
+            embedded.display()
+        );
+    }
+    let token = token.map(str::to_owned).or_else(|| own_token(paths)).unwrap_or_else(new_token);
+    check(&token)?;
+    let begun = present(paths);
+    make()?;
+    let sealed = encryption::passphrase::seal(&token, KEY, &serde_json::to_vec(&read(paths)?)?);
+    match store.write(Write { key: KEY.into(), value: Some(sealed.into()), expect: Expect::Absent }).await {
+        Ok(_) => Ok(pki::write_private(&paths.token(), &token)?),
+        Err(store::Error::Conflict(Some(held))) => {
+            // Another server was first; what was made here a moment ago is of no use to anyone.
+            for path in paths.shared().iter().filter(|path| !begun.contains(path)) {
+                std::fs::remove_file(paths.root().join(path))?;
+            }
+            take_over(&held, paths, Some(&token))
+        }
+        Err(error) => Err(error).context("cannot leave the cluster's keys in the datastore"),
+    }
+}
+
+fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<()> {
+    let token = token.map(str::to_owned).or_else(|| own_token(paths));
+    let token = token.with_context(|| {
+        format!(
+            "the datastore has a cluster already: join it by --token with the text in the file token of a data \
+             directory of its servers ({} has none)",
+            paths.root().display()
+        )
+    })?;
+    let files = encryption::passphrase::open(&token, KEY, &held.value);
+    let files = files.context("the token is not that of the datastore's cluster")?;
+    let files: Files = serde_json::from_slice(&files).context("the datastore's keys can not be read")?;
+    for (path, text) in &files {
+        let file = paths.root().join(path);
+        match std::fs::read_to_string(&file) {
+            Ok(own) if own == *text => {}
+            Ok(_) => {
+                bail!("{} is not that of the datastore's cluster: start in another data directory", file.display())
+            }
+            Err(_) => pki::write_private(&file, text)?,
+        }
+    }
+    Ok(pki::write_private(&paths.token(), &token)?)
+}
+
+fn check(token: &str) -> anyhow::Result<()> {
+    if token.len() < TOKEN_MIN {
+        bail!("--token is too short: it guards the cluster's keys, and must have {TOKEN_MIN} characters or more");
+    }
+    Ok(())
+}
+
+fn own_token(paths: &Paths) -> Option<String> {
+    let text = std::fs::read_to_string(paths.token()).ok()?;
+    Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
+fn new_token() -> String {
+    let mut bytes = [0; 32];
+    clock::fill_random(&mut bytes);
+    machinery::strconv::hex(&bytes)
+}
+
+fn present(paths: &Paths) -> Vec<&'static str> {
+    paths.shared().into_iter().filter(|path| paths.root().join(path).exists()).collect()
+}
+
+/// The files as they are; keys of Secrets are missing where an administrator has configured others.
+pub fn read(paths: &Paths) -> anyhow::Result<Files> {
+    let read = |path: &str| {
+        let file = paths.root().join(path);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok((path.to_owned(), text))
+    };
+    present(paths).into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use store::Memory;
+
+    use super::*;
+
+    struct Directory(tempfile::TempDir);
+
+    impl Directory {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn paths(&self) -> Paths {
+            Paths::open(self.0.path()).unwrap()
+        }
+
+        async fn agree(&self, store: &Memory, token: Option<&str>) -> Result<(), String> {
+            let paths = self.paths();
+            let make = || {
+                for path in paths.shared() {
+                    pki::write_private(&paths.root().join(path), &clock::uuid())?;
+                }
+                Ok(())
+            };
+            agree(store, &paths, token, make).await.map_err(|error| format!("{error:#}"))
+        }
+
+        fn files(&self) -> Files {
+            read(&self.paths()).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn who_knows_the_token_takes_the_keys_over() {
+        let (store, first, second) = (Memory::new(), Directory::new(), Directory::new());
+        first.agree(&store, None).await.unwrap();
+        let token = own_token(&first.paths()).unwrap();
+        second.agree(&store, Some(&token)).await.unwrap();
+        assert_eq!(first.files(), second.files());
+        assert_eq!(second.files().len(), 4);
+        for again in [&first, &second] {
+            again.agree(&store, None).await.unwrap();
+        }
+        assert_eq!(first.files(), second.files());
+        let stored = store.get(KEY, None).await.unwrap().unwrap();
+        let stored = String::from_utf8_lossy(&stored.value).into_owned();
+        assert!(first.files().values().all(|secret| !stored.contains(secret)));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused() {
+        let (store, first) = (Memory::new(), Directory::new());
+        first.agree(&store, Some("0123456789abcdef")).await.unwrap();
+        let refused = Directory::new().agree(&store, None).await.unwrap_err();
+        assert!(refused.contains("join it by --token"), "{refused}");
+        let refused = Directory::new().agree(&store, Some("0123456789abcdeF")).await.unwrap_err();
+        assert_eq!(refused, "the token is not that of the datastore's cluster");
+        let other = Directory::new();
+        other.agree(&Memory::new(), Some("0123456789abcdef")).await.unwrap();
+        let refused = other.agree(&store, None).await.unwrap_err();
+        assert!(refused.contains("is not that of the datastore's cluster: start in another"), "{refused}");
+        let short = Directory::new().agree(&Memory::new(), Some("short")).await.unwrap_err();
+        assert!(short.contains("too short"), "{short}");
+    }
+
+    #[tokio::test]
+    async fn an_embedded_store_is_not_left_behind_unseen() {
+        let (store, directory) = (Memory::new(), Directory::new());
+        std::fs::create_dir(directory.paths().store()).unwrap();
+        std::fs::write(directory.paths().store().join("state.db"), "").unwrap();
+        let refused = directory.agree(&store, None).await.unwrap_err();
+        assert!(refused.contains("keelson datastore migrate"), "{refused}");
+    }
+}

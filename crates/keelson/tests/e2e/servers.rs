@@ -1,0 +1,201 @@
+//! Several servers of one cluster, on an etcd of three members.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::authentication::v1::TokenReview;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::api::{PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::support::{Servers, until, until_within};
+
+/// How long the loops may stand still when a server or a member of the etcd dies.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+const LEASE: &str = "get lease kube-controller-manager -n kube-system -o jsonpath={.spec.holderIdentity}";
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts").block_on(work)
+}
+
+fn two_servers() -> Servers {
+    let mut servers = Servers::prepare();
+    servers.start("a", &[]);
+    let token = std::fs::read_to_string(servers.path("a").join("token")).expect("the first server made one");
+    servers.start("b", &["--token", &token]);
+    servers
+}
+
+async fn create(client: &Client, name: &str) -> Result<ConfigMap, kube::Error> {
+    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}})).expect("it is one");
+    Api::default_namespaced(client.clone()).create(&PostParams::default(), &map).await
+}
+
+#[test]
+fn only_who_knows_the_token_joins() {
+    let mut servers = Servers::prepare();
+    servers.start("a", &[]);
+    let refused = servers.refused("b", &[]);
+    assert!(refused.contains("the datastore has a cluster already: join it by --token"), "{refused}");
+    let refused = servers.refused("c", &["--token", "0123456789abcdef"]);
+    assert!(refused.contains("the token is not that of the datastore's cluster"), "{refused}");
+    let token = servers.path("a").join("token");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(token).expect("it is there").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn servers_of_one_etcd_are_one_cluster() {
+    let servers = two_servers();
+    block_on(async {
+        let (a, b) = (servers.client("a").await, servers.client("b").await);
+        let maps: Api<ConfigMap> = Api::default_namespaced(b.clone());
+        let version = maps.list(&Default::default()).await.expect("b lists").metadata.resource_version;
+        let watch = maps.watch(&WatchParams::default(), &version.expect("lists have one")).await;
+        let mut watch = watch.expect("b watches").boxed();
+        create(&a, "by-a").await.expect("a creates");
+        let seen = tokio::time::timeout(PAUSE_MAX, watch.try_next()).await.expect("b tells").expect("b tells well");
+        let Some(WatchEvent::Added(seen)) = seen else { panic!("{seen:?}") };
+        assert_eq!(seen.metadata.name.as_deref(), Some("by-a"));
+        assert!(create(&b, "by-a").await.is_err_and(|error| error.to_string().contains("already exists")));
+    });
+    servers.kubectl("a", "create secret generic s --from-literal password=hunter2");
+    assert_eq!(servers.kubectl("b", "get secret s -o jsonpath={.data.password}").trim(), "aHVudGVyMg==");
+    let token = servers.kubectl("a", "create token default");
+    block_on(async {
+        let review = json!({"metadata": {}, "spec": {"token": token.trim()}});
+        let review: TokenReview = serde_json::from_value(review).expect("it is one");
+        let reviewed = Api::all(servers.client("b").await).create(&PostParams::default(), &review).await;
+        let user = reviewed.expect("b reviews").status.and_then(|status| status.user?.username);
+        assert_eq!(user.as_deref(), Some("system:serviceaccount:default:default"));
+    });
+    let health = servers.kubectl("b", "get --raw /readyz?verbose");
+    assert!(health.contains("[+]etcd ok"), "{health}");
+    let data = servers.path("a").display().to_string();
+    let refused = servers.keelson(&["secrets", "rotate-keys", "--data-dir", &data]).fails();
+    assert!(refused.contains("the keys of this cluster are shared by its servers"), "{refused}");
+}
+
+#[test]
+fn a_server_that_is_stopped_hands_the_loops_over() {
+    let mut servers = two_servers();
+    let holder = |servers: &Servers, by: &str| servers.kubectl(by, LEASE).trim().chars().next().map(String::from);
+    let first = until("somebody runs the loops", || holder(&servers, "b"));
+    let other = if first == "a" { "b" } else { "a" };
+    servers.stop(&first);
+    until_within(Duration::from_secs(5), "the other runs them", || {
+        (holder(&servers, other).as_deref() == Some(other)).then_some(())
+    });
+}
+
+#[test]
+fn what_is_given_once_is_given_once_by_all_servers() {
+    const EACH: usize = 20;
+    let servers = two_servers();
+    servers.kubectl("a", "create quota few --hard count/configmaps=11");
+    until("the quota is counted", || {
+        let used = servers.kubectl("a", "get quota few -o jsonpath={.status.used.count/configmaps}");
+        (!used.is_empty()).then_some(())
+    });
+    let before = servers.kubectl("a", "get configmaps -o name").lines().count();
+    block_on(async {
+        let clients = [servers.client("a").await, servers.client("b").await];
+        let service = async |client: &Client, index: usize| {
+            let service = json!({
+                "metadata": {"name": format!("s{index}")},
+                "spec": {"type": "NodePort", "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]},
+            });
+            let service: Service = serde_json::from_value(service).expect("it is one");
+            Api::default_namespaced(client.clone()).create(&PostParams::default(), &service).await
+        };
+        let made: Vec<Service> = join_all((0..2 * EACH).map(|index| service(&clients[index % 2], index)))
+            .await
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .expect("there are enough ports and addresses");
+        let specs: Vec<_> = made.iter().filter_map(|service| service.spec.as_ref()).collect();
+        let addresses: BTreeSet<_> = specs.iter().filter_map(|spec| spec.cluster_ip.clone()).collect();
+        let ports = specs.iter().flat_map(|spec| spec.ports.iter().flatten().filter_map(|port| port.node_port));
+        assert_eq!((addresses.len(), ports.collect::<BTreeSet<_>>().len()), (2 * EACH, 4 * EACH));
+
+        let asked = json!({
+            "metadata": {"name": "asked"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": specs[0].ports.as_ref().unwrap()[0].node_port}]},
+        });
+        let asked: Service = serde_json::from_value(asked).expect("it is one");
+        let taken = Api::default_namespaced(clients[1].clone()).create(&PostParams::default(), &asked).await;
+        assert!(taken.is_err_and(|error| error.to_string().contains("provided port is already allocated")));
+
+        let maps = (0..2 * EACH).map(async |index| create(&clients[index % 2], &format!("m{index}")).await.is_ok());
+        let maps = join_all(maps).await;
+        assert_eq!(before + maps.iter().filter(|made| **made).count(), 11, "{maps:?}");
+    });
+}
+
+#[test]
+fn the_loss_of_a_server_or_a_member_loses_nothing_and_pauses_the_loops_for_seconds() {
+    let mut servers = two_servers();
+    servers.kubectl("a", "create deployment web --image example.com/web --replicas 1");
+    let pods = |servers: &Servers, by: &str| servers.kubectl(by, "get pods -l app=web -o name").lines().count();
+    until("the loops run", || (pods(&servers, "b") == 1).then_some(()));
+    let mut made = write(&servers, "b", 0);
+
+    let holder = servers.kubectl("b", LEASE).trim().chars().next().expect("somebody runs the loops").to_string();
+    let other = if holder == "a" { "b" } else { "a" };
+    servers.kill(&holder);
+    made.extend(write(&servers, other, 1));
+    servers.kubectl(other, "scale deployment web --replicas 2");
+    until_within(PAUSE_MAX, "the loops go on elsewhere", || (pods(&servers, other) == 2).then_some(()));
+
+    for member in 0..3 {
+        servers.members.kill(member);
+        made.extend(write(&servers, other, 2 + member));
+        servers.kubectl(other, &format!("scale deployment web --replicas {}", 3 + member));
+        until_within(PAUSE_MAX, "the loops go on", || (pods(&servers, other) == 3 + member).then_some(()));
+        servers.members.run(member);
+        // Two of three must be there before the next one goes.
+        until("the member is back", || {
+            let url = servers.members.urls().swap_remove(member);
+            let file = |name: &str| servers.path(name).display().to_string();
+            let mut health = std::process::Command::new("curl");
+            health.args(["--silent", "--cacert", &file("etcd-ca.crt"), "--cert", &file("client.crt")]);
+            health.args(["--key", &file("client.key"), &format!("{url}/health")]);
+            crate::support::Output::of(&mut health).stdout.contains("true").then_some(())
+        });
+    }
+
+    servers.start(&holder, &[]);
+    for server in ["a", "b"] {
+        let found = servers.kubectl(server, "get configmaps -o name");
+        let found: BTreeSet<&str> = found.lines().collect();
+        let lost: Vec<_> = made.iter().filter(|name| !found.contains(format!("configmap/{name}").as_str())).collect();
+        assert!(lost.is_empty(), "{server} lost {lost:?}");
+    }
+    assert!(made.len() >= 100, "{} writes", made.len());
+}
+
+/// Creates objects one after another, a second time where the server does not know what came of the first; the names
+/// of those that the server answered for.
+fn write(servers: &Servers, server: &str, round: usize) -> Vec<String> {
+    block_on(async {
+        let client = servers.client(server).await;
+        let mut made = Vec::new();
+        for number in 0..25 {
+            let name = format!("map-{round}-{number}");
+            for _ in 0..20 {
+                match create(&client, &name).await {
+                    Ok(_) => made.push(name.clone()),
+                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    Err(kube::Error::Api(status)) if [500, 503, 504].contains(&status.code) => continue,
+                    Err(error) => panic!("{error}"),
+                }
+                break;
+            }
+        }
+        made
+    })
+}

@@ -1,0 +1,184 @@
+//! Servers without nodes that share an etcd, all on the loopback of this machine.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use auth::pki::{Authority, LeafSpec};
+use store::testing::{MemberTls, Members};
+use tempfile::TempDir;
+
+use super::cluster::{KEELSON, spawn};
+use super::{Output, until};
+
+pub struct Servers {
+    pub members: Members,
+    directory: TempDir,
+    running: Vec<Running>,
+}
+
+struct Running {
+    name: String,
+    url: String,
+    process: Child,
+}
+
+impl Servers {
+    /// An etcd of three members that is spoken to by TLS, and no server yet.
+    pub fn prepare() -> Servers {
+        let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
+        let tls = certificates(directory.path());
+        let members = Members::start(directory.path(), 3, Some(tls), &[]);
+        Servers { members, directory, running: Vec::new() }
+    }
+
+    /// A file or directory of the test's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// How the program is told of the etcd.
+    pub fn datastore(&self) -> Vec<String> {
+        let file = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
+        vec![
+            format!("--datastore={}", self.members.urls().join(",")),
+            file("datastore-cafile", "etcd-ca.crt"),
+            file("datastore-certfile", "client.crt"),
+            file("datastore-keyfile", "client.key"),
+        ]
+    }
+
+    /// The program, which says of itself that it is elsewhere: pods could not reach a loopback.
+    fn command(&self, name: &str, address: &SocketAddr, flags: &[&str]) -> Command {
+        let mut command = Command::new(KEELSON);
+        command.args(["server", "--no-agent", "--node-ip", "192.0.2.1", "--node-name", name]);
+        command.args(["--bind", &address.to_string(), "--data-dir"]).arg(self.path(name)).args(flags);
+        command
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub fn start(&mut self, name: &str, flags: &[&str]) {
+        let shared = self.datastore();
+        let flags: Vec<&str> = shared.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        self.start_with(name, &flags);
+    }
+
+    /// The same with flags that say all about the datastore.
+    pub fn start_with(&mut self, name: &str, flags: &[&str]) {
+        let log = self.path(&format!("{name}.log"));
+        let address = free_address();
+        let process = spawn(&mut self.command(name, &address, flags), &log);
+        self.running.push(Running { name: name.to_owned(), url: format!("https://{address}"), process });
+        until("the server is ready", || {
+            let process = &mut self.running.last_mut().expect("it was added").process;
+            let ended = process.try_wait().expect("the server is a child");
+            assert!(ended.is_none(), "{name} ended: {ended:?}\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+            (self.path(name).join("kubeconfig").exists() && self.try_kubectl(name, "get --raw /readyz").code == 0)
+                .then_some(())
+        });
+    }
+
+    /// Why a server with these flags does not start.
+    #[track_caller]
+    pub fn refused(&self, name: &str, flags: &[&str]) -> String {
+        Output::of(self.command(name, &free_address(), flags).args(self.datastore())).fails()
+    }
+
+    pub fn kill(&mut self, name: &str) {
+        let mut process = self.take(name);
+        process.kill().and_then(|()| process.wait()).expect("it is a child");
+    }
+
+    /// Ends a server as an administrator does.
+    pub fn stop(&mut self, name: &str) {
+        let mut process = self.take(name);
+        Output::of(Command::new("kill").arg(process.id().to_string())).succeeds();
+        process.wait().expect("it is a child");
+    }
+
+    fn take(&mut self, name: &str) -> Child {
+        let at = self.running.iter().position(|running| running.name == name).expect("it runs");
+        self.running.remove(at).process
+    }
+
+    fn url(&self, name: &str) -> &str {
+        &self.running.iter().find(|running| running.name == name).expect("it runs").url
+    }
+
+    /// Another command of the program.
+    pub fn keelson(&self, words: &[&str]) -> Output {
+        Output::of(Command::new(KEELSON).args(words).env_remove("KUBECONFIG"))
+    }
+
+    pub fn kubectl_command(&self, server: &str) -> Command {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(self.path(server).join("kubeconfig"));
+        command.args(["--server", self.url(server)]).arg("--cache-dir").arg(self.path("kubectl"));
+        command
+    }
+
+    pub fn try_kubectl(&self, server: &str, line: &str) -> Output {
+        Output::of(self.kubectl_command(server).args(line.split_whitespace()))
+    }
+
+    #[track_caller]
+    pub fn kubectl(&self, server: &str, line: &str) -> String {
+        self.try_kubectl(server, line).succeeds()
+    }
+
+    pub async fn client(&self, server: &str) -> kube::Client {
+        let file = self.path(server).join("kubeconfig");
+        let kubeconfig = kube::config::Kubeconfig::read_from(file).expect("the server wrote it");
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let mut config = config.expect("it is well formed");
+        config.cluster_url = self.url(server).parse().expect("it is a URL");
+        kube::Client::try_from(config).expect("it names a server")
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for Running { name, process, .. } in &mut self.running {
+            if let Err(error) = process.kill().and_then(|()| process.wait()) {
+                eprintln!("{name} stays: {error}");
+            }
+        }
+        if std::thread::panicking() {
+            let files = std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
+            let logs = files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|of| of == "log"));
+            let of_servers = logs.filter(|path| {
+                self.path(&path.file_stem().unwrap_or_default().to_string_lossy()).join("kubeconfig").exists()
+            });
+            for file in of_servers {
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                eprintln!("--- {}\n{}", file.display(), lines[lines.len().saturating_sub(60)..].join("\n"));
+            }
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port is free")
+}
+
+/// An authority, what members show, and what servers show to them.
+fn certificates(directory: &Path) -> MemberTls {
+    let authority = Authority::create("etcd-ca").expect("an authority is made");
+    let write = |name: &str, text: &str| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).expect("a file is written");
+        path
+    };
+    let loopback = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let member = authority.issue(&LeafSpec::server("etcd", vec!["localhost".to_owned()], loopback)).expect("issued");
+    let client = authority.issue(&LeafSpec::client("keelson", &[])).expect("issued");
+    write("client.crt", &client.0);
+    write("client.key", &client.1);
+    MemberTls {
+        authority: write("etcd-ca.crt", &authority.certificate_pem().expect("it is one")),
+        certificate: write("member.crt", &member.0),
+        key: write("member.key", &member.1),
+    }
+}
