@@ -56,6 +56,15 @@ pub enum Failed {
     OutOfBudget,
 }
 
+impl Failed {
+    pub fn into_text(self) -> String {
+        match self {
+            Self::This(text) => text,
+            Self::OutOfBudget => OUT_OF_BUDGET.to_owned(),
+        }
+    }
+}
+
 /// The conditions of one webhook or policy.
 #[derive(Debug, Default)]
 pub struct Conditions(Vec<Compiled>);

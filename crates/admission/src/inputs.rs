@@ -50,6 +50,16 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    pub fn with_namespace(mut self, namespace: Option<&'a Object>) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    pub fn with_params(mut self, params: Option<&'a Object>) -> Self {
+        self.params = params;
+        self
+    }
+
     pub fn variable(&self, name: &str) -> Option<Result<Value<'_>, Error>> {
         let object = |object: Option<&'a Object>| Ok(object.map_or(Value::Null, |object| Value::object(&object.0)));
         Some(match name {

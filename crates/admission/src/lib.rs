@@ -1,4 +1,5 @@
-//! Admission: a flat, ordered list of plugins that look at every write, and after them the cluster's webhooks.
+//! Admission: a flat, ordered list of plugins that look at every write, and after them the cluster's policies and
+//! webhooks.
 //!
 //! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
 //! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
@@ -18,6 +19,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
 mod pods;
+mod policy;
 mod priority;
 mod rbac_escalation;
 mod reinvocation;
@@ -41,6 +43,7 @@ use machinery::{ApiError, Object};
 use registry::{Admission, AdmissionRequest, Operation, Registry};
 
 use metrics::{Metrics, Step};
+use policy::Policies;
 use reinvocation::Rounds;
 use subject::Subject;
 use webhook::Webhooks;
@@ -85,19 +88,22 @@ pub struct BuiltIn {
     view: Arc<dyn View>,
     authorizer: Arc<dyn Authorizer>,
     escalation: Escalation,
+    policies: Policies,
     webhooks: Webhooks,
     metrics: Metrics,
 }
 
 impl BuiltIn {
     pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>, escalation: Escalation) -> Self {
+        let policies = Policies::new(view.clone(), authorizer.clone());
         let webhooks = Webhooks::new(view.clone(), authorizer.clone());
-        Self { view, authorizer, escalation, webhooks, metrics: Metrics::default() }
+        Self { view, authorizer, escalation, policies, webhooks, metrics: Metrics::default() }
     }
 
     /// Shows how long plugins and webhooks take.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         self.metrics.register(registry);
+        self.policies.register(registry);
         self.webhooks.register(registry);
     }
 
@@ -111,6 +117,20 @@ impl BuiltIn {
     ) -> Result<T, ApiError> {
         let begun = clock::monotonic();
         let outcome = ask();
+        self.metrics.plugin(name, (step, request.operation), &outcome, begun.elapsed());
+        outcome
+    }
+
+    /// The same for one that has to wait.
+    async fn waited(
+        &self,
+        name: &'static str,
+        step: Step,
+        request: &AdmissionRequest<'_>,
+        asking: impl Future<Output = Result<(), ApiError>>,
+    ) -> Result<(), ApiError> {
+        let begun = clock::monotonic();
+        let outcome = asking.await;
         self.metrics.plugin(name, (step, request.operation), &outcome, begun.elapsed());
         outcome
     }
@@ -176,10 +196,8 @@ impl BuiltIn {
                 self.timed(name, Step::Admit, request, || plugin(&admit, object))?;
             }
         }
-        let begun = clock::monotonic();
-        let admitted = self.webhooks.mutate(registry, subject(registry, request, None), object, rounds).await;
-        self.metrics.plugin("MutatingAdmissionWebhook", (Step::Admit, request.operation), &admitted, begun.elapsed());
-        admitted
+        let asking = self.webhooks.mutate(registry, subject(registry, request, None), object, rounds);
+        self.waited("MutatingAdmissionWebhook", Step::Admit, request, asking).await
     }
 
     async fn validate_all(
@@ -192,19 +210,12 @@ impl BuiltIn {
         for (name, plugin) in VALIDATING {
             self.timed(name, Step::Validate, request, || plugin(&admit, object))?;
         }
-        let begun = clock::monotonic();
-        let admitted = self.webhooks.validate(registry, subject(registry, request, object)).await;
-        self.metrics.plugin(
-            "ValidatingAdmissionWebhook",
-            (Step::Validate, request.operation),
-            &admitted,
-            begun.elapsed(),
-        );
-        admitted?;
-        let begun = clock::monotonic();
-        let charged = resource_quota::charge(&admit, registry, object).await;
-        self.metrics.plugin("ResourceQuota", (Step::Validate, request.operation), &charged, begun.elapsed());
-        charged
+        let subject = subject(registry, request, object);
+        self.waited("ValidatingAdmissionPolicy", Step::Validate, request, self.policies.validate(registry, subject))
+            .await?;
+        self.waited("ValidatingAdmissionWebhook", Step::Validate, request, self.webhooks.validate(registry, subject))
+            .await?;
+        self.waited("ResourceQuota", Step::Validate, request, resource_quota::charge(&admit, registry, object)).await
     }
 
     fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {

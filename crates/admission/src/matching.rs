@@ -46,6 +46,16 @@ impl Matching {
         Self::read(webhook, "rules", false)
     }
 
+    /// From `matchConstraints` of a policy.
+    pub fn of_policy(constraints: &Value) -> Self {
+        Self::read(constraints, "resourceRules", false)
+    }
+
+    /// From `matchResources` of a binding, which restricts only by what it names.
+    pub fn of_binding(resources: &Value) -> Self {
+        Self::read(resources, "resourceRules", true)
+    }
+
     fn read(from: &Value, rules: &str, open: bool) -> Self {
         let selector = |field: &str| match from.get(field).filter(|selector| !selector.is_null()) {
             Some(selector) => LabelSelector::from_object(selector).unwrap_or_else(|_| LabelSelector::nothing()),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use kinds::{KindDef, Subresource};
-use machinery::{GroupVersionKind, Object};
+use machinery::{ApiError, GroupVersionKind, Object};
 use registry::{AdmissionRequest, KindTable, Operation};
 use serde_json::{Map, Value, json};
 
@@ -48,6 +48,16 @@ impl<'a> Subject<'a> {
     /// A Namespace lies in itself.
     pub fn namespace(&self) -> &'a str {
         if self.is_namespace() { self.name() } else { self.request.namespace }
+    }
+
+    /// Refuses the request as upstream's plugins do.
+    pub fn forbidden(&self, why: &str) -> ApiError {
+        let generated = || self.object.map_or("", |object| object.str(&["metadata", "generateName"]));
+        let name = match self.name() {
+            "" => generated(),
+            name => name,
+        };
+        ApiError::forbidden(&self.request.kind.group_resource(), name, why)
     }
 
     /// What the object is where the request is seen as one for `kind`.

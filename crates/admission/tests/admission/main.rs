@@ -3,6 +3,7 @@
 mod breaker;
 mod built_in;
 mod failing_webhooks;
+mod policies;
 mod server;
 mod webhooks;
 

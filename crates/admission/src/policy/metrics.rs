@@ -1,0 +1,62 @@
+//! What is counted of policies, under upstream's names.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::conditions::OUT_OF_BUDGET;
+
+const SECONDS: [f64; 5] = [0.0000005, 0.001, 0.01, 0.1, 1.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Check {
+    policy: String,
+    policy_binding: String,
+    error_type: &'static str,
+    enforcement_action: &'static str,
+}
+
+pub struct Metrics {
+    checks: Family<Check, Counter>,
+    seconds: Family<Check, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { checks: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)) }
+    }
+}
+
+impl Metrics {
+    /// The printer adds `_total` to counters.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Validation admission policy checks, by policy, binding and enforcement action";
+        registry.register("apiserver_validating_admission_policy_check", help, self.checks.clone());
+        let help = "Validation admission latency in seconds, by policy, binding and enforcement action";
+        registry.register("apiserver_validating_admission_policy_check_duration_seconds", help, self.seconds.clone());
+    }
+
+    /// `action` is what came of it: `allow`, `deny`, `audit`, `warn`.
+    pub fn checked(&self, policy: &str, binding: &str, message: &str, action: &'static str, took: Duration) {
+        let check = Check {
+            policy: policy.to_owned(),
+            policy_binding: binding.to_owned(),
+            error_type: error_type(message),
+            enforcement_action: action,
+        };
+        self.checks.get_or_create(&check).inc();
+        self.seconds.get_or_create(&check).observe(took.as_secs_f64());
+    }
+}
+
+fn error_type(message: &str) -> &'static str {
+    match message {
+        _ if message.starts_with("compilation") => "compile_error",
+        _ if message.starts_with(OUT_OF_BUDGET) => "out_of_budget",
+        _ => "invalid_error",
+    }
+}

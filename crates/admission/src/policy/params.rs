@@ -1,0 +1,67 @@
+//! Parameters of policies: any objects of the cluster.
+//!
+//! upstream: apiserver/pkg/admission/plugin/policy/generic/policy_dispatcher.go, CollectParams
+
+use auth::View;
+use auth::view::Resource;
+use kinds::KindDef;
+use machinery::{GroupVersionKind, Object};
+use registry::Registry;
+
+use super::frame::{ParamRef, Which};
+
+const NONE: &str = "no params found for policy binding with `Deny` parameterNotFoundAction";
+
+/// The parameters of a binding for a request in `namespace`, each for an evaluation of its own. The error is
+/// upstream's text.
+pub async fn collect(
+    registry: &Registry,
+    view: &dyn View,
+    kind: &'static KindDef,
+    reference: &ParamRef,
+    namespace: &str,
+) -> Result<Vec<Object>, String> {
+    let namespace = place(kind, reference, namespace)?;
+    let resource = Resource { group: kind.group, version: kind.version, name: kind.resource };
+    let found = match &reference.which {
+        Which::Named(name) => named(registry, view, kind, (resource, namespace, name)).await.into_iter().collect(),
+        Which::Selected(selector) => {
+            let mut listed = view.list(resource, namespace);
+            listed.retain(|object| selector.matches_map(&object.labels()));
+            listed
+        }
+    };
+    if found.is_empty() && reference.needed { Err(NONE.to_owned()) } else { Ok(found) }
+}
+
+/// The namespace that parameters are looked for in.
+fn place<'a>(kind: &KindDef, reference: &'a ParamRef, namespace: &'a str) -> Result<&'a str, String> {
+    match (kind.namespaced(), reference.namespace.as_str(), namespace) {
+        (false, "", _) => Ok(""),
+        (false, ..) => Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned()),
+        (true, "", "") => {
+            Err("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".to_owned())
+        }
+        (true, "", namespace) => Ok(namespace),
+        (true, given, _) => Ok(given),
+    }
+}
+
+/// What was made a moment ago may not be in the cache yet: a read of the newest state waits for it.
+async fn named(
+    registry: &Registry,
+    view: &dyn View,
+    kind: &'static KindDef,
+    (resource, namespace, name): (Resource, &str, &str),
+) -> Option<Object> {
+    match view.get(resource, namespace, name) {
+        Some(found) => Some(found),
+        None => registry.get(kind, namespace, name, "").await.ok().map(|entry| entry.object()),
+    }
+}
+
+/// The kind of this name, if it is served.
+pub fn kind(registry: &Registry, of: &GroupVersionKind) -> Result<&'static KindDef, String> {
+    let unknown = || format!("failed to find resource referenced by paramKind: '{of}'");
+    registry.kinds().by_gvk(of).ok_or_else(unknown)
+}
