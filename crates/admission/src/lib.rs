@@ -8,6 +8,7 @@
 
 mod cached;
 mod certificates;
+mod changed;
 mod conditions;
 mod default_classes;
 mod default_toleration_seconds;
@@ -196,6 +197,8 @@ impl BuiltIn {
                 self.timed(name, Step::Admit, request, || plugin(&admit, object))?;
             }
         }
+        let asking = self.policies.mutate(registry, subject(registry, request, None), object.as_deref_mut(), rounds);
+        self.waited("MutatingAdmissionPolicy", Step::Admit, request, asking).await?;
         let asking = self.webhooks.mutate(registry, subject(registry, request, None), object, rounds);
         self.waited("MutatingAdmissionWebhook", Step::Admit, request, asking).await
     }

@@ -22,6 +22,7 @@ pub struct Rounds {
     pub second: bool,
     /// Something that may want a second round has changed the object.
     pub changed: bool,
+    pub policies: Reinvocation,
     pub webhooks: Reinvocation,
 }
 

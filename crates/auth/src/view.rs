@@ -49,6 +49,10 @@ impl Resource {
     pub const VALIDATING_WEBHOOK_CONFIGURATIONS: Self = registration("validatingwebhookconfigurations");
     pub const VALIDATING_ADMISSION_POLICIES: Self = registration("validatingadmissionpolicies");
     pub const VALIDATING_ADMISSION_POLICY_BINDINGS: Self = registration("validatingadmissionpolicybindings");
+    pub const MUTATING_ADMISSION_POLICIES: Self =
+        Self { version: "v1beta1", ..registration("mutatingadmissionpolicies") };
+    pub const MUTATING_ADMISSION_POLICY_BINDINGS: Self =
+        Self { version: "v1beta1", ..registration("mutatingadmissionpolicybindings") };
     pub const RESOURCE_SLICES: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceslices" };
     pub const RESOURCE_CLAIMS: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceclaims" };
 }

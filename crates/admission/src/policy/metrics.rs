@@ -20,14 +20,28 @@ struct Check {
     enforcement_action: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mutation {
+    policy: String,
+    policy_binding: String,
+    error_type: &'static str,
+}
+
 pub struct Metrics {
     checks: Family<Check, Counter>,
     seconds: Family<Check, Histogram, fn() -> Histogram>,
+    mutations: Family<Mutation, Counter>,
+    mutation_seconds: Family<Mutation, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { checks: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)) }
+        Self {
+            checks: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            mutations: Family::default(),
+            mutation_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+        }
     }
 }
 
@@ -38,6 +52,11 @@ impl Metrics {
         registry.register("apiserver_validating_admission_policy_check", help, self.checks.clone());
         let help = "Validation admission latency in seconds, by policy, binding and enforcement action";
         registry.register("apiserver_validating_admission_policy_check_duration_seconds", help, self.seconds.clone());
+        let help = "Mutation admission policy checks, by policy and binding";
+        registry.register("apiserver_mutating_admission_policy_check", help, self.mutations.clone());
+        let help = "Mutation admission latency in seconds, by policy and binding";
+        let name = "apiserver_mutating_admission_policy_check_duration_seconds";
+        registry.register(name, help, self.mutation_seconds.clone());
     }
 
     /// `action` is what came of it: `allow`, `deny`, `audit`, `warn`.
@@ -50,6 +69,17 @@ impl Metrics {
         };
         self.checks.get_or_create(&check).inc();
         self.seconds.get_or_create(&check).observe(took.as_secs_f64());
+    }
+
+    /// `why` says what went wrong, if anything did.
+    pub fn mutated(&self, policy: &str, binding: &str, why: Option<&str>, took: Duration) {
+        let mutation = Mutation {
+            policy: policy.to_owned(),
+            policy_binding: binding.to_owned(),
+            error_type: why.map_or("no_error", error_type),
+        };
+        self.mutations.get_or_create(&mutation).inc();
+        self.mutation_seconds.get_or_create(&mutation).observe(took.as_secs_f64());
     }
 }
 

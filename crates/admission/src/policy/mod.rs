@@ -7,6 +7,7 @@
 
 mod frame;
 mod metrics;
+mod mutating;
 mod params;
 mod scope;
 mod select;
@@ -17,17 +18,22 @@ use std::sync::Arc;
 
 use auth::view::Resource;
 use auth::{Authorizer, View};
-use machinery::{ApiError, Cause, Object, Reason};
+use kinds::KindDef;
+use machinery::error::Answered;
+use machinery::{ApiError, Cause, GroupResource, Object, Reason};
 use registry::Registry;
 use serde_json::{Value, json};
 
 use crate::cached::Cached;
+use crate::changed;
+use crate::conditions::Met;
 use crate::inputs::Inputs;
+use crate::reinvocation::Rounds;
 use crate::subject::{Seen, Subject};
 use frame::{Action, Binding, Frame};
 use metrics::Metrics;
-use select::{Invocation, select};
-use validating::{Decision, Policy, Verdict};
+use select::{Invocation, Misconfigured, select};
+use validating::{Decision, Verdict};
 
 const FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
 /// Failures that one audit annotation tells of.
@@ -38,7 +44,9 @@ const ANNOTATION_MAX: usize = 10 * 1024;
 pub struct Policies {
     view: Arc<dyn View>,
     authorizer: Arc<dyn Authorizer>,
-    validating: Cached<Policy>,
+    mutating: Cached<mutating::Policy>,
+    mutating_bindings: Cached<Binding>,
+    validating: Cached<validating::Policy>,
     validating_bindings: Cached<Binding>,
     metrics: Metrics,
 }
@@ -64,6 +72,8 @@ impl Policies {
         Self {
             view,
             authorizer,
+            mutating: Cached::new(Resource::MUTATING_ADMISSION_POLICIES, mutating::compile),
+            mutating_bindings: Cached::new(Resource::MUTATING_ADMISSION_POLICY_BINDINGS, Binding::compile),
             validating: Cached::new(Resource::VALIDATING_ADMISSION_POLICIES, validating::compile),
             validating_bindings: Cached::new(Resource::VALIDATING_ADMISSION_POLICY_BINDINGS, Binding::compile),
             metrics: Metrics::default(),
@@ -80,7 +90,7 @@ impl Policies {
             return Ok(());
         }
         let policies = self.validating.get(&*self.view);
-        let selected = select(registry, &*self.view, &subject, (&policies, &bindings), |policy| &policy.frame).await;
+        let selected = select(registry, &*self.view, &subject, &policies, &bindings).await;
         let mut findings = Findings::default();
         for selected in selected {
             match selected {
@@ -96,10 +106,101 @@ impl Policies {
         findings.tell(&subject)
     }
 
+    /// Has policies change the object. `subject` is without it, as it changes on the way.
+    pub async fn mutate(
+        &self,
+        registry: &Registry,
+        subject: Subject<'_>,
+        object: Option<&mut Object>,
+        rounds: &mut Rounds,
+    ) -> Result<(), ApiError> {
+        let bindings = self.mutating_bindings.get(&*self.view);
+        let Some(object) = object.filter(|_| !bindings.is_empty() && !subject.is_exempt()) else { return Ok(()) };
+        let policies = self.mutating.get(&*self.view);
+        let now = Subject { object: Some(object), ..subject };
+        let selected = select(registry, &*self.view, &now, &policies, &bindings).await;
+        rounds.policies.begin(rounds.second, Some(object));
+        let mut problems = Problems::default();
+        for selected in selected {
+            match selected {
+                Ok(invocation) => self.change(subject, &invocation, object, rounds, &mut problems)?,
+                Err(misconfigured) => problems.misconfigured(&misconfigured),
+            }
+        }
+        rounds.policies.end(Some(object));
+        problems.tell(&Subject { object: Some(object), ..subject })
+    }
+
+    fn change(
+        &self,
+        subject: Subject<'_>,
+        invocation: &Invocation<'_, mutating::Policy>,
+        object: &mut Object,
+        rounds: &mut Rounds,
+        problems: &mut Problems,
+    ) -> Result<(), ApiError> {
+        let Invocation { policy, binding, kind, params } = invocation;
+        let frame = &policy.frame;
+        let namespace = self.namespace(&subject)?;
+        let met = self.seeing(subject, kind, object, namespace.as_ref(), params.as_ref(), |_, inputs| {
+            frame.conditions.evaluate(inputs)
+        });
+        match met {
+            Met::Yes => {}
+            Met::No => return Ok(()),
+            Met::Unknown(why) => {
+                problems.add(frame, Some(binding), &why, true);
+                return Ok(());
+            }
+        }
+        if !rounds.policies.takes(rounds.second, &invocation.key()) {
+            return Ok(());
+        }
+        let before = object.clone();
+        for mutation in &policy.mutations {
+            let begun = clock::monotonic();
+            let changed = self.seeing(subject, kind, object, namespace.as_ref(), params.as_ref(), |now, inputs| {
+                let changed = mutation.apply(frame, now, kind, inputs)?;
+                Ok(changed.map(|changed| changed::taken_over(now, kind, changed)))
+            });
+            let why = changed.as_ref().err();
+            self.metrics.mutated(&frame.name, &binding.name, why.map(String::as_str), begun.elapsed());
+            match changed {
+                Ok(Some(changed)) => *object = changed,
+                Ok(None) => {}
+                Err(why) => problems.add(frame, Some(binding), &why, true),
+            }
+        }
+        if *object != before {
+            rounds.policies.changed();
+            rounds.changed = true;
+        }
+        if policy.reinvocable {
+            rounds.policies.was_asked(invocation.key());
+        }
+        Ok(())
+    }
+
+    /// Looks at the object as it is now, as one of `kind`.
+    fn seeing<T>(
+        &self,
+        subject: Subject<'_>,
+        kind: &'static KindDef,
+        object: &Object,
+        namespace: Option<&Object>,
+        params: Option<&Object>,
+        look: impl FnOnce(&Subject<'_>, &Inputs<'_>) -> T,
+    ) -> T {
+        let now = Subject { object: Some(object), ..subject };
+        let seen = Seen::new(&now, kind);
+        let inputs = Inputs::new(now, kind, seen.objects(), self.authorizer.clone());
+        look(&now, &inputs.with_namespace(namespace).with_params(params))
+    }
+
     fn ask(
         &self,
         subject: &Subject<'_>,
-        invocation: &Invocation<'_, Policy>,
+        invocation: &Invocation<'_, validating::Policy>,
         findings: &mut Findings,
     ) -> Result<(), ApiError> {
         let Invocation { policy, binding, kind, params } = invocation;
@@ -124,7 +225,7 @@ impl Policies {
             return Ok(None);
         }
         let found = self.view.get(Resource::NAMESPACES, "", name);
-        found.map(Some).ok_or_else(|| ApiError::not_found(&machinery::GroupResource::new("", "namespaces"), name))
+        found.map(Some).ok_or_else(|| ApiError::not_found(&GroupResource::new("", "namespaces"), name))
     }
 }
 
@@ -196,6 +297,43 @@ impl Findings {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Why mutating policies refuse; upstream gives the first one's reason and all their messages.
+#[derive(Default)]
+struct Problems(Vec<(String, bool)>);
+
+impl Problems {
+    /// `invalid` tells failures of expressions from those of the configuration.
+    fn add(&mut self, policy: &Frame, binding: Option<&Binding>, why: &str, invalid: bool) {
+        if policy.ignores_failures {
+            return;
+        }
+        let name = &policy.name;
+        let message = match binding {
+            Some(binding) => format!("policy '{name}' with binding '{}' denied request: {why}", binding.name),
+            None => format!("policy {name:?} denied request: {why}"),
+        };
+        self.0.push((message, invalid));
+    }
+
+    fn misconfigured(&mut self, misconfigured: &Misconfigured<'_>) {
+        self.add(misconfigured.policy, misconfigured.binding, &misconfigured.message(), false);
+    }
+
+    fn tell(self, subject: &Subject<'_>) -> Result<(), ApiError> {
+        let Some((message, invalid)) = self.0.first() else { return Ok(()) };
+        let mut error = subject.forbidden("");
+        error.message.clone_from(message);
+        let details = error.details.get_or_insert_default();
+        let cause = |message: &String| Cause { reason: String::new(), message: message.clone(), field: String::new() };
+        details.causes.extend(self.0.iter().map(|(message, _)| cause(message)));
+        if *invalid {
+            // Upstream changes the reason and leaves the code.
+            details.answered = Some(Answered { code: error.reason.code(), reason: Reason::Invalid.name().to_owned() });
+        }
+        Err(error)
     }
 }
 

@@ -14,6 +14,11 @@ use super::params;
 use crate::cached::Item;
 use crate::subject::Subject;
 
+/// A policy of either kind.
+pub trait Framed {
+    fn frame(&self) -> &Frame;
+}
+
 /// One evaluation of a policy.
 pub struct Invocation<'p, P> {
     pub policy: &'p P,
@@ -33,32 +38,33 @@ pub struct Misconfigured<'p> {
 pub type Selected<'p, P> = Vec<Result<Invocation<'p, P>, Misconfigured<'p>>>;
 
 /// In the order of the policies' names and then of the bindings'.
-pub async fn select<'p, P>(
+pub async fn select<'p, P: Framed>(
     registry: &Registry,
     view: &dyn View,
     subject: &Subject<'_>,
-    (policies, bindings): (&'p [Arc<Item<P>>], &'p [Arc<Item<Binding>>]),
-    frame: fn(&P) -> &Frame,
+    policies: &'p [Arc<Item<P>>],
+    bindings: &'p [Arc<Item<Binding>>],
 ) -> Selected<'p, P> {
     let mut selected = Vec::new();
     for policy in policies.iter().map(|item| &item.value) {
-        let own = bindings.iter().map(|item| &item.value).filter(|binding| binding.policy == frame(policy).name);
+        let own = bindings.iter().map(|item| &item.value).filter(|binding| binding.policy == policy.frame().name);
         let own: Vec<&Binding> = own.collect();
         if !own.is_empty() {
-            of_policy(registry, view, subject, (policy, frame(policy)), own, &mut selected).await;
+            of_policy(registry, view, subject, policy, own, &mut selected).await;
         }
     }
     selected
 }
 
-async fn of_policy<'p, P>(
+async fn of_policy<'p, P: Framed>(
     registry: &Registry,
     view: &dyn View,
     subject: &Subject<'_>,
-    (policy, frame): (&'p P, &'p Frame),
+    policy: &'p P,
     bindings: Vec<&'p Binding>,
     selected: &mut Selected<'p, P>,
 ) {
+    let frame = policy.frame();
     let misconfigured = |binding, why| Err(Misconfigured { policy: frame, binding, why });
     let kind = match frame.matching.find(subject, view) {
         Ok(Some(kind)) => kind,
@@ -88,6 +94,14 @@ async fn of_policy<'p, P>(
             }
             _ => selected.push(invocation(None)),
         }
+    }
+}
+
+impl<P: Framed> Invocation<'_, P> {
+    /// Tells evaluations apart.
+    pub fn key(&self) -> String {
+        let params = self.params.as_ref().map(|object| format!("{}/{}", object.namespace(), object.name()));
+        format!("{}/{}/{}", self.policy.frame().name, self.binding.name, params.unwrap_or_default())
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::frame::Frame;
 use super::scope::Scope;
+use super::select::Framed;
 use crate::conditions::{Budget, Compiled, Failed, Met};
 use crate::inputs::Inputs;
 
@@ -55,6 +56,12 @@ pub struct Verdict {
     pub annotations: Vec<(String, String)>,
     /// Annotations that could not be made.
     pub failed_annotations: Vec<String>,
+}
+
+impl Framed for Policy {
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
 }
 
 pub fn compile(policy: &Object) -> Policy {

@@ -3,6 +3,7 @@
 mod breaker;
 mod built_in;
 mod failing_webhooks;
+mod mutating_policies;
 mod policies;
 mod server;
 mod webhooks;
@@ -17,9 +18,14 @@ use registry::{Config, Context, Entry, Hooks, Identity, Registry};
 use serde_json::{Value, json};
 
 pub async fn cluster() -> Registry {
+    cluster_of(kinds::all()).await
+}
+
+/// One that serves these kinds.
+pub async fn cluster_of(kinds: &'static [&'static KindDef]) -> Registry {
     let config = Config {
         store: Arc::new(store::Memory::new()),
-        kinds: kinds::all(),
+        kinds,
         transformer: Arc::new(Identity),
         hooks: Hooks::default(),
     };

@@ -1,7 +1,7 @@
 //! RFC 6902.
 
 use ::json_patch::jsonptr::Pointer;
-use ::json_patch::{Patch, PatchOperation};
+use ::json_patch::{Patch, PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use crate::error::{ApiError, Reason};
@@ -16,6 +16,11 @@ const WORK_MAX: usize = 100_000_000;
 
 /// Applies the operations in turn; all of them or none.
 pub fn json_patch(document: Value, patch: &Value) -> Result<Value, ApiError> {
+    json_patch_if(document, patch)?.ok_or_else(rejected)
+}
+
+/// The same; nothing where an operation that tests does not find what it wants.
+pub fn json_patch_if(document: Value, patch: &Value) -> Result<Option<Value>, ApiError> {
     let operations = patch.as_array().map_or(0, Vec::len);
     if operations > OPERATIONS_MAX {
         return Err(ApiError::new(
@@ -33,9 +38,13 @@ pub fn json_patch(document: Value, patch: &Value) -> Result<Value, ApiError> {
         if !spent.allows(&document, operation) {
             return Err(rejected());
         }
-        ::json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)).map_err(|_| rejected())?;
+        match ::json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, PatchErrorKind::TestFailed) => return Ok(None),
+            Err(_) => return Err(rejected()),
+        }
     }
-    Ok(document)
+    Ok(Some(document))
 }
 
 /// What a patch has cost besides its own size.
