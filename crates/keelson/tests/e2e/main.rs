@@ -4,6 +4,7 @@
 //! Needs root, `kubectl`, `ip`, `nft`, `nsenter`, `curl`, `dig`, and room in `TMPDIR`; without them the tests fail and
 //! say so.
 
+mod admission;
 mod basics;
 mod clients;
 mod dns;

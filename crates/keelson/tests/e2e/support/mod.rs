@@ -3,7 +3,7 @@
 mod cluster;
 mod image;
 mod load;
-mod machine;
+pub mod machine;
 pub mod manifests;
 mod output;
 mod servers;
