@@ -97,6 +97,8 @@ pub struct Error {
     pub kind: ErrorKind,
     pub field: Path,
     pub value: Value,
+    /// The value is left out of the text: it says nothing, or too much.
+    pub omits_value: bool,
     pub detail: String,
 }
 
@@ -105,7 +107,12 @@ pub type ErrorList = Vec<Error>;
 
 impl Error {
     fn new(kind: ErrorKind, field: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
-        Self { kind, field: field.clone(), value: value.into(), detail: detail.into() }
+        Self { kind, field: field.clone(), value: value.into(), omits_value: false, detail: detail.into() }
+    }
+
+    /// The same with a text that does not show the value.
+    pub fn without_value(self) -> Self {
+        Self { omits_value: true, ..self }
     }
 
     pub fn required(field: &Path, detail: impl Into<String>) -> Self {
@@ -151,14 +158,24 @@ impl Error {
     /// The error without its field: `Invalid value: "x": must be ...`.
     pub fn body(&self) -> String {
         let mut body = self.kind.text().to_owned();
-        if self.kind.shows_value() {
-            body = format!("{body}: {}", self.value);
+        if self.kind.shows_value() && !self.omits_value {
+            body = format!("{body}: {}", shown(&self.value));
         }
         if self.detail.is_empty() { body } else { format!("{body}: {}", self.detail) }
     }
 
     pub fn cause(&self) -> Cause {
         Cause { reason: self.kind.reason().to_owned(), message: self.body(), field: self.field.to_string() }
+    }
+}
+
+/// A value as Go prints it; lists and objects with what its JSON escapes for the sake of HTML.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Object(_) => {
+            value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+        }
+        scalar => scalar.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 use schema::{Field, ListType, Message, Shape, Type};
 use serde_json::Value;
 
+use super::node::Node;
 use super::path::{Element, Pair};
 
 /// How a value merges. Built-in schemas and those compiled for custom resources have the same form.
@@ -14,20 +15,35 @@ pub enum Form {
     Any,
     /// An object whose fields are known.
     Struct {
-        message: &'static Message,
+        fields: Fields,
         atomic: bool,
     },
     /// An object with arbitrary names.
     Map {
-        of: Type,
+        of: Of,
         atomic: bool,
     },
     List {
-        of: Type,
+        of: Of,
         told: Told,
     },
     /// There is no schema: objects merge entry by entry, anything else as a whole.
     Deduced,
+}
+
+/// The fields of an object.
+#[derive(Clone, Copy, Debug)]
+pub enum Fields {
+    Message(&'static Message),
+    /// A [`Node::Struct`].
+    Node(&'static Node),
+}
+
+/// What the values of a map or the items of a list are.
+#[derive(Clone, Copy, Debug)]
+pub enum Of {
+    Type(Type),
+    Node(&'static Node),
 }
 
 /// How the items of a list are told apart.
@@ -53,23 +69,24 @@ const KEY_DEFAULTS: &[(&str, &str)] = &[("protocol", "TCP")];
 
 impl Form {
     pub fn of_message(message: &'static Message) -> Self {
-        Self::Struct { message, atomic: message.atomic }
+        Self::Struct { fields: Fields::Message(message), atomic: message.atomic }
     }
 
     fn of_field(field: &Field) -> Self {
         match (field.shape, field.of) {
             (Shape::List, of) => Self::List {
-                of,
+                of: Of::Type(of),
                 told: match field.list {
                     ListType::Unsaid | ListType::Atomic => Told::Not,
                     ListType::Set => Told::ByValue,
                     ListType::Map => Told::ByKeys(field.map_keys),
                 },
             },
-            (Shape::Map, of) => Self::Map { of, atomic: field.atomic },
-            (Shape::One, Type::Message(message)) => {
-                Self::Struct { message, atomic: (message.atomic || field.atomic) && !field.granular }
-            }
+            (Shape::Map, of) => Self::Map { of: Of::Type(of), atomic: field.atomic },
+            (Shape::One, Type::Message(message)) => Self::Struct {
+                fields: Fields::Message(message),
+                atomic: (message.atomic || field.atomic) && !field.granular,
+            },
             (Shape::One, of) => Self::of_type(of),
         }
     }
@@ -77,7 +94,7 @@ impl Form {
     fn of_type(of: Type) -> Self {
         match of {
             Type::Message(message) => Self::of_message(message),
-            Type::Strings => Self::List { of: Type::String, told: Told::Not },
+            Type::Strings => Self::List { of: Of::Type(Type::String), told: Told::Not },
             Type::RawExtension | Type::FieldsV1 => Self::Deduced,
             Type::Any | Type::SchemaOrArray | Type::SchemaOrBool | Type::SchemaOrStrings => Self::Any,
             scalar => Self::Scalar(scalar),
@@ -87,20 +104,25 @@ impl Form {
     /// The form of an entry or field; nothing when there is no such field.
     pub fn entry(self, name: &str) -> Option<Self> {
         match self {
-            Self::Struct { message, .. } => message.field(name).map(Self::of_field),
-            Self::Map { of, .. } => Some(Self::of_type(of)),
+            Self::Struct { fields: Fields::Message(message), .. } => message.field(name).map(Self::of_field),
+            Self::Struct { fields: Fields::Node(node), .. } => node.entry(name),
+            Self::Map { of, .. } => Some(of.form()),
             _ => Some(Self::Deduced),
         }
     }
 
     /// Whether `name` is a field of its own, not one entry of many.
     pub fn names(self, name: &str) -> bool {
-        matches!(self, Self::Struct { message, .. } if message.field(name).is_some())
+        match self {
+            Self::Struct { fields: Fields::Message(message), .. } => message.field(name).is_some(),
+            Self::Struct { fields: Fields::Node(node), .. } => node.names(name),
+            _ => false,
+        }
     }
 
     pub fn item(self) -> Self {
         match self {
-            Self::List { of, .. } => Self::of_type(of),
+            Self::List { of, .. } => of.form(),
             _ => Self::Deduced,
         }
     }
@@ -153,8 +175,20 @@ impl Form {
     }
 
     fn key_default(self, key: &str) -> Option<Value> {
+        if let Self::Struct { fields: Fields::Node(node), .. } = self.item() {
+            return node.default(key).cloned();
+        }
         let default = KEY_DEFAULTS.iter().find(|(name, _)| *name == key)?;
         self.item().names(key).then(|| default.1.into())
+    }
+}
+
+impl Of {
+    fn form(self) -> Form {
+        match self {
+            Self::Type(of) => Form::of_type(of),
+            Self::Node(node) => node.form(),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod form;
 mod last_applied;
 mod managed;
 mod merge;
+mod node;
 mod overlay;
 mod path;
 mod prune;
@@ -26,8 +27,9 @@ mod writer;
 mod tests;
 
 pub use filter::Filter;
-pub use form::Form;
+pub use form::{Form, Told};
 pub use managed::same_but_times;
+pub use node::Node;
 pub use overlay::overlay;
 pub use scale::{from_scale, to_scale};
 pub use set::Set;

@@ -11,7 +11,7 @@ use super::conflict::{self, Conflict, Taken};
 use super::empty::empty;
 use super::field_set::field_set;
 use super::filter::Filter;
-use super::form::Form;
+use super::form::{Fields, Form};
 use super::last_applied;
 use super::managed::{Entry, Identity, Managed, Operation, is_reset};
 use super::merge::merge;
@@ -220,7 +220,7 @@ impl Writer<'_> {
 
     fn nothing(&self) -> Map<String, Value> {
         match self.form {
-            Form::Struct { message, .. } => empty(message),
+            Form::Struct { fields: Fields::Message(message), .. } => empty(message),
             _ => Map::new(),
         }
     }

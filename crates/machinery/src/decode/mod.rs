@@ -11,7 +11,7 @@ mod scalar;
 mod walk;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 use crate::field;
@@ -70,11 +70,66 @@ pub fn decode_patched(value: Value, message: &str, policy: FieldPolicy) -> Resul
     let walked = walk(&value, message, &mut report).map_err(|error| error.to_string());
     match walked.and_then(|walked| judge(policy, &report).map_or(Ok(walked), Err)) {
         Ok(walked) => finish(walked, message, policy, report),
-        Err(reason) => {
-            let error = field::Error::invalid(&field::Path::new("patch"), value.to_string(), reason);
-            Err(ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &[error]))
-        }
+        Err(reason) => Err(invalid_patch(&value, reason)),
     }
+}
+
+/// The answer to a patch whose outcome makes no sense.
+pub fn invalid_patch(value: &Value, reason: String) -> ApiError {
+    let error = field::Error::invalid(&field::Path::new("patch"), value.to_string(), reason);
+    ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &[error])
+}
+
+/// What becomes of problems: the warnings that are told, or why the request fails.
+pub fn judged(policy: FieldPolicy, problems: Vec<String>) -> Result<Vec<String>, String> {
+    match policy {
+        FieldPolicy::Strict if !problems.is_empty() => Err(format!("strict decoding error: {}", problems.join(", "))),
+        FieldPolicy::Ignore => Ok(Vec::new()),
+        FieldPolicy::Strict | FieldPolicy::Warn => Ok(problems),
+    }
+}
+
+/// Reads an object of a `kind` without a message from JSON, and lists its duplicate fields.
+pub fn object_of_json(bytes: &[u8], kind: &str) -> Result<(Map<String, Value>, Vec<String>), ApiError> {
+    object_of(parse_json(bytes), bytes, kind, "json")
+}
+
+/// The same from YAML.
+pub fn object_of_yaml(bytes: &[u8], kind: &str) -> Result<(Map<String, Value>, Vec<String>), ApiError> {
+    object_of(parse_yaml(bytes), bytes, kind, "yaml")
+}
+
+fn object_of(
+    parsed: Result<(Value, Vec<String>), ApiError>,
+    bytes: &[u8],
+    kind: &str,
+    language: &str,
+) -> Result<(Map<String, Value>, Vec<String>), ApiError> {
+    let untyped = |why: &str| untyped(bytes, kind, &format!("{language} parse error: {why}"));
+    match parsed {
+        Ok((Value::Object(fields), duplicates)) => Ok((fields, duplicates)),
+        Ok((Value::Null, duplicates)) => Ok((Map::new(), duplicates)),
+        Ok(_) => Err(untyped("the body is no object")),
+        Err(error) => Err(untyped(&error.message)),
+    }
+}
+
+/// A tree held against a message.
+pub struct Typed {
+    /// What the message knows of it; null where it is of the wrong type.
+    pub value: Value,
+    /// One text for each unknown field.
+    pub problems: Vec<String>,
+    /// The first value of a wrong type, in the words of upstream's decoder.
+    pub mismatch: Option<String>,
+}
+
+/// Holds a part of an object against the message of this name; problems tell paths that begin with `at`.
+pub fn typed(value: &Value, message: &str, at: &str) -> Typed {
+    let mut report = Report::at(at);
+    let walked = walk(value, message, &mut report);
+    let mismatch = report.mismatch.take().or_else(|| walked.as_ref().err().map(ToString::to_string));
+    Typed { value: walked.unwrap_or_default(), problems: report.problems, mismatch }
 }
 
 /// Reads JSON without a schema, such as a patch or a custom resource, and lists its duplicate fields.
@@ -135,7 +190,7 @@ fn judge(policy: FieldPolicy, report: &Report) -> Option<String> {
 }
 
 /// The answer to a body whose type is known and whose rest makes no sense.
-pub(crate) fn mishandled(object: &Object, kind: &str, reason: &str) -> ApiError {
+pub fn mishandled(object: &Object, kind: &str, reason: &str) -> ApiError {
     let said = if object.kind().is_empty() { kind } else { object.kind() };
     let version = GroupVersion::parse(object.api_version()).version;
     ApiError::bad_request(format!("{said} in version {version:?} cannot be handled as a {kind}: {reason}"))

@@ -17,6 +17,11 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Of a part of an object that is at this path.
+    pub fn at(path: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
     /// Runs `inside` one field deeper.
     pub fn in_field<R>(&mut self, json: &'static str, inside: impl FnOnce(&mut Self) -> R) -> R {
         self.fields.push(json);
