@@ -43,7 +43,7 @@ pub use library::{Attributes, Authorizer, Decision, authorizer, quantity, resour
 pub use list::List;
 pub use map::Map;
 pub use program::{Bindings, Evaluated, Program};
-pub use shape::{Form, Merge, Shape};
+pub use shape::{Form, Merge, REQUEST_MAX, Shape};
 pub use source::Issues;
 pub use types::Type;
 pub use value::{Foreign, Message, Value};

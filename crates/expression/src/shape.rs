@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use crate::escape::escape;
 use crate::types::Type;
 
-/// The largest request, and so the largest string in one.
-const REQUEST_MAX: u64 = 3 * 1024 * 1024;
+/// The largest request, and so the largest string in one. In bytes.
+pub const REQUEST_MAX: u64 = 3 * 1024 * 1024;
 /// A string's share of the largest request, without its quotes.
 const STRING_MAX: u64 = REQUEST_MAX - 2;
 /// Of a duration or a time in JSON.
