@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "machinery",
     "expression",
     "archive",
+    "structural",
     "kinds",
     "store",
     "registry",

@@ -1,0 +1,262 @@
+//! Rules at work (upstream: schema/cel/validation.go).
+
+use expression::{Error as Failure, PER_CALL_LIMIT, RUNTIME_BUDGET, Value as Cel};
+use machinery::field::{Error, ErrorKind, ErrorList, Path};
+use serde_json::Value;
+
+use crate::correlated::Correlated;
+use crate::lists::key_of;
+use crate::rules::{Rule, Rules};
+use crate::schema::{List, Schema};
+
+/// Bytes that a message expression may give.
+const MESSAGE_MAX: usize = 5 * 1024;
+
+/// What rules on one object may still cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    left: u64,
+    /// Nothing more is evaluated.
+    over: bool,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: RUNTIME_BUDGET, over: false }
+    }
+}
+
+/// Said where an object is too wrong for rules.
+pub const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the \
+                               existing errors to complete validation";
+
+/// Whether errors are such that rules can not look at the object.
+pub fn blocks_rules(errors: &[Error]) -> bool {
+    use ErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+    errors.iter().any(|error| [NotSupported, Required, TooLong, TooMany, TypeInvalid].contains(&error.kind))
+}
+
+/// What an update is held against.
+#[derive(Clone, Copy)]
+struct Place<'a, 'c> {
+    old: Option<&'a Value>,
+    /// Nothing where this has no counterpart in the old object.
+    correlated: Option<&'c Correlated<'a>>,
+    /// Whether what is around it, and has a counterpart, is what it was.
+    parent_is_same: bool,
+}
+
+impl Place<'_, '_> {
+    fn forgives(&self) -> bool {
+        self.correlated.map_or(self.parent_is_same, Correlated::is_same)
+    }
+}
+
+impl Schema {
+    /// Runs the rules on an object. Warnings are errors that are forgiven as the update did not cause them.
+    pub fn check_rules<'a>(
+        &'a self,
+        path: &Path,
+        value: &'a Value,
+        old: Option<&'a Value>,
+        correlated: Option<&Correlated<'a>>,
+        budget: &mut Budget,
+        warnings: &mut Vec<String>,
+    ) -> ErrorList {
+        let mut run = Run { budget, warnings, errors: ErrorList::new() };
+        let place = Place { old: old.filter(|old| !old.is_null()), correlated, parent_is_same: false };
+        run.value(self, path, value, place, true);
+        run.errors
+    }
+}
+
+struct Run<'r> {
+    budget: &'r mut Budget,
+    warnings: &'r mut Vec<String>,
+    errors: ErrorList,
+}
+
+impl Run<'_> {
+    fn value<'a>(&mut self, schema: &'a Schema, path: &Path, value: &'a Value, place: Place<'a, '_>, root: bool) {
+        if value.is_null() || self.budget.over || !schema.has_rules() {
+            return;
+        }
+        if let Some(rules) = &schema.rules {
+            self.rules(rules, schema, path, value, place);
+        }
+        match value {
+            Value::Array(items) => self.items(schema, path, items, place),
+            Value::Object(object) => {
+                for (name, field) in object {
+                    let (of, below) = match (schema.properties.get(name.as_str()), schema.additional()) {
+                        (Some(of), _) => (of, path.child(name)),
+                        (None, Some(of)) => (of, path.key(name)),
+                        (None, None) => continue,
+                    };
+                    let old = place.old.and_then(|old| old.get(name)).filter(|old| !old.is_null());
+                    // The type of an object is converted, so that it can not be told whether it changed.
+                    let is_type = root && ["apiVersion", "kind"].contains(&name.as_str());
+                    let correlated = place.correlated.and_then(|of| of.field(name)).filter(|_| !is_type);
+                    let parent_is_same = !is_type && place.forgives();
+                    let within = Place { old, correlated: correlated.as_ref(), parent_is_same };
+                    self.value(of, &below, field, within, false);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn items<'a>(&mut self, schema: &'a Schema, path: &Path, items: &'a [Value], place: Place<'a, '_>) {
+        let Some(of) = &schema.items else { return };
+        let before = place.old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for (index, item) in items.iter().enumerate() {
+            let old = match &schema.list {
+                List::Map(keys) => {
+                    let key = key_of(keys, item);
+                    before.iter().find(|old| old.is_object() && key_of(keys, old) == key)
+                }
+                List::Atomic | List::Set => None,
+            };
+            let correlated = place.correlated.and_then(|of| of.item(index));
+            let within = Place { old, correlated: correlated.as_ref(), parent_is_same: place.forgives() };
+            self.value(of, &path.index(index), item, within, false);
+        }
+    }
+
+    fn stop(&mut self, error: Error) {
+        self.errors.push(error);
+        self.budget.over = true;
+    }
+
+    fn rules<'a>(&mut self, rules: &'a Rules, schema: &Schema, path: &Path, value: &'a Value, place: Place<'a, '_>) {
+        let of = schema.of.map_or("", |of| of.name());
+        let invalid = |text: String| Error::invalid(path, of, text);
+        let Some(shape) = &rules.shape else {
+            let why = "failed to convert to declType for CEL validation rules";
+            return self.errors.push(invalid(format!("rule compiler initialization error: {why}")));
+        };
+        if self.budget.left == 0 {
+            return self.stop(invalid(OUT_OF_BUDGET.to_owned()));
+        }
+        for rule in &rules.rules {
+            let program = match &rule.compiled.program {
+                None => continue,
+                Some(Err(why)) => {
+                    self.errors.push(invalid(format!("rule compile error: {why}")));
+                    continue;
+                }
+                Some(Ok(program)) => program,
+            };
+            if rule.compiled.uses_old_self && place.old.is_none() && !rule.optional_old_self {
+                continue;
+            }
+            let read = |value: &'a Value| Cel::new(value, shape);
+            let (now, before) = match (read(value), place.old.map(read).transpose()) {
+                (Ok(now), Ok(before)) => (now, before),
+                (Err(failure), _) | (_, Err(failure)) => {
+                    self.errors.push(invalid(format!("{failure} evaluating rule: {}", rule.shown())));
+                    continue;
+                }
+            };
+            let before = if rule.optional_old_self { Some(Cel::optional(before)) } else { before };
+            let mut bindings = vec![("self", now)];
+            bindings.extend(before.map(|before| ("oldSelf", before)));
+            let evaluated = program.evaluate(bindings.as_slice(), PER_CALL_LIMIT);
+            if evaluated.cost > self.budget.left {
+                return self.stop(invalid(OUT_OF_BUDGET.to_owned()));
+            }
+            self.budget.left -= evaluated.cost;
+            match evaluated.value {
+                Ok(Cel::Bool(true)) => continue,
+                Ok(_) => {}
+                Err(Failure::CostLimit) => {
+                    let text = format!(
+                        "'{}': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+                        Failure::CostLimit,
+                        rule.shown()
+                    );
+                    return self.stop(invalid(text));
+                }
+                Err(Failure::NoOverload) => {
+                    self.errors.push(invalid(format!(
+                        "'{}': call arguments did not match a supported operator, function or macro signature for \
+                         rule: {}",
+                        Failure::NoOverload,
+                        rule.shown()
+                    )));
+                    continue;
+                }
+                Err(failure) => {
+                    self.errors.push(invalid(format!("{failure} evaluating rule: {}", rule.shown())));
+                    continue;
+                }
+            }
+            let at = rule.compiled.field_path.as_deref().map_or_else(|| path.clone(), |below| path.child(below));
+            let detail = match self.message(rule, bindings.as_slice()) {
+                Ok(message) => message.unwrap_or_else(|| rule.fallback()),
+                Err(why) => {
+                    self.tell(rule, place, Error::invalid(&at, of, why));
+                    self.budget.over = true;
+                    return;
+                }
+            };
+            self.tell(rule, place, rule.error(&at, schema, value, detail));
+        }
+    }
+
+    /// An error, or a warning where it is forgiven.
+    fn tell(&mut self, rule: &Rule, place: Place<'_, '_>, error: Error) {
+        if !rule.compiled.uses_old_self && place.forgives() {
+            self.warnings.push(error.to_string());
+        } else {
+            self.errors.push(error);
+        }
+    }
+
+    /// What the message expression gives; nothing where there is none or it fails. The error ends the run.
+    fn message(&mut self, rule: &Rule, bindings: &[(&str, Cel<'_>)]) -> Result<Option<String>, String> {
+        let Some(Ok(program)) = &rule.compiled.message else { return Ok(None) };
+        let evaluated = program.evaluate(bindings, PER_CALL_LIMIT);
+        if evaluated.cost > self.budget.left {
+            return Err(
+                "messageExpression evaluation failed due to running out of cost budget, no further validation \
+                        rules will be run"
+                    .to_owned(),
+            );
+        }
+        if matches!(evaluated.value, Err(Failure::CostLimit)) {
+            return Err(format!(
+                "no further validation rules will be run due to call cost exceeds limit for messageExpression: {:?}",
+                rule.message_expression
+            ));
+        }
+        self.budget.left -= evaluated.cost;
+        let message = evaluated.value.ok().and_then(|value| value.as_str().map(|text| text.trim().to_owned()));
+        Ok(message.filter(|text| !text.is_empty() && text.len() <= MESSAGE_MAX && !text.contains('\n')))
+    }
+}
+
+const OUT_OF_BUDGET: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
+
+impl Rule {
+    fn shown(&self) -> &str {
+        if self.message.is_empty() { self.rule.trim() } else { self.message.trim() }
+    }
+
+    fn fallback(&self) -> String {
+        if self.message.is_empty() { format!("failed rule: {}", self.shown()) } else { self.shown().to_owned() }
+    }
+
+    fn error(&self, path: &Path, schema: &Schema, value: &Value, detail: String) -> Error {
+        let whole = matches!(schema.of, Some(crate::Type::Object | crate::Type::Array));
+        match self.reason.as_deref() {
+            Some("FieldValueForbidden") => Error::forbidden(path, detail),
+            Some("FieldValueRequired") => Error::required(path, detail),
+            Some("FieldValueDuplicate") if whole => Error::duplicate(path, Value::Null).without_value(),
+            Some("FieldValueDuplicate") => Error::duplicate(path, value.clone()),
+            _ if whole => Error::invalid(path, Value::Null, detail).without_value(),
+            _ => Error::invalid(path, value.clone(), detail),
+        }
+    }
+}
