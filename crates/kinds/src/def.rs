@@ -7,6 +7,8 @@ use machinery::validation::dns1123_subdomain;
 use machinery::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, Object, field};
 use serde_json::{Map, Value};
 
+use crate::custom::Custom;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Namespaced,
@@ -170,6 +172,8 @@ pub struct Strategy {
     pub grace: fn(&Object, Option<i64>) -> Option<i64>,
     /// Marks more than metadata when deletion begins but the object has to wait.
     pub prepare_delete: fn(&mut Object),
+    /// A finalizer that an object gets when its deletion begins: what belongs to it goes first.
+    pub cleanup_finalizer: Option<&'static str>,
     /// What besides `metadata.finalizers` keeps a deleted object in place.
     pub deletion_blocked: fn(&Object) -> bool,
     /// Deletion answers the object as it was rather than a Status (upstream: `ReturnDeletedObject`).
@@ -234,6 +238,7 @@ impl Strategy {
         unconditional_update: true,
         grace: |_, _| None,
         prepare_delete: |_| {},
+        cleanup_finalizer: None,
         deletion_blocked: |_| false,
         returns_deleted: false,
         default_propagation: Propagation::Background,
@@ -333,6 +338,8 @@ pub struct KindDef {
     pub deprecation: Option<Deprecation>,
     /// Only created, never stored: reviews and the like. The apiserver answers them by name.
     pub virtual_kind: bool,
+    /// What a definition says of a custom kind.
+    pub custom: Option<&'static Custom>,
 }
 
 /// Verbs of streams to a container, as discovery lists them.
@@ -376,6 +383,7 @@ impl KindDef {
         happened: None,
         deprecation: None,
         virtual_kind: false,
+        custom: None,
     };
 
     /// The same in another version, where objects look as they do in the stored one.
@@ -387,6 +395,9 @@ impl KindDef {
 
     /// What clients are told who use a version that will go. (upstream: endpoints/deprecation)
     pub fn deprecation_warning(&self) -> Option<String> {
+        if let Some(custom) = self.custom {
+            return custom.deprecation.clone();
+        }
         let Deprecation { since, removed, replacement } = self.deprecation?;
         let (of, kind) = (self.group_version(), self.kind);
         let mut warning = format!("{of} {kind} is deprecated in v{since}+, unavailable in v{removed}+");
@@ -417,7 +428,26 @@ impl KindDef {
     }
 
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        self.custom.map_or_else(|| format!("{}List", self.kind), |custom| custom.list_kind.to_owned())
+    }
+
+    /// Whether objects are stored in this version.
+    pub fn is_stored(&self) -> bool {
+        match self.custom {
+            Some(custom) => custom.family().storage.version == self.version,
+            None => self.conversion.is_none() && !self.virtual_kind,
+        }
+    }
+
+    /// The values of the fields that selectors may name, besides name and namespace.
+    pub fn selectable_values(&self, object: &Object) -> Vec<(&'static str, String)> {
+        let own = self.selectable_fields.iter().map(|field| (field.name, (field.value)(object)));
+        let custom = self.custom.map_or(&[][..], |custom| &custom.selectable);
+        if custom.is_empty() {
+            return own.collect();
+        }
+        let value = Value::Object(object.0.clone());
+        own.chain(custom.iter().map(|field| (field.name, field.value(&value)))).collect()
     }
 
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
@@ -440,12 +470,15 @@ impl KindDef {
     /// their scope.
     pub fn field_fault(&self, field: &str) -> Option<String> {
         let own = self.selectable_fields;
-        let known = match field {
-            "metadata.name" => true,
-            "metadata.namespace" => self.namespaced() || own.is_empty(),
-            _ => own.iter().any(|selectable| selectable.name == field),
+        let known = match (field, self.custom) {
+            ("metadata.name", _) => true,
+            ("metadata.namespace", None) => self.namespaced() || own.is_empty(),
+            ("metadata.namespace", Some(_)) => self.namespaced(),
+            (_, Some(custom)) => custom.selectable.iter().any(|selectable| selectable.name == field),
+            (_, None) => own.iter().any(|selectable| selectable.name == field),
         };
         let text = || match self.unknown_field {
+            _ if self.custom.is_some() => format!("field label not supported: {field}"),
             Some(text) => text(field),
             None if own.is_empty() => {
                 format!(r#""{field}" is not a known field selector: only "metadata.name", "metadata.namespace""#)
@@ -466,6 +499,17 @@ impl KindDef {
 
     pub fn allows(&self, verb: Verb) -> bool {
         self.verbs.contains(&verb)
+    }
+}
+
+/// Stage (stable 3, beta 2, alpha 1, anything else 0), major and minor number.
+pub fn stability(version: &str) -> (u8, u32, u32) {
+    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    match (rest.split_once("beta"), rest.split_once("alpha")) {
+        (Some((major, minor)), _) => (2, number(major), number(minor)),
+        (_, Some((major, minor))) => (1, number(major), number(minor)),
+        _ => (3, number(rest), 0),
     }
 }
 

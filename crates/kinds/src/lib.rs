@@ -18,6 +18,7 @@ mod check;
 mod columns;
 pub mod coordination;
 pub mod core;
+pub mod custom;
 pub mod discovery;
 pub mod duration;
 pub mod events;

@@ -1,6 +1,6 @@
 //! admissionregistration.k8s.io/v1, and v1beta1 where it is asked for.
 
-mod client;
+pub(crate) mod client;
 pub mod expressions;
 mod mutating_policies;
 mod mutating_validate;

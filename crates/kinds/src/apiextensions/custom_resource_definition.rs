@@ -1,13 +1,11 @@
 //! CustomResourceDefinition, as an object. What it defines is served by the registry.
 
 use machinery::Object;
-use machinery::field::{Error, ErrorList, Path};
-use machinery::validation::{dns1035_label, dns1123_subdomain};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::check::{At, duplicates, immutable, required_name, required_one_of};
-use crate::def::{KindDef, Scope, Strategy, Subresource};
-use crate::tree::{child, child_or_new, default, default_text, text};
+use super::validate::{validate, validate_status, validate_update};
+use crate::def::{KindDef, Scope, Strategy, Subresource, keep_status};
+use crate::tree::{child, child_or_new, default, default_text, list_of, str_of, text};
 
 const SERVICE_PORT: i32 = 443;
 
@@ -24,8 +22,13 @@ pub static CUSTOM_RESOURCE_DEFINITION: KindDef = KindDef {
     strategy: Strategy {
         default: default_definition,
         prepare_create,
-        validate,
+        prepare_update,
+        prepare_delete,
+        cleanup_finalizer: Some("customresourcecleanup.apiextensions.k8s.io"),
+        validate_create: validate,
         validate_update,
+        validate_status_update: |new, _| validate_status(new),
+        warnings,
         unconditional_update: false,
         kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
@@ -57,69 +60,47 @@ fn prepare_create(definition: &mut Object) {
     definition.set(&["status"], json!({"storedVersions": stored, "conditions": [], "acceptedNames": names}));
 }
 
-fn validate(definition: &Object) -> ErrorList {
-    let spec = At::field(definition, "spec");
-    let (group, names) = (spec.child("group"), spec.child("names"));
-    let mut errors = ErrorList::new();
-    let expected = format!("{}.{}", names.child("plural").text(), group.text());
-    if definition.name() != expected {
-        let text = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(Error::invalid(&Path::new("metadata").child("name"), definition.name(), text));
+/// Writes of the spec keep the status, but that a version which stores objects from now on is noted in it.
+fn prepare_update(new: &mut Object, old: &Object) {
+    keep_status(new, old);
+    let stored = new.list(&["spec", "versions"]).iter().find(|version| version["storage"] == true);
+    let Some(name) = stored.map(|version| version["name"].clone()) else { return };
+    let mut known = new.list(&["status", "storedVersions"]).to_vec();
+    if !known.contains(&name) {
+        known.push(name);
+        new.set(&["status", "storedVersions"], known);
     }
-    errors.extend(required_name(&group, dns1123_subdomain));
-    if !group.is_empty() && !group.text().contains('.') {
-        errors.push(group.invalid("should be a domain with at least one dot"));
-    }
-    errors.extend(required_one_of(&spec.child("scope"), &["Cluster", "Namespaced"]));
-    errors.extend(validate_versions(&spec.child("versions")));
-    errors.extend(validate_names(&names));
-    errors
 }
 
-fn validate_versions(versions: &At) -> ErrorList {
-    let items = versions.items();
-    let mut errors = ErrorList::new();
-    for version in &items {
-        errors.extend(required_name(&version.child("name"), dns1035_label));
-        let schema = version.child("schema").child("openAPIV3Schema");
-        if !schema.is_set() {
-            errors.push(schema.required("schemas are required"));
-        }
-    }
-    errors.extend(duplicates(&items, "name"));
-    if items.iter().filter(|version| version.child("storage").is_true()).count() != 1 {
-        errors.push(versions.invalid("must have exactly one version marked as storage version"));
-    }
-    errors
+/// Its objects go first.
+fn prepare_delete(definition: &mut Object) {
+    let terminating = json!({
+        "type": "Terminating", "status": "True", "lastTransitionTime": clock::format_time(clock::now_seconds()),
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    });
+    let mut conditions = definition.list(&["status", "conditions"]).to_vec();
+    conditions.retain(|condition| condition["type"] != "Terminating");
+    conditions.push(terminating);
+    definition.set(&["status", "conditions"], conditions);
 }
 
-fn validate_names(names: &At) -> ErrorList {
-    let mut errors = required_name(&names.child("plural"), dns1035_label);
-    errors.extend(crate::check::optional_name(&names.child("singular"), dns1035_label));
-    for field in ["kind", "listKind"] {
-        let at = names.child(field);
-        errors.extend(match at.text() {
-            "" => vec![at.required("")],
-            kind => at.messages(dns1035_label(&kind.to_lowercase())),
-        });
+/// Formats that mean nothing, and sets whose items can hardly be told apart.
+fn warnings(definition: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for version in definition.list(&["spec", "versions"]) {
+        unknown_formats(&version["schema"]["openAPIV3Schema"], &mut warnings);
     }
-    if !names.child("kind").is_empty() && names.child("kind").text() == names.child("listKind").text() {
-        errors.push(names.child("listKind").invalid("kind and listKind may not be the same"));
-    }
-    for list in ["shortNames", "categories"] {
-        errors.extend(names.child(list).items().iter().flat_map(|name| name.check(dns1035_label)));
-    }
-    errors
+    warnings
 }
 
-/// What objects are stored under does not change once the names are taken.
-fn validate_update(new: &Object, old: &Object) -> ErrorList {
-    let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
-    let mut errors: ErrorList = immutable(&spec.child("group"), &was.child("group")).into_iter().collect();
-    errors.extend(immutable(&spec.child("names").child("plural"), &was.child("names").child("plural")));
-    if crate::tree::condition_is_true(old, "Established") {
-        errors.extend(immutable(&spec.child("scope"), &was.child("scope")));
-        errors.extend(immutable(&spec.child("names").child("kind"), &was.child("names").child("kind")));
+fn unknown_formats(schema: &Value, warnings: &mut Vec<String>) {
+    let format = str_of(schema, "format");
+    if !format.is_empty() && !structural::is_known_format(format, str_of(schema, "type")) {
+        warnings.push(format!("unrecognized format {format:?}"));
     }
-    errors
+    let single = ["items", "additionalProperties", "not"].into_iter().filter_map(|name| schema.get(name));
+    let several = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|name| list_of(schema, name));
+    let named = schema["properties"].as_object().into_iter().flat_map(|properties| properties.values());
+    single.chain(several).chain(named).for_each(|inner| unknown_formats(inner, warnings));
 }

@@ -1,6 +1,7 @@
 //! apiextensions.k8s.io/v1.
 
 mod custom_resource_definition;
+mod validate;
 
 use crate::def::KindDef;
 

@@ -1,0 +1,193 @@
+//! Definitions become kinds.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+
+use machinery::Object;
+use machinery::jsonpath::JsonPath;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::columns::PrinterColumn;
+use super::{Custom, Family, SelectableField, Webhook};
+use crate::def::{KindDef, ScalePaths, Scope, Strategy, Subresource, keep_all_but_status};
+use crate::tree::{list_of, str_of};
+
+/// Families by the hash of what they are made of.
+static FAMILIES: LazyLock<Mutex<HashMap<[u8; 32], &'static Family>>> = LazyLock::new(Mutex::default);
+
+/// The kinds of a definition. The same definition gives the same kinds, and what is made stays for the life of the
+/// process.
+pub fn family(definition: &Object) -> &'static Family {
+    let source = json!([definition.name(), definition.0.get("spec"), definition.get(&["status", "acceptedNames"])]);
+    let hash: [u8; 32] = Sha256::digest(source.to_string()).into();
+    let mut families = FAMILIES.lock().unwrap_or_else(PoisonError::into_inner);
+    families.entry(hash).or_insert_with(|| compile(definition))
+}
+
+fn leak(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
+}
+
+fn leak_all<T>(items: Vec<T>) -> &'static [T] {
+    Box::leak(items.into_boxed_slice())
+}
+
+/// What all versions share.
+struct Shared {
+    group: &'static str,
+    kind: &'static str,
+    list_kind: &'static str,
+    resource: &'static str,
+    singular: &'static str,
+    short_names: &'static [&'static str],
+    categories: &'static [&'static str],
+    scope: Scope,
+    preserves: bool,
+}
+
+impl Shared {
+    fn new(definition: &Object) -> Self {
+        let spec = &definition.0["spec"];
+        let accepted = definition.get(&["status", "acceptedNames"]).unwrap_or(&Value::Null);
+        let names = if str_of(accepted, "plural").is_empty() { &spec["names"] } else { accepted };
+        let text = |name: &str| leak(str_of(names, name));
+        let texts = |name: &str| leak_all(list_of(names, name).iter().filter_map(Value::as_str).map(leak).collect());
+        Self {
+            group: leak(str_of(spec, "group")),
+            kind: text("kind"),
+            list_kind: text("listKind"),
+            resource: leak(str_of(&spec["names"], "plural")),
+            singular: text("singular"),
+            short_names: texts("shortNames"),
+            categories: texts("categories"),
+            scope: if str_of(spec, "scope") == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
+            preserves: spec["preserveUnknownFields"] == true,
+        }
+    }
+}
+
+fn compile(definition: &Object) -> &'static Family {
+    let shared = Shared::new(definition);
+    let versions = definition.list(&["spec", "versions"]);
+    let kinds: Vec<&'static KindDef> = versions.iter().map(|version| kind(&shared, version, versions)).collect();
+    let marked = |name: &str| {
+        let pairs = versions.iter().zip(&kinds).filter(move |(version, _)| version[name] == true);
+        pairs.map(|(_, kind)| *kind).collect::<Vec<_>>()
+    };
+    let storage = marked("storage").first().copied().or(kinds.first().copied());
+    let family: &'static Family = Box::leak(Box::new(Family {
+        definition: leak(definition.name()),
+        served: marked("served"),
+        storage: storage.expect("a definition has versions"),
+        versions: kinds,
+        webhook: webhook(definition),
+    }));
+    for custom in family.versions.iter().filter_map(|kind| kind.custom) {
+        custom.family.set(family).expect("the family of a new kind is not known yet");
+    }
+    family
+}
+
+fn webhook(definition: &Object) -> Option<Webhook> {
+    let conversion = definition.get(&["spec", "conversion"])?;
+    let webhook = conversion.get("webhook").filter(|_| str_of(conversion, "strategy") == "Webhook")?;
+    let reviews = list_of(webhook, "conversionReviewVersions").iter().filter_map(Value::as_str);
+    Some(Webhook { client: webhook["clientConfig"].clone(), reviews: reviews.map(str::to_owned).collect() })
+}
+
+fn kind(shared: &Shared, version: &Value, versions: &[Value]) -> &'static KindDef {
+    let subresources = &version["subresources"];
+    let has_status = subresources["status"].is_object();
+    let scale = subresources.get("scale").filter(|scale| scale.is_object());
+    let mut served = Vec::new();
+    served.extend(has_status.then_some(Subresource::Status));
+    served.extend(scale.map(|scale| Subresource::Scale(scale_paths(scale))));
+    let custom: &'static Custom = Box::leak(Box::new(Custom {
+        list_kind: shared.list_kind,
+        columns: columns(version),
+        selectable: selectable(version),
+        deprecation: deprecation(shared, version, versions),
+        scale: scale.map(|scale| {
+            ["specReplicasPath", "statusReplicasPath", "labelSelectorPath"].map(|name| str_of(scale, name).to_owned())
+        }),
+        preserves: shared.preserves,
+        source: version["schema"]["openAPIV3Schema"].to_string().into_boxed_str(),
+        schema: OnceLock::new(),
+        form: OnceLock::new(),
+        family: OnceLock::new(),
+    }));
+    Box::leak(Box::new(KindDef {
+        group: shared.group,
+        version: leak(str_of(version, "name")),
+        kind: shared.kind,
+        resource: shared.resource,
+        singular: shared.singular,
+        short_names: shared.short_names,
+        categories: shared.categories,
+        scope: shared.scope,
+        subresources: leak_all(served),
+        strategy: if has_status { WITH_STATUS } else { PLAIN },
+        custom: Some(custom),
+        ..KindDef::PLAIN
+    }))
+}
+
+const PLAIN: Strategy = Strategy { generation: true, unconditional_update: false, ..Strategy::PLAIN };
+
+/// A status is dropped where a definition gives it a path of its own; there is no empty one.
+const WITH_STATUS: Strategy = Strategy {
+    prepare_create: |object| drop(object.0.remove("status")),
+    prepare_update: crate::def::keep_status,
+    prepare_status_update: keep_all_but_status,
+    kept_by_status: &[&["metadata"]],
+    ..PLAIN
+};
+
+/// `.spec.replicas` as names.
+fn names(path: &str) -> &'static [&'static str] {
+    let path = path.strip_prefix('.').unwrap_or(path);
+    leak_all(path.split('.').filter(|name| !name.is_empty()).map(leak).collect())
+}
+
+fn scale_paths(scale: &Value) -> ScalePaths {
+    ScalePaths {
+        spec_replicas: names(str_of(scale, "specReplicasPath")),
+        status_replicas: names(str_of(scale, "statusReplicasPath")),
+        selector: names(str_of(scale, "labelSelectorPath")),
+    }
+}
+
+fn columns(version: &Value) -> Vec<PrinterColumn> {
+    match list_of(version, "additionalPrinterColumns") {
+        [] => vec![PrinterColumn::age()],
+        columns => columns.iter().map(PrinterColumn::new).collect(),
+    }
+}
+
+fn selectable(version: &Value) -> Vec<SelectableField> {
+    let fields = list_of(version, "selectableFields").iter().map(|field| str_of(field, "jsonPath"));
+    let field = |path: &str| {
+        let name = leak(path.strip_prefix('.').unwrap_or(path));
+        JsonPath::parse(path).map(|path| SelectableField { name, path })
+    };
+    fields.filter_map(field).collect()
+}
+
+/// upstream: the definition's own text, or one that names the newest version that stays.
+fn deprecation(shared: &Shared, version: &Value, versions: &[Value]) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    if let Some(own) = version["deprecationWarning"].as_str() {
+        return Some(own.to_owned());
+    }
+    let (group, kind, name) = (shared.group, shared.kind, str_of(version, "name"));
+    let rank = crate::def::stability;
+    let stays = |other: &&Value| {
+        other["served"] == true && other["deprecated"] != true && rank(str_of(other, "name")) > rank(name)
+    };
+    let newest = versions.iter().filter(stays).map(|other| str_of(other, "name")).max_by_key(|other| rank(other));
+    let instead = newest.map_or_else(String::new, |newest| format!("; use {group}/{newest} {kind}"));
+    Some(format!("{group}/{name} {kind} is deprecated{instead}"))
+}
