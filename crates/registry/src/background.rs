@@ -53,7 +53,7 @@ impl Registry {
     pub async fn store_outdated_anew(&self) -> Result<usize, String> {
         self.0.pass_writes().await?;
         let mut count = 0;
-        for kind in self.kinds().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none()) {
+        for kind in self.kinds().iter().filter(|kind| kind.is_stored()) {
             let prefix = resource_prefix(kind);
             if self.0.transformer.covers(&prefix) {
                 count += self.0.store_range_anew(&prefix).await?;

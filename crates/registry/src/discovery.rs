@@ -82,18 +82,7 @@ fn position_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl Fn
 
 /// Newest stable version first: `v2`, `v1`, `v2beta1`, `v1alpha1`.
 fn by_stability(a: &str, b: &str) -> Ordering {
-    stability(b).cmp(&stability(a)).then_with(|| a.cmp(b))
-}
-
-/// Stage (stable 3, beta 2, alpha 1, anything else 0), major and minor number.
-fn stability(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
-    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
-    match (rest.split_once("beta"), rest.split_once("alpha")) {
-        (Some((major, minor)), _) => (2, number(major), number(minor)),
-        (_, Some((major, minor))) => (1, number(major), number(minor)),
-        _ => (3, number(rest), 0),
-    }
+    kinds::stability(b).cmp(&kinds::stability(a)).then_with(|| a.cmp(b))
 }
 
 /// A kind and its subresources as `APIResource` entries.
@@ -123,7 +112,8 @@ fn resource(kind: &KindDef) -> Value {
 /// Eight bytes that change when the stored version does (upstream: `discovery.StorageVersionHash`).
 fn storage_version_hash(kind: &KindDef) -> String {
     use base64::Engine as _;
-    let (group, version) = kind.conversion.map_or((kind.group, kind.version), |conversion| conversion.storage);
+    let own = || kind.conversion.map_or((kind.group, kind.version), |conversion| conversion.storage);
+    let (group, version) = kind.custom.map_or_else(own, |custom| (kind.group, custom.family().storage.version));
     let digest = Sha256::digest(format!("{group}/{version}/{}", kind.kind));
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
 }

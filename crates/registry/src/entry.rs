@@ -187,9 +187,7 @@ impl Entry {
     fn selectable(&self) -> &Selectable {
         self.selectable.get_or_init(|| {
             let object = self.object();
-            let fields = self.kind.selectable_fields.iter();
-            let fields = fields.map(|field| (field.name, (field.value)(&object))).collect();
-            Box::new(Selectable { labels: object.labels(), fields })
+            Box::new(Selectable { labels: object.labels(), fields: self.kind.selectable_values(&object) })
         })
     }
 }

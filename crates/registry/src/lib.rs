@@ -6,6 +6,7 @@ pub mod answer;
 mod background;
 mod cache;
 mod continuation;
+mod conversion;
 mod convert;
 mod descriptions;
 pub mod discovery;
@@ -27,6 +28,7 @@ mod write;
 
 pub use admission::Admission;
 pub use answer::{Changed, Deleted, List, WatchEvent, Written};
+pub use conversion::Converter;
 pub use entry::Entry;
 pub use kind_table::KindTable;
 pub use registry::{Config, Hooks, Lister, Registry};

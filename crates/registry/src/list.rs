@@ -10,6 +10,7 @@ use trace::attribute;
 use crate::answer::List;
 use crate::cache::Resource;
 use crate::continuation::{Continuation, expired};
+use crate::conversion::converts_by_webhook;
 use crate::entry::Entry;
 use crate::errors::of_store;
 use crate::keys::namespace_prefix;
@@ -53,7 +54,11 @@ impl Registry {
     /// `namespace` may be empty: all of them.
     pub async fn list(&self, kind: &'static KindDef, namespace: &str, options: &ListOptions) -> Result<List, ApiError> {
         let attributes = || vec![attribute("type", kind.group_resource().to_string())];
-        trace::step("cacher.GetList", attributes, self.list_selected(kind, namespace, options)).await
+        let mut list = trace::step("cacher.GetList", attributes, self.list_selected(kind, namespace, options)).await?;
+        if converts_by_webhook(kind) {
+            list.items = self.seen(list.items, kind).await?;
+        }
+        Ok(list)
     }
 
     async fn list_selected(
@@ -196,7 +201,7 @@ impl Query<'_> {
     fn only_key(&self) -> Option<String> {
         let name = self.selection.exact_name()?;
         let exact = !self.kind.namespaced() || self.prefix.len() > crate::keys::prefix_len(self.kind);
-        (exact && self.kind.conversion.is_none()).then(|| format!("{}{name}", self.prefix))
+        (exact && self.kind.is_stored()).then(|| format!("{}{name}", self.prefix))
     }
 
     fn answer(&self, page: Page, revision: Revision, remaining: Option<u64>) -> List {

@@ -12,7 +12,8 @@ use crate::admission::{Admission, AdmitAll};
 use crate::allocate::Allocator;
 use crate::answer::Changed;
 use crate::background;
-use crate::cache::{self, Cache, Read, Resource};
+use crate::cache::{self, Cache, Definitions, Read, Resource};
+use crate::conversion::{Converter, converts_by_webhook};
 use crate::convert::view;
 use crate::entry::Entry;
 use crate::errors::of_store;
@@ -65,9 +66,11 @@ pub(crate) struct Inner {
     pub kinds: KindTable,
     pub cache: Arc<Cache>,
     pub transformer: Arc<dyn Transformer>,
+    pub definitions: Definitions,
     pub services: Allocator,
     pub event_ttl: Duration,
     admission: OnceLock<Arc<dyn Admission>>,
+    pub converter: OnceLock<Arc<dyn Converter>>,
 }
 
 impl Drop for Inner {
@@ -143,7 +146,9 @@ impl Registry {
     pub async fn open(config: Config) -> Result<Self, store::Error> {
         let kinds = KindTable::new(config.kinds);
         let cache = Arc::new(Cache::new(&kinds, config.transformer.clone()));
+        let definitions = Definitions::read(&cache, &kinds, &*config.store).await?;
         let loaded = cache::load(&cache, &*config.store).await?;
+        definitions.begin(&kinds).await;
         let services = Allocator::new(&config.hooks).map_err(store::Error::Format)?;
         tokio::spawn(cache::follow(Arc::downgrade(&cache), Arc::downgrade(&config.store), loaded.revision));
         let registry = Self(Arc::new(Inner {
@@ -151,15 +156,18 @@ impl Registry {
             kinds,
             cache,
             transformer: config.transformer,
+            definitions,
             services,
             event_ttl: config.hooks.event_ttl,
             admission: OnceLock::new(),
+            converter: OnceLock::new(),
         }));
         for kind in registry.kinds().iter().filter(|kind| kind.takes_addresses) {
             if let Some(stored) = registry.0.cache.resource(kind) {
                 registry.adopt_ports(&stored).await?;
             }
         }
+        tokio::spawn(cache::follow_definitions(Arc::downgrade(&registry.0)));
         background::start(&registry, loaded.outdated);
         Ok(registry)
     }
@@ -186,14 +194,38 @@ impl Registry {
         answer.is_ok_and(|answer| answer.is_ok())
     }
 
+    /// The kind that a path names, once all that was written before is served.
+    pub async fn find_kind(
+        &self,
+        group: &str,
+        version: &str,
+        resource: &str,
+    ) -> Result<Option<&'static KindDef>, ApiError> {
+        match self.kinds().find(group, version, resource) {
+            Some(kind) if kind.custom.is_none() => return Ok(Some(kind)),
+            // Custom groups have a dot; what else is not there will not come.
+            None if !group.contains('.') => return Ok(None),
+            Some(_) => {}
+            None => self.fresh().await?,
+        }
+        self.settle().await?;
+        Ok(self.kinds().find(group, version, resource))
+    }
+
+    /// Waits until the kinds are what all definitions say that the cache has.
+    pub async fn settle(&self) -> Result<(), ApiError> {
+        self.0.settle().await
+    }
+
     /// How far the cache has come.
     pub fn revision(&self) -> Revision {
         self.0.cache.applied()
     }
 
-    /// Panics for kinds that are never stored, such as reviews.
+    /// Panics for kinds that are never stored, such as reviews. Of a custom kind that has gone there is nothing.
     pub fn lister(&self, kind: &'static KindDef) -> Lister {
-        Lister { resource: self.resource(kind).expect("a lister's kind is stored"), kind }
+        let gone = || kind.custom.map(|_| Arc::new(Resource::new(self.kinds().storage(kind))));
+        Lister { resource: self.resource(kind).ok().or_else(gone).expect("a lister's kind is stored"), kind }
     }
 
     /// The cache of a kind; kinds that are not stored have no path to read them by.
@@ -217,7 +249,7 @@ impl Registry {
     ) -> Result<Arc<Entry>, ApiError> {
         let reading = async {
             self.wait_for(resource_version).await?;
-            self.current(kind, namespace, name).map(|entry| view(&entry, kind))
+            self.seen_one(&self.current(kind, namespace, name)?, kind).await
         };
         let attributes = || {
             let key = object_key(self.kinds().storage(kind), namespace, name);
@@ -265,7 +297,8 @@ impl Registry {
             (false, _) => Bookmarks::None,
         };
         let (cache, store) = (self.0.cache.clone(), Arc::downgrade(&self.0.store));
-        Ok(Watch::new(cache, store, resource, selection, start, bookmarks, options.deadline))
+        let watch = Watch::new(cache, store, resource, selection, start, bookmarks, options.deadline);
+        Ok(if converts_by_webhook(kind) { watch.converting(Arc::downgrade(&self.0), kind) } else { watch })
     }
 
     fn objects(&self, resource: &Resource, namespace: &str, selection: &Selection) -> Start {
@@ -281,6 +314,11 @@ impl Registry {
     /// The object as an `autoscaling/v1` Scale.
     pub async fn scale(&self, kind: &'static KindDef, namespace: &str, name: &str) -> Result<Object, ApiError> {
         let entry = self.get(kind, namespace, name, "").await?;
-        Ok(scale::of(&scale::paths(kind)?, &entry.object()))
+        let (paths, object) = (scale::paths(kind)?, entry.object());
+        if kind.custom.is_some() && object.get(paths.spec_replicas).is_none() {
+            let path = format!(".{}", paths.spec_replicas.join("."));
+            return Err(ApiError::internal(format!("the spec replicas field {path:?} does not exist")));
+        }
+        Ok(scale::of(&paths, &object))
     }
 }

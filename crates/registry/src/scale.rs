@@ -29,14 +29,17 @@ pub fn of(paths: &ScalePaths, object: &Object) -> Object {
         scale.set(&["spec", "replicas"], replicas);
     }
     scale.set(&["status", "replicas"], object.int(paths.status_replicas).unwrap_or(0));
-    let selector = object.get(paths.selector).and_then(selector).map(|selector| selector.to_string());
+    let selector = match object.get(paths.selector) {
+        Some(Value::String(text)) => Some(text.clone()),
+        other => other.and_then(selector).map(|selector| selector.to_string()),
+    };
     if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
         scale.set(&["status", "selector"], selector);
     }
     scale
 }
 
-/// A LabelSelector object or a plain map of labels.
+/// A LabelSelector object or a plain map of labels; custom resources have it as text.
 fn selector(value: &Value) -> Option<LabelSelector> {
     let is_selector = value.get("matchLabels").is_some_and(Value::is_object) || value.get("matchExpressions").is_some();
     if is_selector {

@@ -6,6 +6,7 @@ use kinds::KindDef;
 use machinery::ApiError;
 use machinery::selector::{FieldSelector, LabelSelector};
 
+use crate::conversion::converts_by_webhook;
 use crate::convert::view;
 use crate::entry::Entry;
 use crate::keys::object_key;
@@ -51,12 +52,13 @@ impl Selection {
         Some(object_key(stored, &self.namespace, name).into())
     }
 
-    /// The object in the version asked for, if it is selected.
+    /// The object, if it is selected: in the version asked for, unless a webhook is to make that of it.
     pub fn pick(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
         if !self.namespace.is_empty() && entry.namespace() != &*self.namespace {
             return None;
         }
-        let seen = view(entry, self.kind);
+        // What a webhook converts is looked at as it is stored.
+        let seen = if converts_by_webhook(self.kind) { entry.clone() } else { view(entry, self.kind) };
         self.matches(&seen).then_some(seen)
     }
 

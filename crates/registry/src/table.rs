@@ -28,12 +28,39 @@ pub fn render<'a>(
     header: bool,
 ) -> Value {
     let rows: Vec<Value> = objects.map(|object| row(kind, object, include)).collect();
-    let define = |column| definition(kind, column);
-    let definitions = if header { kind.shown_columns().iter().map(define).collect() } else { Value::Null };
+    let definitions = if header { definitions(kind) } else { Value::Null };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
         "columnDefinitions": definitions, "rows": rows,
     })
+}
+
+fn definitions(kind: &KindDef) -> Value {
+    match kind.custom {
+        None => kind.shown_columns().iter().map(|column| definition(kind, column)).collect(),
+        Some(custom) => {
+            let own = custom.columns.iter().map(|column| {
+                json!({
+                    "name": column.name, "type": column.of_type, "format": column.format,
+                    "description": column.description, "priority": column.priority,
+                })
+            });
+            std::iter::once(NAME.clone()).chain(own).collect()
+        }
+    }
+}
+
+/// The first column of every custom kind.
+static NAME: LazyLock<Value> =
+    LazyLock::new(|| definition(&KindDef { schema: POD, ..KindDef::PLAIN }, &KindDef::PLAIN.shown_columns()[0]));
+const POD: &str = "io.k8s.api.core.v1.Pod";
+
+fn cells(kind: &KindDef, object: &Object) -> Vec<Value> {
+    let Some(custom) = kind.custom else {
+        return kind.shown_columns().iter().map(|column| (column.cell)(object)).collect();
+    };
+    let value = Value::Object(object.0.clone());
+    std::iter::once(object.name().into()).chain(custom.columns.iter().map(|column| column.cell(&value))).collect()
 }
 
 fn definition(kind: &KindDef, column: &Column) -> Value {
@@ -78,7 +105,7 @@ pub fn in_order(kind: &KindDef, mut list: List) -> List {
 
 /// One row of a table.
 pub fn row(kind: &KindDef, object: &Object, include: IncludeObject) -> Value {
-    let cells: Vec<Value> = kind.shown_columns().iter().map(|column| (column.cell)(object)).collect();
+    let cells = cells(kind, object);
     let shown = match include {
         IncludeObject::None => Value::Null,
         IncludeObject::Metadata => partial_metadata(object),

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use kinds::KindDef;
 use machinery::ApiError;
 use store::{Event, Revision, Store, Watched};
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::answer::WatchEvent;
 use crate::cache::{Cache, Change, Follower, Read, Resource};
 use crate::entry::Entry;
 use crate::keys::resource_prefix;
+use crate::registry::{Inner, Registry};
 use crate::selection::Selection;
 
 /// How often a watch tells how far it has come.
@@ -37,6 +39,9 @@ pub struct Watch {
     /// Everything up to here has been delivered or was not selected.
     delivered: Revision,
     bookmark: Option<Bookmark>,
+    /// Where events are converted by a webhook: who calls it, to what, and the event that waits for its answer.
+    conversion: Option<(Weak<Inner>, &'static KindDef)>,
+    unconverted: Option<WatchEvent>,
 }
 
 struct Bookmark {
@@ -82,6 +87,17 @@ enum Source {
     Over,
 }
 
+impl WatchEvent {
+    async fn converted(self, registry: &Registry, kind: &'static KindDef) -> Result<Self, ApiError> {
+        Ok(match self {
+            Self::Added(entry) => Self::Added(registry.seen_one(&entry, kind).await?),
+            Self::Modified(entry) => Self::Modified(registry.seen_one(&entry, kind).await?),
+            Self::Deleted(entry) => Self::Deleted(registry.seen_one(&entry, kind).await?),
+            other => other,
+        })
+    }
+}
+
 /// How a watch begins.
 pub(crate) enum Start {
     /// With what is there, seen at this revision.
@@ -105,11 +121,32 @@ impl Watch {
         };
         let bookmark = Bookmark::new(bookmarks, delivered, deadline);
         let follower = Follower::new(resource.clone(), selection.exact_key(resource.kind()));
-        Self { cache, store, follower, selection, source, delivered, bookmark }
+        let (conversion, unconverted) = (None, None);
+        Self { cache, store, follower, selection, source, delivered, bookmark, conversion, unconverted }
+    }
+
+    /// The same with events that a webhook makes `kind` of.
+    pub(crate) fn converting(self, registry: Weak<Inner>, kind: &'static KindDef) -> Self {
+        Self { conversion: Some((registry, kind)), ..self }
     }
 
     /// The next event; nothing when the watch is over. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<WatchEvent> {
+        if self.conversion.is_none() {
+            return self.next_stored().await;
+        }
+        if self.unconverted.is_none() {
+            self.unconverted = self.next_stored().await;
+        }
+        let converted = match (&self.conversion, &self.unconverted) {
+            (Some((inner, kind)), Some(event)) => event.clone().converted(&Registry(inner.upgrade()?), kind).await,
+            _ => return None,
+        };
+        self.unconverted = None;
+        Some(converted.unwrap_or_else(|error| self.end(error)))
+    }
+
+    async fn next_stored(&mut self) -> Option<WatchEvent> {
         for turn in 1.. {
             if turn % TURN == 0 {
                 tokio::task::yield_now().await;
@@ -170,7 +207,7 @@ impl Watch {
                 self.source = Source::Unknown;
                 None
             }
-            Read::UpToDate if self.cache.is_closed() => {
+            Read::UpToDate if self.cache.is_closed() || self.follower.resource().is_retired() => {
                 self.source = Source::Over;
                 None
             }
@@ -228,7 +265,7 @@ impl Watch {
     }
 
     fn decode(&self, events: &[Event]) -> VecDeque<Change> {
-        events.iter().filter_map(|event| self.cache.change(event, None)).collect()
+        events.iter().filter_map(|event| self.cache.change(self.follower.resource(), event, None)).collect()
     }
 
     fn deliver(&mut self, change: &Change) -> Option<WatchEvent> {

@@ -8,22 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use kinds::KindDef;
-use machinery::{ApiError, Cause, Reason, protobuf};
+use machinery::{ApiError, Cause, Object, Reason, protobuf};
 use store::{Event, KeyValue, Revision};
 use tokio::sync::watch;
 
 use crate::entry::Entry;
-use crate::keys::{ROOT, resource_prefix};
+use crate::keys::ROOT;
 use crate::kind_table::KindTable;
 use crate::transform::Transformer;
 
+mod definitions;
 mod followed;
 mod follower;
 mod pump;
 mod resource;
 
+pub(crate) use definitions::{Definitions, follow as follow_definitions};
 pub(crate) use follower::Follower;
 pub(crate) use pump::{follow, load};
 pub(crate) use resource::{Change, Read, Resource};
@@ -31,24 +34,33 @@ pub(crate) use resource::{Change, Read, Resource};
 /// How long a read waits for the cache before it gives up.
 const FRESH_WAIT: Duration = Duration::from_secs(3);
 
+type Resources = HashMap<Box<str>, Arc<Resource>>;
+
 pub(crate) struct Cache {
-    /// By what follows the root in keys: `pods`, `apps/deployments`.
-    resources: HashMap<Box<str>, Arc<Resource>>,
+    /// Those of built-in kinds, by what follows the root in keys: `pods`, `apps/deployments`.
+    built_in: Resources,
+    custom: ArcSwap<Custom>,
     /// Everything up to this revision is in the cache.
     applied: watch::Sender<Revision>,
     transformer: Arc<dyn Transformer>,
     closed: AtomicBool,
 }
 
+/// The resources of custom kinds. They are replaced as a whole.
+#[derive(Clone, Default)]
+struct Custom {
+    serving: Resources,
+    /// Being loaded, to be served then.
+    coming: Resources,
+}
+
 impl Cache {
     pub fn new(kinds: &KindTable, transformer: Arc<dyn Transformer>) -> Self {
-        let stored = kinds.iter().filter(|kind| kind.conversion.is_none() && !kind.virtual_kind);
-        let resources = stored.map(|kind| {
-            let prefix = resource_prefix(kind);
-            (prefix[ROOT.len()..prefix.len() - 1].into(), Arc::new(Resource::new(kind)))
-        });
+        let stored = kinds.iter().filter(|kind| kind.is_stored());
+        let resources = stored.map(|kind| (definitions::name_of(kind).into(), Arc::new(Resource::new(kind))));
         Self {
-            resources: resources.collect(),
+            built_in: resources.collect(),
+            custom: ArcSwap::default(),
             applied: watch::channel(0).0,
             transformer,
             closed: AtomicBool::new(false),
@@ -57,14 +69,56 @@ impl Cache {
 
     /// The cache of a stored kind; nothing for kinds that are not stored.
     pub fn resource(&self, storage: &kinds::KindDef) -> Option<Arc<Resource>> {
-        let prefix = resource_prefix(storage);
-        self.resources.get(&prefix[ROOT.len()..prefix.len() - 1]).cloned()
+        let name = definitions::name_of(storage);
+        match storage.custom {
+            None => self.built_in.get(name.as_str()).cloned(),
+            Some(_) => self.custom.load().serving.get(name.as_str()).cloned(),
+        }
+    }
+
+    /// Serves these custom resources and no others.
+    fn serve_custom(&self, serving: Resources) {
+        self.custom.store(Arc::new(Custom { serving, coming: Resources::new() }));
+    }
+
+    /// Lets what happens to a resource come to `resource`, which is being loaded.
+    fn feed(&self, name: &str, resource: Arc<Resource>) {
+        let mut custom = Custom::clone(&self.custom.load());
+        custom.coming.insert(name.into(), resource);
+        self.custom.store(Arc::new(custom));
+    }
+
+    /// Serves what has come, and ends what is replaced or not `kept`.
+    fn settle_custom(&self, kept: impl Fn(&str) -> bool) {
+        let before = self.custom.load_full();
+        let mut serving = before.serving.clone();
+        serving.extend(before.coming.clone());
+        serving.retain(|name, _| kept(name));
+        let mut over = before.serving.clone();
+        over.retain(|name, resource| serving.get(name).is_none_or(|now| !Arc::ptr_eq(now, resource)));
+        self.serve_custom(serving);
+        over.values().for_each(|resource| resource.retire());
+    }
+
+    /// Puts what was loaded at `revision` into a resource that is fed, and what happened since.
+    fn complete(&self, resource: &Resource, entries: Vec<Arc<Entry>>, revision: Revision) {
+        resource.place(entries, revision);
+        while let Some(events) = resource.held_back() {
+            for event in events.iter().filter(|event| event.revision > revision) {
+                self.apply_to(resource, event);
+            }
+        }
+    }
+
+    /// Every resource that is served.
+    fn resources(&self) -> Vec<Arc<Resource>> {
+        self.built_in.values().cloned().chain(self.custom.load().serving.values().cloned()).collect()
     }
 
     /// Nothing will change any more; wakes all who wait for changes.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.resources.values().for_each(|resource| resource.wake());
+        self.resources().iter().for_each(|resource| resource.wake());
     }
 
     pub fn is_closed(&self) -> bool {
@@ -95,29 +149,38 @@ impl Cache {
     }
 
     /// The resource that a key belongs to; nothing for kinds that are not served.
-    fn resource_of(&self, key: &str) -> Option<&Arc<Resource>> {
-        let rest = key.strip_prefix(ROOT)?;
-        let mut slashes = rest.match_indices('/').map(|(at, _)| at);
-        let (first, second) = (slashes.next()?, slashes.next());
-        let core = self.resources.get(&rest[..first]);
-        core.or_else(|| self.resources.get(&rest[..second?]))
+    fn resource_of(&self, key: &str) -> Option<Arc<Resource>> {
+        let names = Names::of(key)?;
+        names.find(&self.built_in).or_else(|| names.find(&self.custom.load().serving))
     }
 
     /// A stored value as an entry; an error names the key.
     pub fn decode(&self, stored: &KeyValue) -> Result<Arc<Entry>, String> {
         let resource = self.resource_of(&stored.key).ok_or_else(|| format!("{} is of no served kind", stored.key))?;
-        let plain = self.transformer.from_storage(&stored.key, stored.value.clone());
-        let json = to_json(resource.kind(), &stored.key, plain.map_err(|error| error.to_string())?)?;
-        Ok(Arc::new(Entry::new(resource.kind(), &stored.key, stored.mod_revision, &json)))
+        self.decode_for(&resource, stored)
+    }
+
+    fn decode_for(&self, resource: &Resource, stored: &KeyValue) -> Result<Arc<Entry>, String> {
+        let (key, revision) = (&stored.key, stored.mod_revision);
+        let plain = self.transformer.from_storage(key, stored.value.clone());
+        let json = to_json(resource.kind(), key, plain.map_err(|error| error.to_string())?)?;
+        let Some(custom) = resource.kind().custom else {
+            return Ok(Arc::new(Entry::new(resource.kind(), key, revision, &json)));
+        };
+        let mut object: Object = serde_json::from_slice(&json).map_err(|error| format!("{key}: {error}"))?;
+        let version = custom.family().version(object.api_version());
+        let kind = version.ok_or_else(|| format!("{key} is of {}, which is not defined", object.api_version()))?;
+        kind.read_stored(&mut object);
+        Ok(Arc::new(Entry::new(kind, key, revision, &object.to_bytes())))
     }
 
     fn is_outdated(&self, stored: &KeyValue) -> bool {
         self.transformer.is_outdated(&stored.key, &stored.value)
     }
 
-    /// A store's event as a change of its resource; nothing when it is not ours or can not be read.
-    pub fn change(&self, event: &Event, previous: Option<Arc<Entry>>) -> Option<Change> {
-        let previous = previous.or_else(|| self.decode_or_log(event.previous.as_ref()?));
+    /// A store's event as a change of its resource; nothing when it can not be read.
+    pub fn change(&self, resource: &Resource, event: &Event, previous: Option<Arc<Entry>>) -> Option<Change> {
+        let previous = previous.or_else(|| self.decode_or_log(resource, event.previous.as_ref()?));
         let Some(value) = &event.value else {
             let last = Arc::new(previous.as_ref()?.at_revision(event.revision));
             return Some(Change { entry: last, previous, deleted: true });
@@ -128,18 +191,30 @@ impl Cache {
             create_revision: event.create_revision,
             mod_revision: event.revision,
         };
-        Some(Change { entry: self.decode_or_log(&stored)?, previous, deleted: false })
+        Some(Change { entry: self.decode_or_log(resource, &stored)?, previous, deleted: false })
     }
 
-    fn decode_or_log(&self, stored: &KeyValue) -> Option<Arc<Entry>> {
-        let decoded = self.decode(stored);
+    fn decode_or_log(&self, resource: &Resource, stored: &KeyValue) -> Option<Arc<Entry>> {
+        let decoded = self.decode_for(resource, stored);
         decoded.map_err(|error| tracing::error!(error, "a stored object is left out")).ok()
     }
 
     /// Takes one event of the store in.
     fn apply(&self, event: &Event) {
-        let Some(resource) = self.resource_of(&event.key) else { return };
-        if let Some(change) = self.change(event, resource.get(&event.key)) {
+        let Some(names) = Names::of(&event.key) else { return };
+        if let Some(resource) = names.find(&self.built_in) {
+            return self.apply_to(&resource, event);
+        }
+        let custom = self.custom.load();
+        for resource in [&custom.serving, &custom.coming].into_iter().filter_map(|resources| names.find(resources)) {
+            if !resource.holds_back(event) {
+                self.apply_to(&resource, event);
+            }
+        }
+    }
+
+    fn apply_to(&self, resource: &Resource, event: &Event) {
+        if let Some(change) = self.change(resource, event, resource.get(&event.key)) {
             resource.apply(change);
         }
     }
@@ -162,6 +237,26 @@ fn to_json(kind: &KindDef, key: &str, plain: Bytes) -> Result<Bytes, String> {
         return Err(format!("{key} is stored as {}, where {} is expected", object.gvk(), kind.gvk()));
     }
     Ok(Bytes::from(object.to_bytes()))
+}
+
+/// What the beginning of a key may name: a resource of the core group, or one of a group.
+struct Names<'a> {
+    core: &'a str,
+    grouped: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(key: &'a str) -> Option<Self> {
+        let rest = key.strip_prefix(ROOT)?;
+        let mut slashes = rest.match_indices('/').map(|(at, _)| at);
+        let (first, second) = (slashes.next()?, slashes.next());
+        Some(Self { core: &rest[..first], grouped: second.map(|second| &rest[..second]) })
+    }
+
+    fn find(&self, resources: &Resources) -> Option<Arc<Resource>> {
+        let core = resources.get(self.core);
+        core.or_else(|| resources.get(self.grouped?)).cloned()
+    }
 }
 
 fn too_large(revision: Revision, current: Revision) -> ApiError {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use machinery::GroupVersionResource;
-use store::{Error, Page, Revision, Store, Watched, prefix_range};
+use store::{Error, KeyValue, Page, Revision, Store, Watched, prefix_range};
 
 use super::Cache;
 use crate::entry::Entry;
@@ -27,7 +27,26 @@ pub(crate) struct Load {
 pub(crate) async fn load(cache: &Cache, store: &dyn Store) -> Result<Load, Error> {
     let mut loaded = Loaded::new();
     let mut outdated = Vec::new();
-    let mut page = store.range(prefix_range(ROOT), LOAD_PAGE, None).await?;
+    let revision = each_page(store, prefix_range(ROOT), |page| {
+        take_in(cache, page, &mut loaded)?;
+        outdated.extend(page.items.iter().filter(|item| cache.is_outdated(item)).map(|item| item.key.clone()));
+        Ok(())
+    })
+    .await?;
+    for resource in cache.resources() {
+        resource.load(loaded.remove(&resource.kind().gvr()).unwrap_or_default(), revision);
+    }
+    cache.applied.send_replace(revision);
+    Ok(Load { revision, outdated })
+}
+
+/// Reads a range at one revision, page by page, and answers with it.
+async fn each_page(
+    store: &dyn Store,
+    range: Range<String>,
+    mut take: impl FnMut(&Page) -> Result<(), Error>,
+) -> Result<Revision, Error> {
+    let mut page = store.range(range.clone(), LOAD_PAGE, None).await?;
     let revision = page.revision;
     loop {
         let next = page.items.last().filter(|_| page.more).map(|last| format!("{}\0", last.key));
@@ -35,25 +54,30 @@ pub(crate) async fn load(cache: &Cache, store: &dyn Store) -> Result<Load, Error
         let reading = async {
             match next {
                 Some(start) => {
-                    let range = Range { start, ..prefix_range(ROOT) };
-                    store.range(range, LOAD_PAGE, Some(revision)).await.map(Some)
+                    let rest = Range { start, end: range.end.clone() };
+                    store.range(rest, LOAD_PAGE, Some(revision)).await.map(Some)
                 }
                 None => Ok(None),
             }
         };
-        let (read, taken) = tokio::join!(biased; reading, async { take_in(cache, &page, &mut loaded) });
-        outdated.extend(page.items.iter().filter(|item| cache.is_outdated(item)).map(|item| item.key.clone()));
+        let (read, taken) = tokio::join!(biased; reading, async { take(&page) });
         taken?;
         match read? {
             Some(read) => page = read,
-            None => break,
+            None => return Ok(revision),
         }
     }
-    for resource in cache.resources.values() {
-        resource.load(loaded.remove(&resource.kind().gvr()).unwrap_or_default(), revision);
-    }
-    cache.applied.send_replace(revision);
-    Ok(Load { revision, outdated })
+}
+
+/// Everything in a range, and the revision that shows it.
+pub(super) async fn read_all(store: &dyn Store, range: Range<String>) -> Result<(Vec<KeyValue>, Revision), Error> {
+    let mut items = Vec::new();
+    let take = |page: &Page| {
+        items.extend(page.items.iter().cloned());
+        Ok(())
+    };
+    let revision = each_page(store, range, take).await?;
+    Ok((items, revision))
 }
 
 fn take_in(cache: &Cache, page: &Page, loaded: &mut Loaded) -> Result<(), Error> {
@@ -62,7 +86,7 @@ fn take_in(cache: &Cache, page: &Page, loaded: &mut Loaded) -> Result<(), Error>
             tracing::warn!(key = %item.key, "an object of no served kind stays in the store");
             continue;
         };
-        let entry = cache.decode(item).map_err(Error::Format)?;
+        let entry = cache.decode_for(&resource, item).map_err(Error::Format)?;
         loaded.entry(resource.kind().gvr()).or_default().push(entry);
     }
     Ok(())

@@ -5,11 +5,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{self, AtomicBool};
 use std::time::Duration;
 
 use kinds::KindDef;
 use parking_lot::RwLock;
-use store::{Revision, prefix_range};
+use store::{Event, Revision, prefix_range};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,6 +48,8 @@ pub(crate) struct Resource {
     state: RwLock<State>,
     /// How many changes there have been.
     moved: watch::Sender<u64>,
+    /// Another has taken its place, or nothing: no change will come any more.
+    retired: AtomicBool,
 }
 
 #[derive(Default)]
@@ -61,6 +64,10 @@ struct State {
     /// The ring holds every change after this revision.
     since: Revision,
     followed: Followed,
+    /// What was loaded shows everything up to this revision.
+    loaded: Revision,
+    /// What happens while objects are loaded; nothing when they are.
+    held_back: Option<Vec<Event>>,
 }
 
 /// Orders entries by key, so that the key is kept once.
@@ -94,7 +101,54 @@ impl Ord for ByKey {
 
 impl Resource {
     pub fn new(kind: &'static KindDef) -> Self {
-        Self { kind, state: RwLock::default(), moved: watch::channel(0).0 }
+        Self { kind, state: RwLock::default(), moved: watch::channel(0).0, retired: AtomicBool::new(false) }
+    }
+
+    /// One that holds back what happens until it is loaded.
+    pub fn pending(kind: &'static KindDef) -> Self {
+        let resource = Self::new(kind);
+        resource.state.write().held_back = Some(Vec::new());
+        resource
+    }
+
+    /// Whether an event waits until objects are loaded, or is among these already.
+    pub fn holds_back(&self, event: &Event) -> bool {
+        let state = self.state.read();
+        if state.held_back.is_none() {
+            return event.revision <= state.loaded;
+        }
+        drop(state);
+        let mut state = self.state.write();
+        match &mut state.held_back {
+            Some(events) => events.push(event.clone()),
+            None => return event.revision <= state.loaded,
+        }
+        true
+    }
+
+    /// What was held back since the last time; nothing when that was all, and from then on nothing is held back.
+    pub fn held_back(&self) -> Option<Vec<Event>> {
+        let mut state = self.state.write();
+        let events = state.held_back.as_mut().map(std::mem::take).filter(|events| !events.is_empty());
+        if events.is_none() {
+            state.held_back = None;
+        }
+        events
+    }
+
+    /// Ends all who watch.
+    pub fn retire(&self) {
+        self.retired.store(true, atomic::Ordering::Release);
+        self.wake();
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(atomic::Ordering::Acquire)
+    }
+
+    /// The newest change, or the load.
+    pub fn revision(&self) -> Revision {
+        self.state.read().revision
     }
 
     pub fn kind(&self) -> &'static KindDef {
@@ -198,6 +252,18 @@ impl Resource {
 
     /// Replaces everything by what was loaded at `revision`.
     pub fn load(&self, entries: Vec<Arc<Entry>>, revision: Revision) {
+        self.replace(entries, revision, None);
+    }
+
+    /// The same while what happens is still held back; nothing if that is over, as all was loaded meanwhile.
+    pub fn place(&self, entries: Vec<Arc<Entry>>, revision: Revision) {
+        let held_back = self.state.write().held_back.take();
+        if held_back.is_some() {
+            self.replace(entries, revision, held_back);
+        }
+    }
+
+    fn replace(&self, entries: Vec<Arc<Entry>>, revision: Revision, held_back: Option<Vec<Event>>) {
         // What is mutable inside an entry is its memo of labels, which the order does not look at.
         #[allow(clippy::mutable_key_type)]
         let objects = entries.into_iter().map(ByKey).collect();
@@ -205,7 +271,16 @@ impl Resource {
         let passed = state.end() + 1;
         let mut followed = std::mem::take(&mut state.followed);
         followed.restart(passed);
-        *state = State { objects, revision, first: passed, since: revision, followed, ..State::default() };
+        *state = State {
+            objects,
+            revision,
+            first: passed,
+            since: revision,
+            followed,
+            loaded: revision,
+            held_back,
+            ..State::default()
+        };
         state.followed.wake_all();
         drop(state);
         self.moved.send_modify(|moved| *moved += 1);

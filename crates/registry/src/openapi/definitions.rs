@@ -46,6 +46,8 @@ pub(super) struct Definitions<'a> {
     dialect: Dialect,
     kinds: Kinds<'a>,
     descriptions: Descriptions,
+    /// Custom kinds by the name of their definition.
+    custom: HashMap<String, &'static KindDef>,
     /// Group and version of each package: `io.k8s.api.apps.v1`.
     packages: HashMap<&'static str, (&'static str, &'static str)>,
     made: Map<String, Value>,
@@ -55,7 +57,9 @@ impl<'a> Definitions<'a> {
     pub fn new(dialect: Dialect, kinds: Kinds<'a>) -> Self {
         let package = |kind: &&'static KindDef| Some((kind.schema.rsplit_once('.')?.0, (kind.group, kind.version)));
         let packages = kinds.iter().filter_map(package).collect();
-        Self { dialect, kinds, descriptions: Descriptions::load(), packages, made: Map::new() }
+        let custom = kinds.iter().filter(|kind| kind.custom.is_some());
+        let custom = custom.map(|kind| (definition_name(kind), *kind)).collect();
+        Self { dialect, kinds, descriptions: Descriptions::load(), custom, packages, made: Map::new() }
     }
 
     pub fn into_value(self) -> Value {
@@ -184,19 +188,18 @@ impl<'a> Definitions<'a> {
         definition
     }
 
-    /// A custom resource: any fields besides those of every object. The unions of `JSONSchemaProps`: anything.
+    /// A custom resource, as its definition describes it. The unions of `JSONSchemaProps`: anything.
     fn custom(&self, name: &str) -> Value {
-        let Some(kind) = self.kinds.iter().find(|kind| definition_name(kind) == name) else { return json!({}) };
-        json!({
-            "type": "object",
-            "x-kubernetes-preserve-unknown-fields": true,
-            "x-kubernetes-group-version-kind": [gvk_value(&kind.gvk())],
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": self.dialect.described_reference(OBJECT_META),
-            },
-        })
+        let Some((kind, custom)) = self.custom.get(name).and_then(|kind| Some((kind, kind.custom?))) else {
+            return json!({});
+        };
+        let header = |json: &str| json!({"type": "string", "description": self.descriptions.of_field(STATUS, json)});
+        let mut metadata = self.dialect.described_reference(OBJECT_META);
+        metadata["description"] = json!(self.descriptions.of_field("io.k8s.api.core.v1.Pod", "metadata"));
+        let meta = super::custom::Meta { api_version: header("apiVersion"), kind: header("kind"), metadata };
+        let mut definition = super::custom::definition(custom, self.dialect, &meta);
+        definition["x-kubernetes-group-version-kind"] = json!([gvk_value(&kind.gvk())]);
+        definition
     }
 
     fn add_list(&mut self, item: &str, of: &Value) {

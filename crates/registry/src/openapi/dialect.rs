@@ -19,6 +19,9 @@ const PATCHES: &[&str] = &[
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 ];
+const CUSTOM_PRODUCED: &[&str] = &["application/json", "application/yaml"];
+const CUSTOM_PATCHES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 
 impl Dialect {
     pub fn reference(self, definition: &str) -> Value {
@@ -64,7 +67,7 @@ impl Dialect {
         match self {
             Self::V2 => {
                 parameters.extend(operation.body.map(|body| self.body_parameter(operation, body)));
-                let consumed: &[&str] = if operation.body == Some(Body::Patch) { PATCHES } else { &["*/*"] };
+                let consumed = consumed(operation, operation.body);
                 value["consumes"] = json!(consumed);
                 value["produces"] = json!(produced(operation).collect::<Vec<_>>());
                 value["schemes"] = json!(["https"]);
@@ -90,7 +93,7 @@ impl Dialect {
     }
 
     fn request_body(self, operation: &Operation, body: Body) -> Value {
-        let types: &[&str] = if body == Body::Patch { PATCHES } else { &["*/*"] };
+        let types = consumed(operation, Some(body));
         let schema = json!({"schema": self.reference(body.definition(operation))});
         let content: Map<String, Value> = types.iter().map(|of| ((*of).to_owned(), schema.clone())).collect();
         if body.is_required() { json!({"content": content, "required": true}) } else { json!({"content": content}) }
@@ -125,8 +128,21 @@ impl Dialect {
     }
 }
 
+fn consumed(operation: &Operation, body: Option<Body>) -> &'static [&'static str] {
+    match (body, operation.custom) {
+        (Some(Body::Patch), true) => CUSTOM_PATCHES,
+        (Some(Body::Patch), false) => PATCHES,
+        (None | Some(Body::Object | Body::DeleteOptions), true) => CUSTOM_PRODUCED,
+        (None | Some(Body::Object | Body::DeleteOptions), false) => &["*/*"],
+    }
+}
+
 fn produced(operation: &Operation) -> impl Iterator<Item = &'static str> {
-    let streamed: &[&str] = if operation.action == "list" { STREAMED } else { &[] };
-    let produced: &[&str] = if operation.action == "connect" { &["*/*"] } else { PRODUCED };
+    let streamed: &[&str] = if operation.action == "list" && !operation.custom { STREAMED } else { &[] };
+    let produced: &[&str] = match (operation.action, operation.custom) {
+        ("connect", _) => &["*/*"],
+        (_, true) => CUSTOM_PRODUCED,
+        (_, false) => PRODUCED,
+    };
     produced.iter().chain(streamed).copied()
 }

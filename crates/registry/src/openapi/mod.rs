@@ -3,6 +3,7 @@
 //! Nothing is kept here: a document takes milliseconds and several megabytes to make, so that callers keep
 //! it compressed for as long as the kinds stay the same.
 
+mod custom;
 mod definitions;
 mod dialect;
 mod operations;
@@ -96,6 +97,7 @@ fn hash(kinds: Kinds<'_>) -> String {
     for kind in kinds {
         let facts = (kind.gvk(), kind.resource, kind.scope, kind.schema, kind.verbs, kind.subresources);
         hasher.update(format!("{facts:?}"));
+        hasher.update(kind.custom.map_or("", |custom| custom.source_text()));
     }
     hasher.finalize().iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02X}").expect("a String takes every write");

@@ -23,6 +23,8 @@ pub(super) struct Operation {
     pub object: String,
     pub answer: String,
     pub codes: &'static [u16],
+    /// Of a custom kind, which has fewer forms.
+    pub custom: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ impl<'a> Subject<'a> {
             object: definition.clone(),
             answer: definition.clone(),
             codes: &[200],
+            custom: kind.custom.is_some(),
         };
         let whole = |verb: &str| self.id(verb, "");
         let operation = match verb {

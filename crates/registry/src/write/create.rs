@@ -32,7 +32,7 @@ impl Registry {
         meta::check_type(kind, &mut object)?;
         meta::check_namespace(kind, namespace, &mut object)?;
         meta::wipe(&mut object);
-        (kind.strategy.default)(&mut object);
+        kind.default(&mut object);
         self.authorship(cx, kind, Target::Main).track(None, &mut object);
         self.make(cx, kind, namespace, object).await
     }
@@ -46,6 +46,9 @@ impl Registry {
         mut object: Object,
     ) -> Result<Arc<Entry>, ApiError> {
         let name = object.name().to_owned();
+        if self.kinds().is_terminating(kind) {
+            return Err(kind.terminating(&name));
+        }
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.mutate_and_default(&request, &mut object).await?;
         meta::wipe(&mut object);
@@ -94,7 +97,7 @@ impl Registry {
         check(kind, &name, validate(kind, &object))?;
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.last_word(&request, &object).await?;
-        warn(cx, kind, &object);
+        warn(cx, kind, &object, None);
         if cx.dry_run {
             return self.dry_create(kind, key, object).await;
         }
@@ -121,8 +124,7 @@ fn validate(kind: &KindDef, object: &Object) -> ErrorList {
         let invalid = |message| Error::invalid(&path.child("name"), object.name(), message);
         errors.extend(path_segment_name(object.name()).into_iter().map(invalid));
     }
-    errors.extend((kind.strategy.validate)(object));
-    errors.extend((kind.strategy.validate_create)(object));
+    errors.extend(kind.validate_create(object));
     errors
 }
 

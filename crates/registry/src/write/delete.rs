@@ -10,7 +10,6 @@ use store::Expect;
 use super::deletion::{self, Plan};
 use super::{Outcome, admission_request};
 use crate::answer::{Deleted, List};
-use crate::convert::{from_storage, view};
 use crate::entry::Entry;
 use crate::registry::Registry;
 use crate::request::{AdmissionRequest, Context, DeleteOptions, ListOptions, Operation, Target};
@@ -55,7 +54,7 @@ impl Registry {
         self.fresh().await?;
         let mut current = self.current(kind, namespace, name)?;
         loop {
-            let old = from_storage(kind, current.object());
+            let old = self.read_as(kind, current.object()).await?;
             check_preconditions(kind, &old, options)?;
             if admits {
                 let request =
@@ -81,11 +80,11 @@ impl Registry {
         plan: Plan,
     ) -> Result<Result<Deleted, Option<store::KeyValue>>, ApiError> {
         let outcome = match plan {
-            Plan::Waits => return Ok(Ok(Deleted::Pending(view(current, kind)))),
+            Plan::Waits => return Ok(Ok(Deleted::Pending(self.seen_one(current, kind).await?))),
             Plan::Mark(object) if cx.dry_run => {
                 return Ok(Ok(Deleted::Pending(Arc::new(current.seen_as(kind, *object)))));
             }
-            Plan::Remove if cx.dry_run => return Ok(Ok(Deleted::Gone(view(current, kind)))),
+            Plan::Remove if cx.dry_run => return Ok(Ok(Deleted::Gone(self.seen_one(current, kind).await?))),
             Plan::Mark(object) => {
                 let expect = Expect::ModRevision(current.revision());
                 return Ok(match self.put(kind, current.key(), *object, expect).await? {
@@ -96,7 +95,7 @@ impl Registry {
             Plan::Remove => self.remove(current).await?,
         };
         Ok(match outcome {
-            Outcome::Written(gone) => Ok(Deleted::Gone(view(&gone, kind))),
+            Outcome::Written(gone) => Ok(Deleted::Gone(self.seen_one(&gone, kind).await?)),
             Outcome::Lost(held) => Err(held),
         })
     }

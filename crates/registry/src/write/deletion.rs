@@ -115,6 +115,8 @@ fn finalizers(kind: &KindDef, old: &Object, options: &DeleteOptions) -> Vec<Stri
     };
     let mut kept: Vec<String> =
         old.finalizers().filter(|name| ![ORPHAN, FOREGROUND].contains(name)).map(str::to_owned).collect();
+    let cleanup = kind.strategy.cleanup_finalizer.filter(|name| !old.is_deleting() && !has(name));
+    kept.extend(cleanup.map(str::to_owned));
     kept.extend(orphan.then(|| ORPHAN.to_owned()));
     kept.extend(foreground.then(|| FOREGROUND.to_owned()));
     let same = kept.len() == old.finalizers().count() && kept.iter().all(|name| has(name));

@@ -26,9 +26,9 @@ pub(super) struct Authorship<'a> {
 impl Registry {
     pub(super) fn authorship<'a>(&'a self, cx: &'a Context, kind: &'static KindDef, target: Target) -> Authorship<'a> {
         let subresource = subresource(target);
-        let (gvk, schema, reset) = match target {
-            Target::Scale => (SCALE.gvk(), SCALE.schema, Reset::Fields(Vec::new())),
-            _ => (kind.gvk(), kind.schema, kind.reset(subresource)),
+        let (gvk, form, reset) = match target {
+            Target::Scale => (SCALE.gvk(), SCALE.form(), Reset::Fields(Vec::new())),
+            _ => (kind.gvk(), kind.form(), kind.reset(subresource)),
         };
         let filter = match reset {
             Reset::Fields(fields) => Filter::Without(Set::of_fields(&fields)),
@@ -39,7 +39,7 @@ impl Registry {
             subresource,
             api_version: gvk.group_version().to_string(),
             gvk,
-            form: form(schema),
+            form,
             filter,
             versions: KindVersions { kinds: self.kinds(), kind },
         }
@@ -69,10 +69,6 @@ impl Authorship<'_> {
     }
 }
 
-fn form(schema: &str) -> Form {
-    Form::of_message(schema::message(schema).expect("every kind's schema is in the table"))
-}
-
 struct KindVersions<'a> {
     kinds: &'a KindTable,
     kind: &'static KindDef,
@@ -89,7 +85,7 @@ impl KindVersions<'_> {
 
 impl Versions for KindVersions<'_> {
     fn form(&self, api_version: &str) -> Option<Form> {
-        self.find(api_version).map(|kind| form(kind.schema))
+        self.find(api_version).map(KindDef::form)
     }
 
     fn convert(&self, object: Map<String, Value>, from: &str, to: &str) -> Map<String, Value> {

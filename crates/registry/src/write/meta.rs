@@ -195,14 +195,15 @@ pub fn count_generation(kind: &KindDef, target: Target, new: &mut Object, old: &
         Target::Status => false,
         Target::Other(name) => kind.is_whole(name),
     };
-    if kind.strategy.generation && counts && !same_but_metadata_and_status(new, old) {
+    if kind.strategy.generation && counts && !same(new, old, !kind.status_counts()) {
         new.set(&["metadata", "generation"], old.generation() + 1);
     }
 }
 
-fn same_but_metadata_and_status(new: &Object, old: &Object) -> bool {
-    fn rest(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
-        object.0.iter().filter(|(field, _)| !["metadata", "status"].contains(&field.as_str()))
-    }
-    rest(new).eq(rest(old))
+/// Whether all is the same but metadata, and status where `but_status` says so.
+fn same(new: &Object, old: &Object, but_status: bool) -> bool {
+    let counts = |field: &str| field != "metadata" && !(but_status && field == "status");
+    let rest = |object: &'_ Object| object.0.iter().filter(|(field, _)| counts(field)).count();
+    rest(new) == rest(old)
+        && new.0.iter().filter(|(field, _)| counts(field)).all(|(field, value)| old.0.get(field) == Some(value))
 }

@@ -9,6 +9,7 @@ use machinery::{ApiError, Object};
 use store::{Expect, KeyValue, Write};
 use trace::attribute;
 
+use crate::conversion::converts_by_webhook;
 use crate::convert::{to_storage, view};
 use crate::entry::Entry;
 use crate::errors::of_store;
@@ -62,7 +63,11 @@ impl Registry {
         expect: Expect,
     ) -> Result<Outcome, ApiError> {
         let storage = self.kinds().storage(kind);
-        let mut object = to_storage(kind, storage, object);
+        let as_sent = converts_by_webhook(kind).then(|| object.clone());
+        let mut object = match as_sent {
+            Some(_) => self.read_as(storage, object).await?,
+            None => to_storage(kind, storage, object),
+        };
         object.remove(&["metadata", "resourceVersion"]);
         // Formats that nest JSON within something else reach deeper than one parser goes.
         if object.0.values().map(depth).max().unwrap_or(0) >= DEPTH_MAX {
@@ -83,7 +88,11 @@ impl Registry {
         match written {
             Ok(revision) => {
                 let entry = Arc::new(Entry::new(storage, key, revision, &json));
-                Ok(Outcome::Written(view(&entry, kind)))
+                Ok(Outcome::Written(match as_sent {
+                    // Nobody needs to be asked what the client has just said.
+                    Some(object) if kind.version != storage.version => Arc::new(entry.seen_as(kind, object)),
+                    _ => view(&entry, kind),
+                }))
             }
             Err(store::Error::Conflict(held)) => Ok(Outcome::Lost(held)),
             Err(error) => Err(of_store(error)),
@@ -136,7 +145,7 @@ impl Registry {
             meta::check_namespace(request.kind, request.namespace, object)?;
             request.old.map_or(Ok(()), |old| meta::check_preconditions(request.kind, object, old))?;
         }
-        (request.kind.strategy.default)(object);
+        request.kind.default(object);
         Ok(())
     }
 
@@ -178,6 +187,6 @@ fn check(kind: &KindDef, name: &str, errors: Vec<machinery::field::Error>) -> Re
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&kind.gvk(), name, &errors)) }
 }
 
-fn warn(cx: &Context, kind: &KindDef, object: &Object) {
-    (kind.strategy.warnings)(object).into_iter().for_each(|warning| cx.warnings.add(warning));
+fn warn(cx: &Context, kind: &KindDef, new: &Object, old: Option<&Object>) {
+    kind.warnings(new, old).into_iter().for_each(|warning| cx.warnings.add(warning));
 }

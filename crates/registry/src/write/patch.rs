@@ -2,7 +2,7 @@
 
 use kinds::KindDef;
 use kinds::autoscaling::SCALE;
-use machinery::decode::{FieldPolicy, decode_patched};
+use machinery::decode::FieldPolicy;
 use machinery::{ApiError, Object, Reason, patch};
 
 use super::meta;
@@ -68,20 +68,20 @@ impl Registry {
         patch: &Patch,
         old: Option<&Object>,
     ) -> Result<Object, ApiError> {
-        let schema = if subject.target == Target::Scale { SCALE.schema } else { subject.kind.schema };
+        let kind = if subject.target == Target::Scale { &SCALE } else { subject.kind };
         let value = old.cloned().unwrap_or_default().into_value();
         let new = match patch {
             Patch::Json(operations) => patch::json_patch(value, operations)?,
             Patch::Merge(changes) => patch::merge_patch(value, changes)?,
-            Patch::Strategic(changes) => patch::strategic_merge_patch(value, changes, schema)?,
+            Patch::Strategic(changes) => patch::strategic_merge_patch(value, changes, kind.schema)?,
             Patch::Apply { config, force } => {
                 let authorship = self.authorship(cx, subject.kind, subject.target);
                 let merged = authorship.apply(old, config, *force)?.into_value();
                 // What was applied has been held against the schema already.
-                return decode_patched(merged, schema, FieldPolicy::Ignore).map(|(object, _)| object);
+                return kind.read_patched(merged, FieldPolicy::Ignore).map(|(object, _)| object);
             }
         };
-        let (object, problems) = decode_patched(new, schema, policy(cx.field_validation))?;
+        let (object, problems) = kind.read_patched(new, policy(cx.field_validation))?;
         problems.into_iter().for_each(|problem| cx.warnings.add(problem));
         Ok(object)
     }
@@ -98,7 +98,7 @@ impl Registry {
         cx.may_create()?;
         meta::wipe(&mut object);
         object.remove(&["metadata", "resourceVersion"]);
-        (kind.strategy.default)(&mut object);
+        kind.default(&mut object);
         Ok(Written { entry: self.make(cx, kind, namespace, object).await?, created: true })
     }
 }

@@ -10,7 +10,6 @@ use store::Expect;
 
 use super::{Outcome, admission_request, check, deletion, meta, warn};
 use crate::answer::Written;
-use crate::convert::{from_storage, view};
 use crate::entry::Entry;
 use crate::keys::object_key;
 use crate::registry::Registry;
@@ -118,7 +117,7 @@ impl Registry {
         self.fresh().await?;
         let mut current = self.current(subject.kind, subject.namespace, subject.name)?;
         for _ in 0..ATTEMPTS {
-            let old = from_storage(subject.kind, current.object());
+            let old = self.read_as(subject.kind, current.object()).await?;
             let new = make(&old)?;
             match self.replace(cx, subject, &current, &old, new).await? {
                 Outcome::Written(entry) => return Ok(Written { entry, created: false }),
@@ -140,7 +139,7 @@ impl Registry {
         let Subject { kind, namespace, name, target, tracking, admits } = subject;
         meta::check_preconditions(kind, &new, old)?;
         meta::inherit(kind, target, &mut new, old);
-        (kind.strategy.default)(&mut new);
+        kind.default(&mut new);
         if tracking == Tracking::Compare {
             self.authorship(cx, kind, target).track(Some(old), &mut new);
         }
@@ -165,15 +164,17 @@ impl Registry {
     ) -> Result<Outcome, ApiError> {
         let Subject { kind, namespace, name, target, admits, .. } = subject;
         meta::count_generation(kind, target, &mut new, old);
-        check(kind, name, validate(kind, target, &new, old))?;
+        let mut warnings = Vec::new();
+        check(kind, name, validate(kind, target, &new, old, &mut warnings))?;
+        warnings.into_iter().for_each(|warning| cx.warnings.add(warning));
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         if admits {
             self.last_word(&request, &new).await?;
         }
-        warn(cx, kind, &new);
+        warn(cx, kind, &new, Some(old));
         meta::forget_times(&mut new, old);
         if new == *old && (cx.dry_run || !self.is_outdated(current.key()).await?) {
-            return Ok(Outcome::Written(view(current, kind)));
+            return Ok(Outcome::Written(self.seen_one(current, kind).await?));
         }
         let ends = deletion::ends_with(kind, &new, old);
         if cx.dry_run {
@@ -213,14 +214,13 @@ fn prepare(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
     }
 }
 
-fn validate(kind: &KindDef, target: Target, new: &Object, old: &Object) -> ErrorList {
+fn validate(kind: &KindDef, target: Target, new: &Object, old: &Object, warnings: &mut Vec<String>) -> ErrorList {
     let mut errors = validate_object_meta_update(new, old, &Path::new("metadata"));
     match target {
         Target::Main | Target::Scale => {
-            errors.extend((kind.strategy.validate)(new));
-            errors.extend((kind.strategy.validate_update)(new, old));
+            errors.extend(kind.validate_update(new, old, warnings));
         }
-        Target::Status => errors.extend((kind.strategy.validate_status_update)(new, old)),
+        Target::Status => errors.extend(kind.validate_status_update(new, old, warnings)),
         Target::Other(name) => errors.extend((kind.strategy.validate_subresource_update)(new, old, name)),
     }
     errors
