@@ -5,6 +5,7 @@ pub mod addresses;
 mod aggregation;
 pub mod cronjob;
 pub mod daemonset;
+pub mod definitions;
 pub mod deployment;
 mod discovery;
 pub mod disruption;

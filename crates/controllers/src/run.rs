@@ -12,6 +12,7 @@ use crate::addresses::AddressRepair;
 use crate::aggregation::ClusterRoleAggregation;
 use crate::cronjob::CronJobController;
 use crate::daemonset::DaemonSetController;
+use crate::definitions::DefinitionController;
 use crate::deployment::DeploymentController;
 use crate::disruption::DisruptionController;
 use crate::endpoints::{EndpointSliceController, EndpointsController};
@@ -80,6 +81,7 @@ pub async fn run(config: ControllersConfig) {
     all.add(EndpointsController::new(&shell), WORKERS);
     all.add(ServiceCidrController::new(&shell), 1);
     all.add(AddressRepair::new(&shell, config.node_ports), 1);
+    all.add(DefinitionController::new(&shell), 1);
     all.add(ServiceAccountController::new(&shell), 1);
     all.add(RootCaController::new(&shell, config.ca_pem), 1);
     all.add(TokenCleaner::new(&shell), 1);
