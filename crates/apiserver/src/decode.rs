@@ -1,9 +1,8 @@
 //! Bodies as objects.
 
-use bytes::Bytes;
 use kinds::KindDef;
 use machinery::decode::FieldPolicy;
-use machinery::{ApiError, GroupVersion, Object};
+use machinery::{ApiError, Object};
 use registry::FieldValidation;
 
 use crate::call::Call;
@@ -11,29 +10,21 @@ use crate::negotiate::{self, BodyFormat};
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
-/// What a body must be: the kind of the path or of its subresource.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected {
-    pub group: &'static str,
-    pub version: &'static str,
-    pub kind: &'static str,
-    /// The message in the schema table.
-    pub schema: &'static str,
-}
-
-impl From<&KindDef> for Expected {
-    fn from(kind: &KindDef) -> Self {
-        Self { group: kind.group, version: kind.version, kind: kind.kind, schema: kind.schema }
-    }
-}
-
-/// Reads the body of a write. What the schema does not know becomes a warning or an error, as asked for.
-pub async fn object(call: &mut Call, expected: Expected, validation: FieldValidation) -> Result<Object, ApiError> {
-    let format = negotiate::body_format(call.headers())?;
+/// Reads the body of a write, which must be of `kind`: that of the path, or of its subresource. What the schema does
+/// not know becomes a warning or an error, as asked for.
+pub async fn object(call: &mut Call, kind: &KindDef, validation: FieldValidation) -> Result<Object, ApiError> {
+    let format = negotiate::body_format(call.headers(), kind.custom.is_none())?;
     let bytes = call.read_body().await?;
     trace::event("About to convert to expected version", Vec::new);
-    let (mut object, problems) = checked(&bytes, format, expected.schema, policy(validation))?;
-    settle_type(&mut object, expected)?;
+    let policy = policy(validation);
+    let (mut object, problems) = match format {
+        BodyFormat::Json => kind.read_json(&bytes, policy),
+        BodyFormat::Yaml => kind.read_yaml(&bytes, policy),
+        BodyFormat::Protobuf => {
+            machinery::protobuf::decode_protobuf(&bytes, kind.schema).map(|object| (object, Vec::new()))
+        }
+    }?;
+    settle_type(&mut object, kind)?;
     trace::event("Conversion done", Vec::new);
     problems.into_iter().for_each(|problem| call.warnings.add(problem));
     Ok(object)
@@ -47,22 +38,9 @@ fn policy(validation: FieldValidation) -> FieldPolicy {
     }
 }
 
-fn checked(
-    bytes: &Bytes,
-    format: BodyFormat,
-    schema: &str,
-    policy: FieldPolicy,
-) -> Result<(Object, Vec<String>), ApiError> {
-    match format {
-        BodyFormat::Json => machinery::decode::decode_json(bytes, schema, policy),
-        BodyFormat::Yaml => machinery::decode::decode_yaml(bytes, schema, policy),
-        BodyFormat::Protobuf => Ok((machinery::protobuf::decode_protobuf(bytes, schema)?, Vec::new())),
-    }
-}
-
 /// A body without a type is of the expected one; a body of another is refused.
-fn settle_type(object: &mut Object, expected: Expected) -> Result<(), ApiError> {
-    let wanted = GroupVersion::new(expected.group, expected.version);
+fn settle_type(object: &mut Object, expected: &KindDef) -> Result<(), ApiError> {
+    let wanted = expected.group_version();
     if object.kind().is_empty() {
         object.set(&["kind"], expected.kind);
     }
@@ -93,8 +71,13 @@ pub async fn delete_options(call: &mut Call) -> Result<Option<Object>, ApiError>
     if bytes.is_empty() {
         return Ok(None);
     }
-    let format = negotiate::body_format(call.headers())?;
-    let (object, _) = checked(&bytes, format, DELETE_OPTIONS, FieldPolicy::Ignore)?;
+    let format = negotiate::body_format(call.headers(), true)?;
+    let policy = FieldPolicy::Ignore;
+    let object = match format {
+        BodyFormat::Json => machinery::decode::decode_json(&bytes, DELETE_OPTIONS, policy)?.0,
+        BodyFormat::Yaml => machinery::decode::decode_yaml(&bytes, DELETE_OPTIONS, policy)?.0,
+        BodyFormat::Protobuf => machinery::protobuf::decode_protobuf(&bytes, DELETE_OPTIONS)?,
+    };
     Ok(Some(object))
 }
 
@@ -104,11 +87,11 @@ mod tests {
 
     use super::*;
 
-    const DEPLOYMENT: Expected = Expected { group: "apps", version: "v1", kind: "Deployment", schema: "" };
+    const DEPLOYMENT: KindDef = KindDef { group: "apps", kind: "Deployment", ..KindDef::PLAIN };
 
     fn settled(value: serde_json::Value) -> Result<Object, String> {
         let mut object = Object::from_value(value).unwrap();
-        settle_type(&mut object, DEPLOYMENT).map(|()| object).map_err(|error| error.message)
+        settle_type(&mut object, &DEPLOYMENT).map(|()| object).map_err(|error| error.message)
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! `/api`, `/apis` and what lies below: which groups, versions and resources there are.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use http::header::{ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderValue, StatusCode};
 use machinery::ApiError;
@@ -12,7 +15,28 @@ use crate::negotiate::{Accept, Offer, Shape};
 use crate::respond::{self, Answer};
 use crate::server::{Server, ServerConfig};
 
-/// The documents, made once: the kind table does not change while the server runs.
+/// The documents, made anew when they are asked for and the kinds have changed.
+pub struct DiscoveryCache(ArcSwap<(u64, Arc<Discovery>)>);
+
+impl DiscoveryCache {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let generation = config.registry.kinds().generation();
+        Self(ArcSwap::from_pointee((generation, Arc::new(Discovery::new(config)))))
+    }
+
+    pub(crate) fn newest(&self, config: &ServerConfig) -> Arc<Discovery> {
+        let generation = config.registry.kinds().generation();
+        let made = self.0.load();
+        if made.0 == generation {
+            return made.1.clone();
+        }
+        let discovery = Arc::new(Discovery::new(config));
+        self.0.store(Arc::new((generation, discovery.clone())));
+        discovery
+    }
+}
+
+/// The documents of the kinds at one time.
 pub struct Discovery {
     groups: Vec<Group>,
     api_versions: Value,
@@ -92,17 +116,19 @@ impl Aggregated {
 }
 
 impl Server {
-    pub(crate) fn serve_discovery(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
+    pub(crate) async fn serve_discovery(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
+        self.registry().settle().await?;
+        let discovery = self.discovery();
         let aggregated = match path {
-            "/api" => Some(&self.discovery().core),
-            "/apis" => Some(&self.discovery().named),
+            "/api" => Some(&discovery.core),
+            "/apis" => Some(&discovery.named),
             _ => None,
         };
         let accept = call.accept(if aggregated.is_some() { Offer::DISCOVERY } else { Offer::PLAIN })?;
         if let (Some(aggregated), Shape::Discovery) = (aggregated, accept.shape) {
             return Ok(answer_aggregated(call, accept, aggregated));
         }
-        let document = self.discovery().document(path).ok_or_else(ApiError::no_such_path)?;
+        let document = discovery.document(path).ok_or_else(ApiError::no_such_path)?;
         match document["kind"].as_str() {
             Some(kind) => Ok(respond::value(call, accept, StatusCode::OK, &format!("{META}.{kind}"), &document)),
             None => Ok(respond::json(call, &document)),

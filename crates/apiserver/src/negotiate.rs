@@ -73,7 +73,7 @@ impl Offer {
     }
 
     fn media_types(self) -> &'static str {
-        if self.protobuf { READ } else { "application/json, application/yaml" }
+        if self.protobuf { READ } else { READ_CUSTOM }
     }
 }
 
@@ -168,14 +168,16 @@ pub enum BodyFormat {
     Protobuf,
 }
 
+const READ_CUSTOM: &str = "application/json, application/yaml";
 const READ: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
+/// `protobuf` says whether the object has a message.
+pub fn body_format(headers: &HeaderMap, protobuf: bool) -> Result<BodyFormat, ApiError> {
     match content_type(headers) {
         "application/json" => Ok(BodyFormat::Json),
         "application/yaml" => Ok(BodyFormat::Yaml),
-        "application/vnd.kubernetes.protobuf" => Ok(BodyFormat::Protobuf),
-        _ => Err(unsupported_media_type(READ)),
+        "application/vnd.kubernetes.protobuf" if protobuf => Ok(BodyFormat::Protobuf),
+        _ => Err(unsupported_media_type(if protobuf { READ } else { READ_CUSTOM })),
     }
 }
 

@@ -22,7 +22,13 @@ use crate::server::Server;
 
 /// Documents by their path and content type. A few hundred kilobytes once all have been asked for.
 #[derive(Default)]
-pub struct Documents(Mutex<HashMap<(String, &'static str), Document>>);
+pub struct Documents(Mutex<HashMap<(String, &'static str), Kept>>);
+
+/// A document, and what it was made of: it is made anew when that has changed.
+struct Kept {
+    of: String,
+    document: Document,
+}
 
 #[derive(Clone)]
 struct Document {
@@ -72,18 +78,30 @@ impl Server {
     }
 
     async fn openapi_document(&self, path: &str, kind: &'static str) -> Result<Document, ApiError> {
+        self.registry().settle().await?;
         let documents = self.openapi();
         let key = (path.to_owned(), kind);
-        if let Some(document) = documents.0.lock().get(&key) {
-            return Ok(document.clone());
-        }
+        let generation = self.registry().kinds().generation();
         let kinds: Vec<&'static KindDef> = self.registry().kinds().iter().collect();
+        let of = made_of(path, &kinds).unwrap_or_else(|| generation.to_string());
+        if let Some(kept) = documents.0.lock().get(&key).filter(|kept| kept.of == of) {
+            return Ok(kept.document.clone());
+        }
         let wanted = path.to_owned();
         // Printing a large document takes a while.
         let made = tokio::task::spawn_blocking(move || make(&wanted, &kinds).map(|value| print(&value, kind)));
         let document = made.await.map_err(ApiError::internal)?.ok_or_else(ApiError::no_such_path)?;
-        documents.0.lock().insert(key, document.clone());
+        documents.0.lock().insert(key, Kept { of, document: document.clone() });
         Ok(document)
+    }
+}
+
+/// The hash of one version's document; nothing for those that are made of everything.
+fn made_of(path: &str, kinds: &[&'static KindDef]) -> Option<String> {
+    match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+        ["openapi", "v3", "api", version] => openapi::v3_hash("", version, kinds),
+        ["openapi", "v3", "apis", group, version] => openapi::v3_hash(group, version, kinds),
+        _ => None,
     }
 }
 

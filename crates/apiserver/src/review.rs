@@ -26,7 +26,7 @@ impl Server {
         }
         let accept = plain_accept(call)?;
         let context = call.context()?;
-        let review = decode::object(call, kind.into(), context.field_validation).await?;
+        let review = decode::object(call, kind, context.field_validation).await?;
         let reviewed = self.review(call, kind, review).await?;
         Ok(respond::value(call, accept, StatusCode::CREATED, kind.schema, &reviewed.into_value()))
     }

@@ -30,7 +30,7 @@ use crate::audit::{AUDIT_ID, Audit};
 use crate::body::{self, Body, BoxError};
 use crate::call::Call;
 use crate::counts::Counts;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, DiscoveryCache};
 use crate::fairness::{self, Fairness, Permit};
 use crate::limits::Limits;
 use crate::local::LocalApi;
@@ -71,7 +71,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     config: ServerConfig,
-    discovery: Discovery,
+    discovery: DiscoveryCache,
     metrics: SharedMetrics,
     counts: Counts,
     fairness: Arc<Fairness>,
@@ -84,7 +84,7 @@ struct Inner {
 
 impl Server {
     pub fn new(config: ServerConfig) -> Self {
-        let discovery = Discovery::new(&config);
+        let discovery = DiscoveryCache::new(&config);
         let metrics = Arc::new(ServerMetrics::default());
         let mut parts = Metrics::default();
         let fairness = Fairness::new(config.limits.requests, config.limits.queue_wait, &mut parts);
@@ -152,8 +152,8 @@ impl Server {
         self.0.config.authorizer.as_ref()
     }
 
-    pub(crate) fn discovery(&self) -> &Discovery {
-        &self.0.discovery
+    pub(crate) fn discovery(&self) -> Arc<Discovery> {
+        self.0.discovery.newest(&self.0.config)
     }
 
     pub(crate) fn openapi(&self) -> &Documents {
@@ -172,7 +172,7 @@ impl Server {
     pub(crate) async fn handle(&self, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
         let mut call = Call::new(parts, body);
-        let kind = self.kind_of(&call);
+        let kind = self.kind_of(&call).await;
         let started = clock::monotonic();
         let span = tracing::info_span!("request", method = %call.parts.method, path = %call.info.path);
         let answering = AssertUnwindSafe(self.answer(&mut call, kind)).catch_unwind();
@@ -213,12 +213,18 @@ impl Server {
         answer
     }
 
-    fn kind_of(&self, call: &Call) -> Option<&'static KindDef> {
+    /// The kind that a request addresses, once it is what all definitions say that were written before.
+    async fn kind_of(&self, call: &Call) -> Option<&'static KindDef> {
         let info = &call.info;
-        if !info.is_resource {
+        if !info.is_resource || self.local_api(call).is_some() {
             return None;
         }
-        self.registry().kinds().find(&info.group, &info.version, &info.resource)
+        let (group, version, resource) = (&info.group, &info.version, &info.resource);
+        let found = self.registry().find_kind(group, version, resource).await;
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "kinds are looked up as they are");
+            self.registry().kinds().find(group, version, resource)
+        })
     }
 
     async fn answer(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
@@ -381,7 +387,7 @@ impl Server {
         }
         let path = call.info.path.trim_end_matches('/');
         match path.split('/').nth(1).unwrap_or_default() {
-            "" | "api" | "apis" => self.serve_discovery(call, path),
+            "" | "api" | "apis" => self.serve_discovery(call, path).await,
             "healthz" | "livez" | "readyz" => self.serve_health(call, path).await,
             "openapi" => self.serve_openapi(call, path).await,
             "version" => self.serve_version(call),
@@ -393,7 +399,7 @@ impl Server {
     }
 
     fn serve_metrics(&self) -> Result<Answer, ApiError> {
-        let kinds = self.registry().kinds().iter().filter(|kind| !kind.virtual_kind && kind.conversion.is_none());
+        let kinds = self.registry().kinds().iter().filter(|kind| kind.is_stored());
         let objects = kinds.map(|kind| (kind, self.registry().lister(kind).count()));
         let text = self.metrics().print(objects).map_err(ApiError::internal)?;
         let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

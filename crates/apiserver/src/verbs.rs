@@ -16,6 +16,9 @@ use crate::{options, spans, watch};
 
 const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
 application/strategic-merge-patch+json, application/apply-patch+yaml";
+/// Nothing says how lists of custom resources merge strategically.
+const CUSTOM_PATCH_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 const APPLY: &str = "application/apply-patch+yaml";
 
 impl Server {
@@ -71,7 +74,7 @@ impl Server {
     async fn create(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
         let context = call.context()?;
-        let body = decode::object(call, kind.into(), context.field_validation).await?;
+        let body = decode::object(call, kind, context.field_validation).await?;
         spans::storing();
         let written = self.registry().create(&context, kind, call.namespace(kind), body).await;
         spans::stored(call, &written);
@@ -89,7 +92,7 @@ impl Server {
         if kind.strategy.create_on_update && target == Target::Main {
             context.create_denied = self.may_also(call, "create").await.err();
         }
-        let body = decode::object(call, kind.into(), context.field_validation).await?;
+        let body = decode::object(call, kind, context.field_validation).await?;
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         spans::storing();
         let written = self.registry().update(&context, kind, namespace, name, target, body).await;
@@ -105,7 +108,7 @@ impl Server {
     ) -> Result<Answer, ApiError> {
         let accept = call.accept(Offer::of(kind))?;
         let mut context = call.context()?;
-        let patch = read_patch(call).await?;
+        let patch = read_patch(call, kind).await?;
         if matches!(patch, Patch::Apply { .. }) {
             context.create_denied = self.may_also(call, "create").await.err();
         }
@@ -206,7 +209,7 @@ fn deleted_details(kind: &KindDef, entry: &Entry) -> Value {
 }
 
 /// The patch in the body, by its content type.
-pub(crate) async fn read_patch(call: &mut Call) -> Result<Patch, ApiError> {
+pub(crate) async fn read_patch(call: &mut Call, kind: &KindDef) -> Result<Patch, ApiError> {
     let is_apply = negotiate::content_type(call.headers()) == APPLY;
     call.check_patch_options(is_apply)?;
     if is_apply {
@@ -215,7 +218,8 @@ pub(crate) async fn read_patch(call: &mut Call) -> Result<Patch, ApiError> {
     let make: fn(Value) -> Patch = match negotiate::content_type(call.headers()) {
         "application/json-patch+json" => Patch::Json,
         "application/merge-patch+json" => Patch::Merge,
-        "application/strategic-merge-patch+json" => Patch::Strategic,
+        "application/strategic-merge-patch+json" if kind.custom.is_none() => Patch::Strategic,
+        _ if kind.custom.is_some() => return Err(negotiate::unsupported_media_type(CUSTOM_PATCH_TYPES)),
         _ => return Err(negotiate::unsupported_media_type(PATCH_TYPES)),
     };
     let bytes = call.read_body().await?;

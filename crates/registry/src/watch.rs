@@ -247,6 +247,10 @@ impl Watch {
             self.source = Source::Ring(cursor);
             return None;
         }
+        if self.follower.resource().is_retired() {
+            self.source = Source::Over;
+            return None;
+        }
         match messages.recv().await {
             Some(Watched::Events(events)) => {
                 let kept: VecDeque<Change> = self.decode(&events);

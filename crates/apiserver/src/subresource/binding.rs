@@ -8,20 +8,20 @@ use registry::Operation;
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::decode::{self, Expected};
+use crate::decode;
 use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::subresource::{Asked, set_condition};
 use crate::verbs::plain_accept;
 
-const BINDING: Expected = Expected { group: "", version: "v1", kind: "Binding", schema: "io.k8s.api.core.v1.Binding" };
+const BINDING: KindDef = KindDef { kind: "Binding", schema: "io.k8s.api.core.v1.Binding", ..KindDef::PLAIN };
 
 impl Server {
     /// `POST pods/NAME/binding`, or `POST bindings` that names the pod in its metadata.
     pub(crate) async fn bind(&self, call: &mut Call, pods: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = plain_accept(call)?;
         let context = call.context()?;
-        let mut binding = decode::object(call, BINDING, context.field_validation).await?;
+        let mut binding = decode::object(call, &BINDING, context.field_validation).await?;
         check(&binding)?;
         let name = match call.info.name.as_str() {
             "" => binding.name(),

@@ -10,15 +10,15 @@ use registry::{Context, DeleteOptions, Entry, Operation};
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::decode::{self, Expected};
+use crate::decode;
 use crate::options;
 use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::subresource::{Asked, set_condition};
 use crate::verbs::plain_accept;
 
-const EVICTION: Expected =
-    Expected { group: "policy", version: "v1", kind: "Eviction", schema: "io.k8s.api.policy.v1.Eviction" };
+const EVICTION: KindDef =
+    KindDef { group: "policy", kind: "Eviction", schema: "io.k8s.api.policy.v1.Eviction", ..KindDef::PLAIN };
 
 /// Evictions that the disruption controller has not seen yet; beyond, it is taken to be stuck.
 const DISRUPTED_PODS_MAX: usize = 2000;
@@ -27,7 +27,7 @@ impl Server {
     pub(crate) async fn evict(&self, call: &mut Call, pods: &'static KindDef) -> Result<Answer, ApiError> {
         let accept = plain_accept(call)?;
         let mut context = call.context()?;
-        let mut eviction = decode::object(call, EVICTION, context.field_validation).await?;
+        let mut eviction = decode::object(call, &EVICTION, context.field_validation).await?;
         let (namespace, name) = (call.info.namespace.as_str(), call.info.name.as_str());
         if eviction.name() != name {
             return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));

@@ -35,7 +35,10 @@ impl<'a> Asked<'a> {
 
 impl Server {
     pub(crate) async fn serve_subresource(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        let subresource = kind.subresource(&call.info.subresource).ok_or_else(ApiError::no_such_path)?;
+        let Some(subresource) = kind.subresource(&call.info.subresource) else {
+            let of_custom = || ApiError::not_found(&kind.group_resource(), &call.info.name);
+            return Err(kind.custom.map_or_else(ApiError::no_such_path, |_| of_custom()));
+        };
         if kind.namespaced() && call.info.namespace.is_empty() {
             return Err(ApiError::no_such_path());
         }
@@ -111,11 +114,11 @@ impl Server {
         let scale = match call.info.verb.as_str() {
             "get" => registry.scale(kind, &namespace, &name).await?,
             "update" => {
-                let scale = decode::object(call, (&SCALE).into(), context.field_validation).await?;
+                let scale = decode::object(call, &SCALE, context.field_validation).await?;
                 registry.update(&context, kind, &namespace, &name, Target::Scale, scale).await?.entry.object()
             }
             "patch" => {
-                let patch = read_patch(call).await?;
+                let patch = read_patch(call, kind).await?;
                 registry.patch(&context, kind, &namespace, &name, Target::Scale, &patch).await?.entry.object()
             }
             _ => return Err(no_such_method()),

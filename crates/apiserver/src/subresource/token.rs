@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use crate::body;
 use crate::call::Call;
-use crate::decode::{self, Expected};
+use crate::decode;
 use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::subresource::Asked;
 use crate::verbs::plain_accept;
 
-const TOKEN_REQUEST: Expected = Expected {
+const TOKEN_REQUEST: KindDef = KindDef {
     group: "authentication.k8s.io",
-    version: "v1",
     kind: "TokenRequest",
     schema: "io.k8s.api.authentication.v1.TokenRequest",
+    ..KindDef::PLAIN
 };
 
 const JWKS_PATH: &str = "/openid/v1/jwks";
@@ -30,7 +30,7 @@ impl Server {
         let issuer = self.config().tokens.as_ref().ok_or_else(ApiError::no_such_path)?;
         let accept = plain_accept(call)?;
         let context = call.context()?;
-        let mut asked = decode::object(call, TOKEN_REQUEST, context.field_validation).await?;
+        let mut asked = decode::object(call, &TOKEN_REQUEST, context.field_validation).await?;
         let (namespace, name) = (call.info.namespace.as_str(), call.info.name.as_str());
         let registry = self.registry();
         // Waits until the cache, from which the token is made, has seen all that was written before.
