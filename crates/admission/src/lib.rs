@@ -10,6 +10,7 @@ mod cached;
 mod certificates;
 mod changed;
 mod conditions;
+mod conversion;
 mod default_classes;
 mod default_toleration_seconds;
 mod inputs;
@@ -32,6 +33,8 @@ mod taint_nodes;
 #[cfg(test)]
 mod testing;
 mod webhook;
+
+pub use conversion::ConversionWebhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

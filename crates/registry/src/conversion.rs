@@ -20,11 +20,13 @@ use crate::registry::Registry;
 #[async_trait]
 pub trait Converter: Send + Sync {
     /// Posts a ConversionReview and answers with what came back. The error says why nothing did.
-    async fn call(&self, webhook: &'static Webhook, definition: &str, review: &Value) -> Result<Value, String>;
+    async fn call(&self, webhook: &'static Webhook, review: &Value) -> Result<Value, String>;
 }
 
 /// Versions of ConversionReview that this server speaks.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
+/// When so many bytes of objects are in a review it is sent.
+const REVIEW_BYTES: usize = 1 << 20;
 
 impl Registry {
     /// Once, at start-up; until then nothing can be converted by webhooks.
@@ -70,8 +72,22 @@ impl Registry {
         Ok(converted.into_iter().next().expect("one for each that was sent"))
     }
 
-    /// Sends objects of other versions to the webhook of `kind`.
+    /// Sends objects of other versions to the webhook of `kind`, so many at a time that a review stays small.
     async fn by_webhook(&self, kind: &'static KindDef, objects: Vec<Object>) -> Result<Vec<Object>, ApiError> {
+        let (mut converted, mut some, mut bytes) = (Vec::with_capacity(objects.len()), Vec::new(), 0);
+        for object in objects {
+            bytes += object.to_bytes().len();
+            some.push(object);
+            if bytes > REVIEW_BYTES {
+                converted.extend(self.review(kind, std::mem::take(&mut some)).await?);
+                bytes = 0;
+            }
+        }
+        converted.extend(self.review(kind, some).await?);
+        Ok(converted)
+    }
+
+    async fn review(&self, kind: &'static KindDef, objects: Vec<Object>) -> Result<Vec<Object>, ApiError> {
         let Some(custom) = kind.custom.filter(|_| !objects.is_empty()) else { return Ok(Vec::new()) };
         let family = custom.family();
         let (Some(webhook), Some(converter)) = (&family.webhook, self.0.converter.get()) else {
@@ -86,7 +102,7 @@ impl Registry {
             "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
             "request": {"uid": uid, "desiredAPIVersion": kind.group_version().to_string(), "objects": objects},
         });
-        let answer = converter.call(webhook, family.definition, &review).await.map_err(failed)?;
+        let answer = converter.call(webhook, &review).await.map_err(failed)?;
         let converted = converted_objects(&answer, version, &uid).map_err(failed)?;
         let wrong = |why: String| ApiError::internal(format!("conversion webhook for {from} {why}"));
         if converted.len() != objects.len() {

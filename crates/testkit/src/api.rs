@@ -51,6 +51,7 @@ pub async fn serve(setup: Setup) -> Server {
     let rbac = Arc::new(Rbac::new(view.clone()));
     let authorizer: Arc<dyn Authorizer> = Arc::new(Union::standard(view.clone(), rbac.clone()));
     let escalation = Escalation::new(rbac.clone(), authorizer.clone());
+    registry.set_converter(Arc::new(admission::ConversionWebhooks::new(view.clone())));
     registry.set_admission(Arc::new(admission::BuiltIn::new(view, authorizer.clone(), escalation)));
     let address = "192.0.2.1".parse().expect("an address");
     let bootstrap =

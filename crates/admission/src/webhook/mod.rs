@@ -30,10 +30,12 @@ use crate::inputs::Inputs;
 use crate::reinvocation::Rounds;
 use crate::subject::{Seen, Subject};
 use breaker::{Change, may_do_without};
-use clients::Clients;
 use hook::Hook;
 use metrics::{Ended, Metrics, Step};
 use review::Answer;
+
+pub(crate) use clients::Clients;
+pub(crate) use target::Target;
 
 const MUTATION: &str = "mutation.webhook.admission.k8s.io";
 const PATCH: &str = "patch.webhook.admission.k8s.io";

@@ -1,11 +1,13 @@
 //! Custom resources as clients see them: definitions, what they serve, and how it goes away.
 
+mod conversion;
 mod schemas;
 mod serving;
 #[path = "../api/support.rs"]
 mod support;
 mod versions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Metrics, Shell};
@@ -35,6 +37,8 @@ pub async fn start() -> Cluster {
 }
 
 pub fn over(api: Api) -> Cluster {
+    let view = Arc::new(api.server.registry().clone());
+    api.server.registry().set_converter(Arc::new(admission::ConversionWebhooks::new(view)));
     let client = api.server.client(UserInfo::new("system:kube-controller-manager", &[UserInfo::MASTERS]));
     let client = kube::Client::new(client, "default");
     let shell = Shell::new(client, Metrics::default(), CancellationToken::new());

@@ -124,6 +124,7 @@ async fn start(
     let chain = authorization::build(&flags.authorization, view.clone(), rbac.clone())?;
     let authorizer: Arc<dyn Authorizer> = chain.clone();
     let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
+    registry.set_converter(Arc::new(admission::ConversionWebhooks::new(view.clone())));
     let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation);
     let mut metrics = prometheus_client::registry::Registry::default();
     admission.register(&mut metrics);
