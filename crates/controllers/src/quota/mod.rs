@@ -3,9 +3,11 @@
 //!
 //! Admission raises the numbers when something is made; this brings them down when something goes.
 
+mod custom;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use control::{
@@ -21,7 +23,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
 
+use custom::CustomCounts;
 use usage::{Amounts, add, whole};
+
+/// When kinds that are counted but not served are looked for again. (upstream: the resync of discovery)
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 pub struct QuotaController {
     client: Client,
@@ -33,6 +39,7 @@ pub struct QuotaController {
     queue: Mutex<Option<WorkQueue<ObjectKey>>>,
     /// Kinds whose changes are followed already: they are only followed once a quota counts them.
     followed: Mutex<Vec<&'static str>>,
+    custom: CustomCounts,
 }
 
 impl QuotaController {
@@ -46,6 +53,7 @@ impl QuotaController {
             claims: shell.informers.get(),
             queue: Mutex::default(),
             followed: Mutex::default(),
+            custom: CustomCounts::new(shell.client()),
         }
     }
 
@@ -71,6 +79,28 @@ impl QuotaController {
         self.count_kind::<Job>(&mut used, namespace, spec, "jobs.batch").await;
         self.count_kind::<CronJob>(&mut used, namespace, spec, "cronjobs.batch").await;
         used
+    }
+
+    /// Counts what quotas name and no type here stands for. Answers whether all of it is served.
+    async fn count_custom(&self, used: &mut Amounts, namespace: &str, spec: &ResourceQuotaSpec) -> bool {
+        let hard = spec.hard.iter().flatten().filter_map(|(name, _)| name.strip_prefix("count/"));
+        let mut all_served = true;
+        for resource in hard.filter(|resource| resource.contains('.')) {
+            let name = format!("count/{resource}");
+            if used.contains_key(&name) {
+                continue;
+            }
+            let (quotas, queue) = (self.quotas.clone(), self.queue.lock().clone());
+            let changed = move |namespace: &str| {
+                let near = quotas.in_namespace(namespace);
+                near.iter().for_each(|quota| queue.iter().for_each(|queue| queue.add(ObjectKey::of(&quota.metadata))));
+            };
+            match self.custom.count(resource, namespace, changed).await {
+                Some(objects) => drop(used.insert(name, whole(objects))),
+                None => all_served = false,
+            }
+        }
+        all_served
     }
 
     async fn count_kind<K: Watched>(
@@ -154,13 +184,16 @@ impl Controller for QuotaController {
         let Some(quota) = self.quotas.get(key) else { return Ok(Requeue::No) };
         let Some(spec) = quota.spec.as_ref() else { return Ok(Requeue::No) };
         let hard = spec.hard.clone().unwrap_or_default();
-        let wanted = status(&hard, &self.usage(&key.namespace, spec).await);
+        let mut used = self.usage(&key.namespace, spec).await;
+        let all_served = self.count_custom(&mut used, &key.namespace, spec).await;
+        let requeue = if all_served { Requeue::No } else { Requeue::After(LOOK_AGAIN) };
+        let wanted = status(&hard, &used);
         if quota.status.as_ref() == Some(&wanted) {
-            return Ok(Requeue::No);
+            return Ok(requeue);
         }
         let api = Api::<ResourceQuota>::namespaced(self.client.clone(), &quota.namespace().unwrap_or_default());
         control::write::replace_status(&api, &ResourceQuota { status: Some(wanted), ..(*quota).clone() }).await?;
-        Ok(Requeue::No)
+        Ok(requeue)
     }
 }
 
