@@ -7,6 +7,7 @@
 mod admission;
 mod basics;
 mod clients;
+mod definitions;
 mod dns;
 mod faults;
 mod flags;
