@@ -85,6 +85,8 @@ pub struct Sizes {
     pub watched_writes: u64,
     /// Pods of `POD` bytes each, in the server's memory.
     pub held_pods: u64,
+    /// CustomResourceDefinitions in the server.
+    pub definitions: u64,
     pub slow_lists: usize,
     pub nodes: u64,
     pub scheduled: u64,
@@ -103,6 +105,7 @@ impl Sizes {
         watchers: 10_000,
         watched_writes: 1_000,
         held_pods: 100_000,
+        definitions: 1000,
         slow_lists: 256,
         nodes: 5_000,
         scheduled: 10_000,
@@ -119,6 +122,7 @@ impl Sizes {
         watchers: 200,
         watched_writes: 100,
         held_pods: 500,
+        definitions: 20,
         slow_lists: 16,
         nodes: 50,
         scheduled: 100,

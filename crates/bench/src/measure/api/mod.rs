@@ -1,6 +1,7 @@
 //! What the API server does in a second, and what it holds.
 
 mod cache;
+mod definitions;
 mod requests;
 mod watchers;
 
@@ -14,6 +15,7 @@ pub async fn run(subject: &Subject, sizes: &Sizes) -> anyhow::Result<Vec<Measure
     measures.extend(watchers::run(subject, sizes).await?);
     if matches!(subject, Subject::Own { .. }) {
         measures.extend(cache::run(subject, sizes).await?);
+        measures.extend(definitions::run(subject, sizes).await?);
     }
     Ok(measures)
 }
