@@ -31,6 +31,7 @@ pub mod runtime;
 mod runtime_config;
 pub mod scheduling;
 pub mod storage;
+pub mod storagemigration;
 mod table;
 mod tree;
 

@@ -146,6 +146,10 @@ mod tests {
 
     const BINDINGS: &str = "admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicybindings";
     const POLICIES: &str = "admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicies";
+    const BUNDLES: &str = "certificates.k8s.io/v1beta1/clustertrustbundles";
+    const REQUESTS: &str = "certificates.k8s.io/v1beta1/podcertificaterequests";
+    const CANDIDATES: &str = "coordination.k8s.io/v1beta1/leasecandidates";
+    const MIGRATIONS: &str = "storagemigration.k8s.io/v1beta1/storageversionmigrations";
     const ADDRESSES: &str = "networking.k8s.io/v1beta1/ipaddresses";
     const CIDRS: &str = "networking.k8s.io/v1beta1/servicecidrs";
     const CLASSES: &str = "storage.k8s.io/v1beta1/volumeattributesclasses";
@@ -160,7 +164,8 @@ mod tests {
         check(&["networking.k8s.io/v1beta1/servicecidrs=true"], &[CIDRS]);
         let resource = ["resource.k8s.io/v1beta1=false", "resource.k8s.io/v1beta2=0"];
         for all in ["api/beta=true", "api/all=true"] {
-            check(&[&[all][..], &resource].concat(), &[POLICIES, BINDINGS, ADDRESSES, CIDRS, CLASSES]);
+            let others = [BUNDLES, REQUESTS, CANDIDATES, ADDRESSES, CIDRS, CLASSES, MIGRATIONS];
+            check(&[&[all][..], &resource].concat(), &[&[POLICIES, BINDINGS][..], &others].concat());
         }
         check(&["admissionregistration.k8s.io/v1beta1=true"], &[POLICIES, BINDINGS]);
         check(&["api/all=true", "api/beta=false"], &[]);

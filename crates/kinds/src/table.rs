@@ -33,8 +33,15 @@ const GROUPS: [&[&KindDef]; 21] = [
 ];
 
 /// What is served besides, where it is asked for. (upstream: versions that are off by default)
-const BETA: [&[&KindDef]; 4] =
-    [crate::networking::BETA, crate::storage::BETA, crate::admissionregistration::BETA, crate::resource::BETA];
+const BETA: [&[&KindDef]; 7] = [
+    crate::certificates::BETA,
+    crate::networking::BETA,
+    crate::storage::BETA,
+    crate::admissionregistration::BETA,
+    crate::coordination::BETA,
+    crate::resource::BETA,
+    crate::storagemigration::BETA,
+];
 
 static ALL: LazyLock<Vec<&'static KindDef>> = LazyLock::new(|| GROUPS.concat());
 

@@ -69,11 +69,14 @@ const HEADERS: &[(&str, &str, &str)] = &[
          Selector+",
     ),
     ("batch", "jobs", "Name/name, Status, Completions, Duration, Age, Containers+, Images+, Selector+"),
+    ("certificates.k8s.io", "clustertrustbundles", "Name/name, SignerName"),
+    ("certificates.k8s.io", "podcertificaterequests", "Name/name, Age"),
     (
         "certificates.k8s.io",
         "certificatesigningrequests",
         "Name/name, Age, SignerName, Requestor, RequestedDuration, Condition",
     ),
+    ("coordination.k8s.io", "leasecandidates", "Name/name, LeaseName, BinaryVersion, EmulationVersion, Age"),
     ("coordination.k8s.io", "leases", "Name/name, Holder, Age"),
     ("discovery.k8s.io", "endpointslices", "Name/name, AddressType, Ports, Endpoints, Age"),
     (
@@ -117,6 +120,7 @@ const HEADERS: &[(&str, &str, &str)] = &[
     ),
     ("storage.k8s.io", "volumeattachments", "Name/name, Attacher/name, PV, Node, Attached:boolean, Age"),
     ("storage.k8s.io", "volumeattributesclasses", "Name/name, DriverName, Age"),
+    ("storagemigration.k8s.io", "storageversionmigrations", "Name/name, Age"),
 ];
 
 fn header(column: &Column) -> String {

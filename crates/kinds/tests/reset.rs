@@ -29,10 +29,12 @@ const EXCEPTIONS: &[(&str, &str, &str, &str)] = &[
     ("certificates.k8s.io", "certificatesigningrequests", "", "spec status"),
     ("certificates.k8s.io", "certificatesigningrequests", "approval", "spec status.certificate"),
     ("certificates.k8s.io", "certificatesigningrequests", "status", "spec status.conditions"),
+    ("certificates.k8s.io", "podcertificaterequests", "", ""),
     ("flowcontrol.apiserver.k8s.io", "flowschemas", "status", "spec metadata"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "status", "spec metadata"),
     ("resource.k8s.io", "resourceclaims", "status", "spec metadata"),
     ("storage.k8s.io", "volumeattachments", "status", "spec metadata"),
+    ("storagemigration.k8s.io", "storageversionmigrations", "status", "spec metadata"),
 ];
 
 #[test]

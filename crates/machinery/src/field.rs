@@ -47,6 +47,8 @@ pub enum ErrorKind {
     Required,
     Duplicate,
     Invalid,
+    /// Invalid, of which the value is not shown.
+    Withheld,
     NotSupported,
     Forbidden,
     TooLong,
@@ -62,7 +64,7 @@ impl ErrorKind {
             Self::NotFound => "FieldValueNotFound",
             Self::Required => "FieldValueRequired",
             Self::Duplicate => "FieldValueDuplicate",
-            Self::Invalid => "FieldValueInvalid",
+            Self::Invalid | Self::Withheld => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
@@ -77,7 +79,7 @@ impl ErrorKind {
             Self::NotFound => "Not found",
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid | Self::Withheld | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
@@ -87,7 +89,7 @@ impl ErrorKind {
     }
 
     fn shows_value(self) -> bool {
-        !matches!(self, Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
+        !matches!(self, Self::Withheld | Self::Required | Self::Forbidden | Self::TooLong | Self::Internal)
     }
 }
 
@@ -121,6 +123,11 @@ impl Error {
 
     pub fn invalid(field: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, field, value, detail)
+    }
+
+    /// Invalid, without showing the value.
+    pub fn withheld(field: &Path, detail: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Withheld, field, Value::Null, detail)
     }
 
     pub fn duplicate(field: &Path, value: impl Into<Value>) -> Self {

@@ -15,6 +15,7 @@ pub mod percent;
 pub mod protobuf;
 pub mod quantity;
 pub mod selector;
+pub mod semver;
 pub mod strconv;
 pub mod user;
 pub mod validation;

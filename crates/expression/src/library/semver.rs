@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use machinery::semver::Version;
+
 use crate::declarations::Declaration;
 use crate::error::Error;
 use crate::meter::Meter;
@@ -20,52 +22,27 @@ pub const LIBRARY: &[Declaration] = &[
     ("semver_patch kubernetes.Semver:patch() -> int", patch),
 ];
 
-#[derive(Debug)]
-struct Version {
-    /// Major, minor, patch.
-    numbers: [u64; 3],
-    prerelease: Vec<Identifier>,
-}
-
-/// Numbers come before words.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Identifier {
-    Number(u64),
-    Word(String),
-}
-
-impl Version {
-    fn order(&self, other: &Self) -> Ordering {
-        self.numbers.cmp(&other.numbers).then_with(|| match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
-            (true, true) => Ordering::Equal,
-            (true, false) => Ordering::Greater,
-            (false, true) => Ordering::Less,
-            (false, false) => self.prerelease.cmp(&other.prerelease),
-        })
-    }
-}
-
 impl Foreign for Version {
     fn type_name(&self) -> &'static str {
         "kubernetes.Semver"
     }
 
     fn equals(&self, other: &dyn Foreign) -> bool {
-        (other as &dyn std::any::Any).downcast_ref::<Self>().is_some_and(|other| self.order(other).is_eq())
+        (other as &dyn std::any::Any).downcast_ref::<Self>().is_some_and(|other| self == other)
     }
 }
 
 /// A version as expressions have it.
 pub fn semver(text: &str) -> Result<Value<'static>, Error> {
-    parse_version(text).map(Value::foreign).map_err(Error::failed)
+    Version::parse(text).map(Value::foreign).map_err(Error::failed)
 }
 
 type Outcome<'a> = Result<Value<'a>, Error>;
 
 fn read(values: &[Value<'_>]) -> Result<Result<Version, String>, Error> {
     match values {
-        [Value::String(text)] | [Value::String(text), Value::Bool(false)] => Ok(parse_version(text)),
-        [Value::String(text), Value::Bool(true)] => Ok(normalize(text).and_then(|text| parse_version(&text))),
+        [Value::String(text)] | [Value::String(text), Value::Bool(false)] => Ok(Version::parse(text)),
+        [Value::String(text), Value::Bool(true)] => Ok(normalize(text).and_then(|text| Version::parse(&text))),
         _ => Err(Error::NoOverload),
     }
 }
@@ -83,7 +60,7 @@ fn version<'v>(value: &'v Value<'_>) -> Result<&'v Version, Error> {
 }
 
 fn order(values: &[Value<'_>]) -> Result<Ordering, Error> {
-    Ok(version(&values[0])?.order(version(&values[1])?))
+    Ok(version(&values[0])?.cmp(version(&values[1])?))
 }
 
 fn is_greater<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
@@ -112,71 +89,6 @@ fn minor<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
 
 fn patch<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     number(values, 2)
-}
-
-fn parse_version(text: &str) -> Result<Version, String> {
-    if text.is_empty() {
-        return Err("Version string empty".to_owned());
-    }
-    let parts: Vec<&str> = text.splitn(3, '.').collect();
-    let [major, minor, rest] = parts.as_slice() else {
-        return Err("No Major.Minor.Patch elements found".to_owned());
-    };
-    let (rest, build) = split_at(rest, '+');
-    let (patch, prerelease) = split_at(rest, '-');
-    let numbers = [
-        parse_number(major, "major", "Major")?,
-        parse_number(minor, "minor", "Minor")?,
-        parse_number(patch, "patch", "Patch")?,
-    ];
-    let prerelease = prerelease.map(|text| text.split('.').map(identifier).collect()).transpose()?.unwrap_or_default();
-    for part in build.into_iter().flat_map(|build| build.split('.')) {
-        if part.is_empty() {
-            return Err("Build meta data is empty".to_owned());
-        }
-        if !part.chars().all(is_identifier) {
-            return Err(format!("Invalid character(s) found in build meta data {part:?}"));
-        }
-    }
-    Ok(Version { numbers, prerelease })
-}
-
-fn split_at(text: &str, separator: char) -> (&str, Option<&str>) {
-    text.split_once(separator).map_or((text, None), |(before, behind)| (before, Some(behind)))
-}
-
-fn parse_number(text: &str, name: &str, title: &str) -> Result<u64, String> {
-    if !text.chars().all(|c| c.is_ascii_digit()) {
-        return Err(format!("Invalid character(s) found in {name} number {text:?}"));
-    }
-    if has_leading_zeroes(text) {
-        return Err(format!("{title} number must not contain leading zeroes {text:?}"));
-    }
-    machinery::strconv::parse_uint(text)
-}
-
-fn has_leading_zeroes(text: &str) -> bool {
-    text.len() > 1 && text.starts_with('0')
-}
-
-fn is_identifier(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '-'
-}
-
-fn identifier(text: &str) -> Result<Identifier, String> {
-    if text.is_empty() {
-        return Err("Prerelease is empty".to_owned());
-    }
-    if text.chars().all(|c| c.is_ascii_digit()) {
-        if has_leading_zeroes(text) {
-            return Err(format!("Numeric PreRelease version must not contain leading zeroes {text:?}"));
-        }
-        return machinery::strconv::parse_uint(text).map(Identifier::Number);
-    }
-    if !text.chars().all(is_identifier) {
-        return Err(format!("Invalid character(s) found in prerelease {text:?}"));
-    }
-    Ok(Identifier::Word(text.to_owned()))
 }
 
 /// Without a `v` before it and zeroes before its numbers, and with all three of them.

@@ -10,16 +10,17 @@ use machinery::field::{Error, ErrorList};
 use machinery::validation::{dns1123_label, dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
+use super::conditions::{date_conditions, keep_conditions, of_type};
 use super::contents::{check_certificates, parse_request};
 use crate::check::{At, required, required_one_of};
-use crate::columns::{AGE, NAME, NONE, non_empty, text_or_none};
+use crate::columns::{AGE, NAME, NONE, text_or_none};
 use crate::def::Description::Field;
 use crate::def::{
     Column, KindDef, OtherSubresource, Reset, Scope, SelectableField, Strategy, Subresource, Verb, copy_field,
     keep_all_but_status,
 };
 use crate::duration::human;
-use crate::tree::{default_text, each, str_of, text};
+use crate::tree::{default_text, each, str_of};
 
 pub static CERTIFICATE_SIGNING_REQUEST: KindDef = KindDef {
     group: "certificates.k8s.io",
@@ -89,39 +90,23 @@ fn prepare_status_update(new: &mut Object, old: &Object) {
     for name in ["Approved", "Denied"] {
         keep_conditions(new, old, name);
     }
-    date_conditions(new, old);
-}
-
-/// Conditions of a type as they were; where there are more or fewer of them, validation has something to say.
-fn keep_conditions(new: &mut Object, old: &Object, name: &str) {
-    let kept: Vec<Value> = of_type(old, name).into_iter().cloned().collect();
-    if of_type(new, name).len() != kept.len() {
-        return;
-    }
-    let conditions = new.map_mut(&["status"]).get_mut("conditions").and_then(Value::as_array_mut);
-    let own = conditions.into_iter().flatten().filter(|condition| str_of(condition, "type") == name);
-    own.zip(kept).for_each(|(condition, was)| *condition = was);
+    date(new, old);
 }
 
 /// `approval` writes the conditions alone.
 fn prepare_approval(new: &mut Object, old: &Object, _subresource: &str) {
-    date_conditions(new, old);
+    date(new, old);
     let conditions = new.list(&["status", "conditions"]).to_vec();
     copy_field(new, old, "spec");
     copy_field(new, old, "status");
     new.set(&["status", "conditions"], conditions);
 }
 
-/// A condition that stays as it was has turned so when it did before.
-fn date_conditions(new: &mut Object, old: &Object) {
+/// When conditions turned so, and when they were last said.
+fn date(new: &mut Object, old: &Object) {
+    date_conditions(new, old);
     let now = clock::format_time(clock::now());
-    each(new.map_mut(&["status"]), "conditions", |condition| {
-        let same = |was: &&Value| ["type", "status"].iter().all(|field| str_of(was, field) == text(condition, field));
-        let was = old.list(&["status", "conditions"]).iter().find(same);
-        let turned = was.map_or("", |was| str_of(was, "lastTransitionTime")).to_owned();
-        default_text(condition, "lastUpdateTime", &now);
-        default_text(condition, "lastTransitionTime", non_empty(&turned, &now));
-    });
+    each(new.map_mut(&["status"]), "conditions", |condition| default_text(condition, "lastUpdateTime", &now));
 }
 
 fn requested_duration(request: &Object) -> Value {
@@ -264,11 +249,6 @@ fn validate_conditions(conditions: &At) -> ErrorList {
     errors
 }
 
-fn of_type<'a>(request: &'a Object, of_type: &str) -> Vec<&'a Value> {
-    let conditions = request.list(&["status", "conditions"]).iter();
-    conditions.filter(|condition| str_of(condition, "type") == of_type).collect()
-}
-
 /// An approval or a denial, once given, stands; so does a certificate.
 fn validate_approval(new: &Object, old: &Object, _subresource: &str) -> ErrorList {
     let mut errors = new_faults(new, old);
@@ -334,7 +314,7 @@ mod tests {
         let of = |condition: Value| Object::from_value(json!({"status": {"conditions": [condition]}})).unwrap();
         let old = of(json!({"type": "Failed", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}));
         let mut same = of(json!({"type": "Failed", "status": "True", "reason": "b"}));
-        date_conditions(&mut same, &old);
+        date(&mut same, &old);
         let condition = &same.list(&["status", "conditions"])[0];
         assert_eq!(str_of(condition, "lastTransitionTime"), "2020-01-01T00:00:00Z");
         assert_ne!(str_of(condition, "lastUpdateTime"), "");

@@ -10,12 +10,14 @@ use der::asn1::Any;
 use der::oid::ObjectIdentifier;
 use der::{Decode, Encode};
 use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
 use x509_cert::Certificate;
+use x509_cert::ext::pkix::BasicConstraints;
 use x509_cert::request::CertReq;
-use x509_cert::spki::AlgorithmIdentifierOwned;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 const REQUEST: &str = "CERTIFICATE REQUEST";
-const CERTIFICATE: &str = "CERTIFICATE";
+pub const CERTIFICATE: &str = "CERTIFICATE";
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
@@ -63,14 +65,19 @@ fn verify_signature(request: &CertReq) -> Result<(), String> {
     let bad = |error: der::Error| error.to_string();
     let message = request.info.to_der().map_err(bad)?;
     let key = &request.info.public_key;
-    let key_algorithm = algorithm_id(&key.algorithm).map_err(bad)?;
-    let signature_algorithm = algorithm_id(&request.algorithm).map_err(bad)?;
-    let known = ALGORITHMS.all.iter().find(|algorithm| {
-        *algorithm.public_key_alg_id() == *key_algorithm && *algorithm.signature_alg_id() == *signature_algorithm
-    });
+    let known = known(key, &algorithm_id(&request.algorithm).map_err(bad)?);
     let known = known.ok_or("x509: cannot verify signature: algorithm unimplemented")?;
     let verified = known.verify_signature(key.subject_public_key.raw_bytes(), &message, request.signature.raw_bytes());
     verified.map_err(|_| failure(key.algorithm.oid).to_owned())
+}
+
+/// What verifies signatures by a key that are made by an algorithm, if there is such a thing.
+fn known(key: &SubjectPublicKeyInfoOwned, algorithm: &[u8]) -> Option<&'static dyn SignatureVerificationAlgorithm> {
+    let of_key = algorithm_id(&key.algorithm).ok()?;
+    let fits = |known: &&&dyn SignatureVerificationAlgorithm| {
+        *known.public_key_alg_id() == *of_key && *known.signature_alg_id() == *algorithm
+    };
+    ALGORITHMS.all.iter().find(fits).copied()
 }
 
 fn failure(key: ObjectIdentifier) -> &'static str {
@@ -85,6 +92,50 @@ fn failure(key: ObjectIdentifier) -> &'static str {
 fn algorithm_id(algorithm: &AlgorithmIdentifierOwned) -> Result<Vec<u8>, der::Error> {
     let encoded = Any::from_der(&algorithm.to_der()?)?;
     Ok(encoded.value().to_vec())
+}
+
+/// What is wrong with a block that is to hold the certificate of an authority.
+pub enum Flaw {
+    Label(String),
+    Headers,
+    Unreadable,
+    NoAuthority,
+}
+
+/// The certificates of authorities in a PEM text, in DER, block by block.
+pub fn authorities(pem: &str) -> Vec<Result<Vec<u8>, Flaw>> {
+    blocks(pem).into_iter().map(authority).collect()
+}
+
+fn authority(block: Block<'_>) -> Result<Vec<u8>, Flaw> {
+    if block.label != CERTIFICATE {
+        return Err(Flaw::Label(block.label.to_owned()));
+    }
+    if block.headers {
+        return Err(Flaw::Headers);
+    }
+    let certificate = Certificate::from_der(&block.der).map_err(|_| Flaw::Unreadable)?;
+    let constraints =
+        certificate.tbs_certificate().get_extension::<BasicConstraints>().map_err(|_| Flaw::Unreadable)?;
+    if constraints.is_some_and(|(_, constraints)| constraints.ca) { Ok(block.der) } else { Err(Flaw::NoAuthority) }
+}
+
+/// The certificates of a PEM text, that for a key first; nothing stands for a block that holds none.
+pub fn chain(pem: &str) -> Vec<(&str, Option<Certificate>)> {
+    blocks(pem).into_iter().map(|block| (block.label, Certificate::from_der(&block.der).ok())).collect()
+}
+
+/// Whether the signature of a message is that of the key, by an algorithm that ring has.
+pub fn verify_by(
+    key: &SubjectPublicKeyInfoOwned,
+    algorithm: AlgorithmIdentifier,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let verify = |known: &dyn SignatureVerificationAlgorithm| {
+        known.verify_signature(key.subject_public_key.raw_bytes(), message, signature)
+    };
+    known(key, &algorithm).is_some_and(|known| verify(known).is_ok())
 }
 
 /// Checks a text that is to hold certificates and nothing else in PEM.

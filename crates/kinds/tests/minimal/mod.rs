@@ -47,6 +47,12 @@ fn fields(kind: &KindDef) -> Value {
         (_, "CronJob") => json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": once}}}}),
         (_, "CertificateSigningRequest") => json!({"spec": {
             "request": include_str!("../data/request.base64").trim_end(), "signerName": "example.com/a", "usages": ["client auth"]}}),
+        (_, "ClusterTrustBundle") => json!({"spec": {"trustBundle": include_str!("../data/authority.pem")}}),
+        (_, "PodCertificateRequest") => json!({"spec": pod_certificate()}),
+        (_, "LeaseCandidate") => json!({"spec": {
+            "leaseName": "a", "binaryVersion": "1.35.0", "emulationVersion": "1.35.0",
+            "strategy": "OldestEmulationVersion"}}),
+        (_, "StorageVersionMigration") => json!({"spec": {"resource": {"resource": "secrets"}}}),
         (_, "EndpointSlice") => json!({"addressType": "IPv4", "endpoints": []}),
         (_, "FlowSchema") => json!({"spec": {"priorityLevelConfiguration": {"name": "a"}}}),
         (_, "PriorityLevelConfiguration") => {
@@ -89,6 +95,17 @@ fn fields(kind: &KindDef) -> Value {
             "driver": "example.com", "pool": {"name": "a", "resourceSliceCount": 1}, "nodeName": "n"}}),
         _ => json!({}),
     }
+}
+
+/// What a node asks for with the first of the keys.
+pub fn pod_certificate() -> Value {
+    let keys = include_str!("../data/possession.txt");
+    let mut parts = keys.lines().next().expect("a key").split(' ').skip(1);
+    let [key, proof] = [parts.next(), parts.next()];
+    json!({
+        "signerName": "example.com/a", "podName": "web", "podUID": "uid", "serviceAccountName": "web",
+        "serviceAccountUID": "1", "nodeName": "n1", "nodeUID": "2", "pkixPublicKey": key, "proofOfPossession": proof,
+    })
 }
 
 fn template() -> Value {

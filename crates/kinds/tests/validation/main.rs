@@ -6,9 +6,13 @@ mod certificates;
 mod core;
 mod devices;
 mod flow_control;
+#[path = "../minimal/mod.rs"]
+mod minimal;
 mod networking;
+mod pod_certificates;
 mod rest;
 mod storage;
+mod trust;
 mod workloads;
 
 use kinds::KindDef;
