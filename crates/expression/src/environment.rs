@@ -158,21 +158,20 @@ impl Environment {
         }
     }
 
-    /// The shape at a path that begins with a variable.
-    pub(crate) fn shape_at(&self, path: &[String]) -> Option<&Shape> {
+    /// How many elements, characters or entries there are at most at a path that begins with a variable.
+    pub(crate) fn max_elements_at(&self, path: &[String]) -> Option<u64> {
         let (variable, rest) = path.split_first()?;
         let mut shape = self.variable(variable)?.shape.as_deref()?;
         for step in rest {
             shape = match (step.as_str(), &shape.form) {
                 ("@items", Form::List(inner, _)) | ("@values", Form::Map(inner)) => inner,
-                ("@keys", Form::Map(_)) => return Some(KEY),
+                ("@keys", Form::Map(_)) => return Some(shape.keys_max),
                 (name, Form::Object(object)) => &object.field(name)?.shape,
+                // What may be anything is of one size, whatever its name.
+                (_, Form::Map(inner)) if inner.form == Form::Dyn => inner,
                 _ => return None,
             };
         }
-        Some(shape)
+        Some(shape.max_elements)
     }
 }
-
-/// Keys of maps, whose size upstream does not bound.
-const KEY: &Shape = &Shape { form: Form::String, nullable: false, max_elements: 0, min_size: 2 };

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use machinery::Quantity;
 use serde_json::Value as Json;
 
 use crate::error::Error;
@@ -67,6 +68,10 @@ fn read_text<'a>(text: &'a str, json: &Json, shape: &Shape) -> Result<Value<'a>,
         Form::Bytes => match STANDARD.decode(text) {
             Ok(bytes) => Ok(Value::Bytes(bytes.into())),
             Err(error) => Err(Error::failed(format!("Invalid byte formatted string {text}: {error}"))),
+        },
+        Form::Quantity => match Quantity::parse(text) {
+            Ok(amount) => Ok(crate::library::quantity(amount)),
+            Err(error) => Err(Error::failed(error.to_string())),
         },
         Form::Duration => time::parse_duration(text)
             .map(Value::Duration)

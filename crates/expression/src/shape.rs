@@ -15,6 +15,8 @@ const STRING_MAX: u64 = REQUEST_MAX - 2;
 /// Of a duration or a time in JSON.
 const TIME_MAX: u64 = 32;
 const DATE_SIZE: u64 = 12;
+/// What upstream takes for no limit.
+const UNBOUNDED: u64 = i64::MAX as u64;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
@@ -24,6 +26,8 @@ pub struct Shape {
     pub max_elements: u64,
     /// The shortest JSON of this shape.
     pub min_size: u64,
+    /// Characters that the keys of a map have at most; zero where nothing bounds them.
+    pub keys_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +43,7 @@ pub enum Form {
     Duration,
     Date,
     DateTime,
+    Quantity,
     List(Arc<Shape>, Merge),
     Map(Arc<Shape>),
     Object(Object),
@@ -88,11 +93,24 @@ impl Shape {
             Form::Duration => (TIME_MAX, 3),
             Form::Date => (DATE_SIZE, DATE_SIZE),
             Form::DateTime => (TIME_MAX, 21),
+            Form::Quantity => (UNBOUNDED, 8),
             Form::List(items, _) => ((REQUEST_MAX - 2) / (items.min_size + 1), 2),
             Form::Map(values) => ((REQUEST_MAX - 2) / (values.min_size + 6), 2),
             Form::Object(_) => (0, 2),
         };
-        Self { form, nullable: false, max_elements, min_size }
+        Self { form, nullable: false, max_elements, min_size, keys_max: 0 }
+    }
+
+    /// The same, with no more elements, characters or entries than that.
+    #[must_use]
+    pub fn at_most(self, max_elements: u64) -> Self {
+        Self { max_elements, ..self }
+    }
+
+    /// The same, with keys of no more characters than that.
+    #[must_use]
+    pub fn with_keys_of(self, keys_max: u64) -> Self {
+        Self { keys_max, ..self }
     }
 
     /// An object of these properties; those that no expression can name are left out.
@@ -128,9 +146,9 @@ impl Shape {
         }
     }
 
-    fn limited(mut self, limit: Option<u64>) -> Self {
-        self.max_elements = limit.unwrap_or(self.max_elements);
-        self
+    fn limited(self, limit: Option<u64>) -> Self {
+        let max = limit.unwrap_or(self.max_elements);
+        self.at_most(max)
     }
 
     pub fn to_type(&self) -> Type {
@@ -143,6 +161,7 @@ impl Shape {
             Form::Bytes => Type::Bytes,
             Form::Duration => Type::Duration,
             Form::Date | Form::DateTime => Type::Timestamp,
+            Form::Quantity => Type::object("kubernetes.Quantity"),
             Form::List(items, _) => Type::list(items.to_type()),
             Form::Map(values) => Type::map(Type::String, values.to_type()),
             Form::Object(object) => Type::Object(object.name.clone()),

@@ -534,7 +534,7 @@ impl<'e> Estimator<'e> {
     }
 
     fn size_at(&self, path: &[String]) -> Option<Size> {
-        self.environment.shape_at(path).map(|shape| Size { min: 0, max: shape.max_elements })
+        self.environment.max_elements_at(path).map(|max| Size { min: 0, max })
     }
 
     fn size(&mut self, expr: &Expr) -> Option<Size> {

@@ -43,6 +43,21 @@ static RESOURCE_CLAIM_V1BETA1: KindDef = KindDef {
             (RESOURCE_CLAIM.strategy.default)(claim);
             claim_from_v1(claim);
         },
+        prepare_create: |claim| {
+            claim_to_v1(claim);
+            (RESOURCE_CLAIM.strategy.prepare_create)(claim);
+            claim_from_v1(claim);
+        },
+        prepare_update: |new, old| {
+            claim_to_v1(new);
+            (RESOURCE_CLAIM.strategy.prepare_update)(new, &seen(old, claim_to_v1));
+            claim_from_v1(new);
+        },
+        prepare_status_update: |new, old| {
+            claim_to_v1(new);
+            (RESOURCE_CLAIM.strategy.prepare_status_update)(new, &seen(old, claim_to_v1));
+            claim_from_v1(new);
+        },
         validate: |claim| (RESOURCE_CLAIM.strategy.validate)(&seen(claim, claim_to_v1)),
         validate_status_update: |new, old| {
             (RESOURCE_CLAIM.strategy.validate_status_update)(&seen(new, claim_to_v1), &seen(old, claim_to_v1))
@@ -61,6 +76,16 @@ static RESOURCE_CLAIM_TEMPLATE_V1BETA1: KindDef = KindDef {
             (RESOURCE_CLAIM_TEMPLATE.strategy.default)(template);
             template_from_v1(template);
         },
+        prepare_create: |template| {
+            template_to_v1(template);
+            (RESOURCE_CLAIM_TEMPLATE.strategy.prepare_create)(template);
+            template_from_v1(template);
+        },
+        prepare_update: |new, old| {
+            template_to_v1(new);
+            (RESOURCE_CLAIM_TEMPLATE.strategy.prepare_update)(new, &seen(old, template_to_v1));
+            template_from_v1(new);
+        },
         validate: |template| (RESOURCE_CLAIM_TEMPLATE.strategy.validate)(&seen(template, template_to_v1)),
         ..RESOURCE_CLAIM_TEMPLATE.strategy
     },
@@ -71,6 +96,16 @@ static RESOURCE_SLICE_V1BETA1: KindDef = KindDef {
     deprecation: V1BETA1_GOES,
     conversion: Some(Conversion { storage: STORAGE, to_storage: slice_to_v1, from_storage: slice_from_v1 }),
     strategy: Strategy {
+        prepare_create: |slice| {
+            slice_to_v1(slice);
+            (RESOURCE_SLICE.strategy.prepare_create)(slice);
+            slice_from_v1(slice);
+        },
+        prepare_update: |new, old| {
+            slice_to_v1(new);
+            (RESOURCE_SLICE.strategy.prepare_update)(new, &seen(old, slice_to_v1));
+            slice_from_v1(new);
+        },
         validate: |slice| (RESOURCE_SLICE.strategy.validate)(&seen(slice, slice_to_v1)),
         validate_update: slice_update,
         ..RESOURCE_SLICE.strategy

@@ -1,4 +1,4 @@
-//! Validation of claims and classes of devices. CEL is not compiled here.
+//! Validation of claims and classes of devices.
 //!
 //! upstream: pkg/apis/resource/validation
 
@@ -9,7 +9,8 @@ use machinery::validation::{dns1123_label, dns1123_subdomain, label_value, valid
 use serde_json::Value;
 
 use super::names::{by_name, validate_fully_qualified, validate_list, validate_set};
-use crate::check::{At, NOT_POSITIVE, one_of, required, required_name};
+use super::selectors::validate_expression;
+use crate::check::{At, NOT_POSITIVE, one_of, required_name};
 use crate::core::pod::validate::drivers::validate_driver_name;
 
 pub const REQUESTS_MAX: usize = 32;
@@ -89,12 +90,16 @@ fn validate_count(request: &At) -> Option<Error> {
 }
 
 pub fn validate_selectors(selectors: &At) -> ErrorList {
-    validate_list(selectors, SELECTORS_MAX, |selector| {
-        let expression = selector.child("cel").child("expression");
-        let long = expression.text().len() > EXPRESSION_MAX;
-        let missing = required(&selector.child("cel")).filter(|_| !selector.child("cel").is_set());
-        missing.into_iter().chain(long.then(|| Error::too_long(&expression.path, EXPRESSION_MAX))).collect()
-    })
+    validate_list(selectors, SELECTORS_MAX, |selector| validate_selector(&selector.child("cel")).into_iter().collect())
+}
+
+fn validate_selector(cel: &At) -> Option<Error> {
+    let expression = cel.child("expression");
+    match expression.text().len() {
+        _ if !cel.is_set() => Some(cel.required("")),
+        ..=EXPRESSION_MAX => validate_expression(&expression),
+        _ => Some(Error::too_long(&expression.path, EXPRESSION_MAX)),
+    }
 }
 
 fn validate_toleration(toleration: &At) -> ErrorList {

@@ -1,7 +1,8 @@
 //! DeviceClass and ResourceSlice.
 
 use super::claim_validate::validate_class;
-use super::slice_validate;
+use super::gates::drop_disabled;
+use super::{gates, slice_validate};
 use crate::check::At;
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Field;
@@ -16,6 +17,8 @@ pub static DEVICE_CLASS: KindDef = KindDef {
     schema: "io.k8s.api.resource.v1.DeviceClass",
     columns: &[NAME, AGE],
     strategy: Strategy {
+        prepare_create: |class| drop_disabled(gates::CLASS, class, None),
+        prepare_update: |new, old| drop_disabled(gates::CLASS, new, Some(old)),
         validate: |class| validate_class(&At::field(class, "spec")),
         generation: true,
         returns_deleted: true,
@@ -46,6 +49,8 @@ pub static RESOURCE_SLICE: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        prepare_create: |slice| drop_disabled(gates::SLICE, slice, None),
+        prepare_update: |new, old| drop_disabled(gates::SLICE, new, Some(old)),
         validate: slice_validate::validate,
         validate_update: slice_validate::validate_update,
         generation: true,

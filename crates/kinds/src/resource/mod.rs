@@ -3,8 +3,10 @@
 mod beta;
 mod claim_validate;
 mod devices;
+mod gates;
 mod names;
 mod resource_claim;
+mod selectors;
 mod slice_validate;
 mod status_validate;
 

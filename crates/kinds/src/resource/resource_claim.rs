@@ -1,16 +1,20 @@
 //! ResourceClaim and ResourceClaimTemplate.
 
+use std::collections::HashSet;
+
 use machinery::Object;
 use machinery::field::ErrorList;
 use machinery::validation::{validate_annotations, validate_labels};
 use serde_json::Value;
 
 use super::claim_validate::validate_spec;
-use super::status_validate::validate_status_update;
+use super::gates;
+use super::gates::drop_disabled;
+use super::status_validate::{device_id, validate_status_update};
 use crate::check::{At, immutable};
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Text;
-use crate::def::{Column, KindDef, Strategy, Subresource};
+use crate::def::{Column, KindDef, Strategy, Subresource, drop_status, keep_all_but_status, keep_status};
 use crate::tree::{Map, child, child_or_new, default, default_text, each, text};
 
 pub static RESOURCE_CLAIM: KindDef = KindDef {
@@ -27,6 +31,19 @@ pub static RESOURCE_CLAIM: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: |claim| default_claim_spec(claim.map_mut(&["spec"])),
+        prepare_create: |claim| {
+            drop_status(claim);
+            drop_disabled(gates::CLAIM, claim, None);
+        },
+        prepare_update: |new, old| {
+            keep_status(new, old);
+            drop_disabled(gates::CLAIM, new, Some(old));
+        },
+        prepare_status_update: |new, old| {
+            keep_all_but_status(new, old);
+            drop_disabled(gates::CLAIM, new, Some(old));
+            drop_deallocated(new, old);
+        },
         validate: |claim| validate_spec(&At::field(claim, "spec")),
         validate_update,
         validate_status_update,
@@ -47,6 +64,8 @@ pub static RESOURCE_CLAIM_TEMPLATE: KindDef = KindDef {
     columns: &[NAME, AGE],
     strategy: Strategy {
         default: |template| default_claim_spec(child_or_new(template.map_mut(&["spec"]), "spec")),
+        prepare_create: |template| drop_disabled(gates::TEMPLATE, template, None),
+        prepare_update: |new, old| drop_disabled(gates::TEMPLATE, new, Some(old)),
         validate: validate_template,
         validate_update,
         returns_deleted: true,
@@ -68,6 +87,24 @@ fn validate_template(template: &Object) -> ErrorList {
 /// What is asked for does not change.
 fn validate_update(new: &Object, old: &Object) -> ErrorList {
     immutable(&At::field(new, "spec"), &At::field(old, "spec")).into_iter().collect()
+}
+
+/// What is said of a device goes when the device is given back.
+fn drop_deallocated(new: &mut Object, old: &Object) {
+    let results = |claim| At::field(claim, "status").child("allocation").child("devices").child("results").items();
+    let kept: HashSet<String> = results(new).iter().map(device_id).collect();
+    let gone: HashSet<String> = results(old).iter().map(device_id).filter(|id| !kept.contains(id)).collect();
+    let of_gone: Vec<bool> =
+        At::field(new, "status").child("devices").items().iter().map(|at| gone.contains(&device_id(at))).collect();
+    if of_gone.contains(&true) {
+        let mut of_gone = of_gone.into_iter();
+        let mut devices = new.list(&["status", "devices"]).to_vec();
+        devices.retain(|_| !of_gone.next().unwrap_or_default());
+        match devices.is_empty() {
+            true => drop(new.remove(&["status", "devices"])),
+            false => new.set(&["status", "devices"], devices),
+        }
+    }
 }
 
 fn default_claim_spec(spec: &mut Map) {

@@ -54,7 +54,7 @@ pub fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
 }
 
 /// What tells devices apart: `driver/pool/device`, and the share of it.
-fn device_id(device: &At) -> String {
+pub fn device_id(device: &At) -> String {
     let parts = ["driver", "pool", "device"].map(|field| device.child(field).text());
     match device.child("shareID").text() {
         "" => parts.join("/"),

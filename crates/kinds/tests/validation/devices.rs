@@ -44,6 +44,37 @@ fn claims() {
             ),
         ],
     );
+    let selecting = |expression: &str| json!({"spec": {"selectors": [{"cel": {"expression": expression}}]}});
+    let ten = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all(x, ";
+    let dear = format!("{}int('1'.find('[0-9]*')) < 100{}", ten.repeat(7), ")".repeat(7));
+    check(
+        "resource.k8s.io",
+        vec![
+            ("deviceclasses", selecting(r#"device.driver == "a.b" && device.attributes["a.b"].ready"#), vec![]),
+            ("deviceclasses", selecting(r#"device.capacity["a.b"].memory.isGreaterThan(quantity("1Gi"))"#), vec![]),
+            (
+                "deviceclasses",
+                selecting("device.allowMultipleAllocations"),
+                vec![
+                    "spec.selectors[0].cel.expression: Invalid value: \"device.allowMultipleAllocations\": compilation \
+                     failed: ERROR: <input>:1:7: undefined field 'allowMultipleAllocations'\n | \
+                     device.allowMultipleAllocations\n | ......^",
+                ],
+            ),
+            (
+                "deviceclasses",
+                selecting("1"),
+                vec![
+                    r#"spec.selectors[0].cel.expression: Invalid value: "1": must evaluate to bool or the unknown type, not int"#,
+                ],
+            ),
+            (
+                "deviceclasses",
+                selecting(&dear),
+                vec!["spec.selectors[0].cel.expression: Forbidden: too complex, exceeds cost limit"],
+            ),
+        ],
+    );
     check_updates(
         "resource.k8s.io",
         vec![
@@ -65,7 +96,6 @@ fn slices() {
                 "spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required",
                 r#"spec.devices[0].attributes[model]: Invalid value: "": exactly one value must be specified"#,
                 r#"spec.devices[0].attributes[v].version: Invalid value: "1": must be a string compatible with semver.org spec 2.0.0"#,
-                "spec.devices[0]: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
             ],
         )],
     );
@@ -118,4 +148,24 @@ fn what_drivers_tell_of_allocated_devices() {
         let errors = subresource_errors("resource.k8s.io", "resourceclaims", "status", &old, &of(device.clone()));
         assert_eq!(errors, expected, "{device}");
     }
+}
+
+#[test]
+fn what_is_told_of_devices_goes_with_them() {
+    let kind = super::kind("resource.k8s.io", "resourceclaims");
+    let claim = |allocated: &[&str], told: &[&str]| {
+        let device = |name: &&str| json!({"driver": "a.b", "pool": "p", "device": name});
+        let devices = |names: &[&str]| names.iter().map(device).collect::<Vec<_>>();
+        let status = json!({"allocation": {"devices": {"results": devices(allocated)}}, "devices": devices(told)});
+        machinery::Object::from_value(json!({"metadata": {"name": "c"}, "spec": {}, "status": status})).unwrap()
+    };
+    let old = claim(&["a", "b"], &["a", "b"]);
+    let mut new = claim(&["b"], &["a", "b", "c"]);
+    (kind.strategy.prepare_status_update)(&mut new, &old);
+    let names: Vec<&str> =
+        new.list(&["status", "devices"]).iter().map(|device| device["device"].as_str().unwrap()).collect();
+    assert_eq!(names, ["b", "c"], "validation has something to say of the last one");
+    let mut none = claim(&[], &["a", "b"]);
+    (kind.strategy.prepare_status_update)(&mut none, &old);
+    assert_eq!(none.get(&["status", "devices"]), None);
 }
