@@ -80,6 +80,8 @@ const VALIDATING: &[(&str, Validate)] = &[
     ("RBACEscalation", rbac_escalation::validate),
     ("CertificateApproval", certificates::approval),
     ("CertificateSigning", certificates::signing),
+    ("ClusterTrustBundleAttest", certificates::attestation),
+    ("PodCertificateSigning", certificates::pod_signing),
     ("CertificateSubjectRestriction", certificates::subject),
 ];
 

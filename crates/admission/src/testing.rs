@@ -32,7 +32,7 @@ impl Case {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
         Self {
-            kind: kinds::find(group, "v1", resource).expect("a served kind"),
+            kind: kinds::known().iter().find(|kind| (kind.group, kind.resource) == (group, resource)).expect("a kind"),
             operation,
             subresource: String::leak(subresource.to_owned()),
             namespace: namespace.to_owned(),
