@@ -59,7 +59,7 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 impl Discovery {
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let extra: Vec<_> = config.local_apis.iter().map(crate::LocalApi::discovery).collect();
-        let groups = discovery::groups(config.registry.kinds().iter(), &extra);
+        let groups = discovery::groups(config.registry.kinds().served(), &extra);
         Self {
             api_versions: discovery::api_versions(&config.advertised),
             group_list: discovery::group_list(&groups),

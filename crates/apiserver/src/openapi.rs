@@ -82,7 +82,7 @@ impl Server {
         let documents = self.openapi();
         let key = (path.to_owned(), kind);
         let generation = self.registry().kinds().generation();
-        let kinds: Vec<&'static KindDef> = self.registry().kinds().iter().collect();
+        let kinds: Vec<&'static KindDef> = self.registry().kinds().served().collect();
         let of = made_of(path, &kinds).unwrap_or_else(|| generation.to_string());
         if let Some(kept) = documents.0.lock().get(&key).filter(|kept| kept.of == of) {
             return Ok(kept.document.clone());

@@ -220,11 +220,13 @@ impl Server {
             return None;
         }
         let (group, version, resource) = (&info.group, &info.version, &info.resource);
+        let kinds = self.registry().kinds();
         let found = self.registry().find_kind(group, version, resource).await;
-        found.unwrap_or_else(|error| {
+        let found = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "kinds are looked up as they are");
-            self.registry().kinds().find(group, version, resource)
-        })
+            kinds.find(group, version, resource)
+        });
+        found.filter(|kind| kinds.is_served(kind))
     }
 
     async fn answer(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {

@@ -36,5 +36,5 @@ mod table;
 mod tree;
 
 pub use def::*;
-pub use runtime_config::served;
+pub use runtime_config::{Selection, select};
 pub use table::{all, by_gvk, find, known};

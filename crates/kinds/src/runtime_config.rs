@@ -12,11 +12,20 @@ type Matches = fn(&str) -> bool;
 const MATCHERS: [(&str, Matches); 4] =
     [("api/all", |_| true), ("api/ga", is_ga), ("api/beta", is_beta), ("api/alpha", is_alpha)];
 
+/// What is asked for.
+#[derive(Debug)]
+pub struct Selection {
+    /// Kinds that have paths.
+    pub served: Vec<&'static KindDef>,
+    /// Stable ones that have none: the server itself goes on using them.
+    pub unserved: Vec<&'static KindDef>,
+}
+
 /// The kinds that are served where these pairs of `key=value` are given.
 ///
 /// # Errors
-/// In upstream's words where upstream refuses. Besides, stable versions are always served: the server needs them.
-pub fn served(pairs: &[String]) -> Result<Vec<&'static KindDef>, String> {
+/// In upstream's words.
+pub fn select(pairs: &[String]) -> Result<Selection, String> {
     let config: BTreeMap<&str, &str> = pairs.iter().map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
     if config.len() == 1 && config.get("api/all") == Some(&"false") {
         return Err("invalid key with only api/all=false".to_owned());
@@ -49,10 +58,8 @@ pub fn served(pairs: &[String]) -> Result<Vec<&'static KindDef>, String> {
         let alone = resources.get(&(version(kind), kind.resource)).copied();
         alone.unwrap_or(enabled[&version(kind)])
     };
-    match kinds().find(|kind| is_ga(kind.version) && !is_on(kind)) {
-        Some(kind) => Err(format!("{} can not be disabled: stable versions are always served", kind.group_version())),
-        None => Ok(kinds().filter(|kind| is_on(kind)).collect()),
-    }
+    let (served, off): (Vec<_>, Vec<_>) = kinds().partition(|kind| is_on(kind));
+    Ok(Selection { served, unserved: off.into_iter().filter(|kind| is_ga(kind.version)).collect() })
 }
 
 /// Group and version.
@@ -132,16 +139,38 @@ mod tests {
     /// What is served of versions that are off by default.
     fn check(pairs: &[&str], expected: &[&str]) {
         let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
-        let kinds = served(&pairs).unwrap();
-        let beta = kinds.iter().filter(|kind| !is_ga(kind.version));
-        let mut shown: Vec<String> = beta.map(|kind| format!("{}/{}", kind.group_version(), kind.resource)).collect();
+        let Selection { served, unserved } = select(&pairs).unwrap();
+        let beta: Vec<&KindDef> = served.iter().copied().filter(|kind| !is_ga(kind.version)).collect();
+        assert_eq!(sorted(&beta), expected, "{pairs:?}");
+        assert_eq!(served.len() - beta.len(), table::all().len(), "{pairs:?}");
+        assert_eq!(sorted(&unserved), Vec::<String>::new());
+    }
+
+    fn sorted(kinds: &[&KindDef]) -> Vec<String> {
+        let mut shown: Vec<String> =
+            kinds.iter().map(|kind| format!("{}/{}", kind.group_version(), kind.resource)).collect();
         shown.sort();
-        assert_eq!(shown, expected, "{pairs:?}");
-        assert_eq!(kinds.iter().filter(|kind| is_ga(kind.version)).count(), table::all().len(), "{pairs:?}");
+        shown
+    }
+
+    #[test]
+    fn stable_versions_are_switched_off() {
+        let of = |pairs: &[&str]| {
+            let Selection { served, unserved } =
+                select(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>()).unwrap();
+            (sorted(&served), sorted(&unserved))
+        };
+        let everything = sorted(table::all());
+        let (leases, rest): (Vec<String>, Vec<String>) =
+            everything.into_iter().partition(|shown| shown.starts_with("coordination.k8s.io/"));
+        assert_eq!(of(&["coordination.k8s.io/v1=false"]), (rest.clone(), leases.clone()));
+        assert_eq!(of(&["coordination.k8s.io/v1/leases=false"]), (rest.clone(), leases.clone()));
+        assert_eq!(of(&["api/all=false", "coordination.k8s.io/v1=true"]), (leases.clone(), rest.clone()));
+        assert_eq!(of(&["api/ga=false", "coordination.k8s.io/v1"]), (leases, rest));
     }
 
     fn refused(pairs: &[&str]) -> String {
-        served(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>()).unwrap_err()
+        select(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>()).unwrap_err()
     }
 
     const BINDINGS: &str = "admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicybindings";
@@ -188,7 +217,7 @@ mod tests {
                 &["storage.k8s.io/v1beta1=no"],
                 "invalid value of storage.k8s.io/v1beta1: no, err: strconv.ParseBool: parsing \"no\": invalid syntax",
             ),
-            (&["apps/v1=false"], "apps/v1 can not be disabled: stable versions are always served"),
+            (&["v1=false"], "runtime-config invalid key v1"),
         ];
         for (pairs, expected) in table {
             assert_eq!(refused(pairs), expected);

@@ -3,13 +3,13 @@
 /// Where the descriptions of fields stand, in spaces.
 const FIELD_INDENT: usize = 16;
 
-/// A record of the type in this file, if it has a schema and is of a stable version: its name, its
+/// A record of the type in this file, if it has a schema and is of a version that can be served: its name, its
 /// description, then name and description of each field, all parted by `\u{1f}`.
 pub fn file(text: &str) -> Option<String> {
     let schema = &text[text.find("fn schema_name()")?..];
     let mut lines = schema.lines();
     let name = lines.find_map(|line| literal(line.trim().strip_suffix(".into()")?))?;
-    if is_unstable(&name) {
+    if is_alpha(&name) {
         return None;
     }
     let mut record = vec![name, String::new()];
@@ -32,10 +32,9 @@ pub fn file(text: &str) -> Option<String> {
     Some(record.join("\u{1f}"))
 }
 
-/// Whether the version in `io.k8s.api.PACKAGE.VERSION.KIND` is alpha or beta.
-fn is_unstable(name: &str) -> bool {
-    let version = name.rsplit('.').nth(1).unwrap_or_default();
-    version.contains("alpha") || version.contains("beta")
+/// Whether the version in `io.k8s.api.PACKAGE.VERSION.KIND` is an alpha one.
+fn is_alpha(name: &str) -> bool {
+    name.rsplit('.').nth(1).unwrap_or_default().contains("alpha")
 }
 
 /// The text in `"description": "…",` or `….insert("description".into(), "…".into());`.

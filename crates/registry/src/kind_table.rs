@@ -12,10 +12,15 @@ use crate::convert::{from_storage, to_storage};
 
 type Triple = (&'static str, &'static str, &'static str);
 
-/// The served kinds. Those that are built in never change and are found without looking further; custom ones come and
-/// go in one piece.
+fn triple(kind: &KindDef) -> Triple {
+    (kind.group, kind.version, kind.resource)
+}
+
+/// The kinds that there are, most of them served. Those that are built in never change and are found without looking
+/// further; custom ones come and go in one piece.
 pub struct KindTable {
     built_in: Kinds,
+    unserved: HashSet<Triple>,
     custom: ArcSwap<CustomKinds>,
 }
 
@@ -40,7 +45,7 @@ struct CustomKinds {
 impl Kinds {
     fn new(kinds: Vec<&'static KindDef>) -> Self {
         Self {
-            by_resource: kinds.iter().map(|kind| ((kind.group, kind.version, kind.resource), *kind)).collect(),
+            by_resource: kinds.iter().map(|kind| (triple(kind), *kind)).collect(),
             by_kind: kinds.iter().map(|kind| ((kind.group, kind.version, kind.kind), *kind)).collect(),
             resources: kinds.iter().map(|kind| (kind.group, kind.resource)).collect(),
             all: kinds,
@@ -49,11 +54,26 @@ impl Kinds {
 }
 
 impl KindTable {
-    pub fn new(kinds: &[&'static KindDef]) -> Self {
-        Self { built_in: Kinds::new(kinds.to_vec()), custom: ArcSwap::default() }
+    /// Those that are not served are there for the server alone.
+    pub fn new(served: &[&'static KindDef], unserved: &[&'static KindDef]) -> Self {
+        Self {
+            built_in: Kinds::new([served, unserved].concat()),
+            unserved: unserved.iter().map(|kind| triple(kind)).collect(),
+            custom: ArcSwap::default(),
+        }
     }
 
-    /// The kind that a path names.
+    /// The kinds that have paths, in the order they were given.
+    pub fn served(&self) -> impl Iterator<Item = &'static KindDef> {
+        self.iter().filter(|kind| self.is_served(kind))
+    }
+
+    /// Whether the API has paths for the kind.
+    pub fn is_served(&self, kind: &KindDef) -> bool {
+        !self.unserved.contains(&triple(kind))
+    }
+
+    /// The kind of a resource, served or not.
     pub fn find(&self, group: &str, version: &str, resource: &str) -> Option<&'static KindDef> {
         let triple = (group, version, resource);
         let built_in = self.built_in.by_resource.get(&triple).copied();
@@ -93,7 +113,7 @@ impl KindTable {
         }
         let Some(conversion) = &kind.conversion else { return kind };
         let (group, version) = conversion.storage;
-        self.find(group, version, kind.resource).expect("the stored version of a kind is served")
+        self.find(group, version, kind.resource).expect("the stored version of a kind is there")
     }
 
     /// Changes whenever the kinds do.

@@ -35,6 +35,8 @@ pub struct Hooks {
     pub node_ports: (u16, u16),
     /// How long events are kept after they last happened.
     pub event_ttl: Duration,
+    /// Kinds that the API has no paths for, though the server uses them.
+    pub unserved: &'static [&'static KindDef],
 }
 
 impl Default for Hooks {
@@ -43,6 +45,7 @@ impl Default for Hooks {
             service_cidr: "10.43.0.0/16".to_owned(),
             node_ports: (30000, 32767),
             event_ttl: Duration::from_secs(60 * 60),
+            unserved: &[],
         }
     }
 }
@@ -144,7 +147,7 @@ fn read_revision(text: &str) -> Result<Revision, ApiError> {
 impl Registry {
     /// Loads the watch cache and starts what keeps it fresh. Must run inside a tokio runtime.
     pub async fn open(config: Config) -> Result<Self, store::Error> {
-        let kinds = KindTable::new(config.kinds);
+        let kinds = KindTable::new(config.kinds, config.hooks.unserved);
         let cache = Arc::new(Cache::new(&kinds, config.transformer.clone()));
         let definitions = Definitions::read(&cache, &kinds, &*config.store).await?;
         let loaded = cache::load(&cache, &*config.store).await?;

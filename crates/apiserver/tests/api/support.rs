@@ -81,8 +81,9 @@ pub async fn start_with(options: Options) -> Api {
 /// A server over a store that may hold something.
 pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let transformer = Arc::new(registry::Identity);
-    let kinds: &'static [&'static kinds::KindDef] = Vec::leak(kinds::served(&options.runtime_config).unwrap());
-    let config = Config { store: store.clone(), kinds, transformer, hooks: registry::Hooks::default() };
+    let kinds::Selection { served, unserved } = kinds::select(&options.runtime_config).unwrap();
+    let hooks = registry::Hooks { unserved: Vec::leak(unserved), ..registry::Hooks::default() };
+    let config = Config { store: store.clone(), kinds: Vec::leak(served), transformer, hooks };
     let registry = Registry::open(config).await.unwrap();
     let rbac = Arc::new(Rbac::new(Arc::new(registry.clone())));
     let authority = Authority::create("test-ca").unwrap();

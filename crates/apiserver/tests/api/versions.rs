@@ -93,3 +93,44 @@ async fn a_version_that_only_has_another_name_reads_and_writes_the_same_objects(
     api.delete(&path("v1beta1")).await.expect(200);
     assert_eq!(api.get(&path("v1")).await.status, 404);
 }
+
+#[tokio::test]
+async fn stable_versions_that_are_switched_off_have_no_paths() {
+    let api = with("apps/v1=false,coordination.k8s.io/v1/leases=false").await;
+    for path in ["/apis/apps", "/apis/apps/v1", "/apis/apps/v1/deployments", "/apis/coordination.k8s.io/v1/leases"] {
+        assert_eq!(api.get(path).await.status, 404, "{path}");
+    }
+    let groups = api.get("/apis").await.expect(200)["groups"].clone();
+    assert!(groups.as_array().unwrap().iter().all(|group| group["name"] != "apps"), "{groups}");
+    let paths = api.get("/openapi/v3").await.expect(200)["paths"].clone();
+    assert_eq!((&paths["apis/apps/v1"], paths["apis/batch/v1"].is_object()), (&Value::Null, true));
+    let gone = with("api/all=false,batch/v1=true").await;
+    gone.get("/apis/batch/v1/jobs").await.expect(200);
+    assert_eq!(gone.get("/api/v1/namespaces").await.status, 404);
+}
+
+#[tokio::test]
+async fn kinds_that_are_beta_alone_are_served_as_any_other() {
+    let api = with("api/beta=true").await;
+    let path = "/apis/admissionregistration.k8s.io/v1beta1/mutatingadmissionpolicies";
+    let matching = json!({"resourceRules": [
+        {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]});
+    let mutation = json!({"patchType": "ApplyConfiguration",
+        "applyConfiguration": {"expression": "Object{metadata: Object.metadata{labels: {'a': 'b'}}}"}});
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": matching, "reinvocationPolicy": "Never", "mutations": [mutation]}});
+    let made = api.post(path, &policy).await.expect(201);
+    assert_eq!((&made["spec"]["failurePolicy"], &made["metadata"]["generation"]), (&json!("Fail"), &json!(1)));
+    let held = api.store.get("/registry/admissionregistration.k8s.io/mutatingadmissionpolicies/p", None).await.unwrap();
+    let held: Value = serde_json::from_slice(&held.unwrap().value).unwrap();
+    assert_eq!(held["apiVersion"], "admissionregistration.k8s.io/v1beta1");
+    let candidate = json!({"metadata": {"name": "c"}, "spec": {
+        "leaseName": "l", "binaryVersion": "1.35.0", "emulationVersion": "1.35.0", "strategy": "OldestEmulationVersion"}});
+    let candidates = "/apis/coordination.k8s.io/v1beta1/namespaces/default/leasecandidates";
+    api.post(candidates, &candidate).await.expect(201);
+    let selected = |name: &str| format!("{candidates}?fieldSelector=spec.leaseName%3D{name}");
+    for (name, count) in [("l", 1), ("other", 0)] {
+        let list = api.get(&selected(name)).await.expect(200);
+        assert_eq!(list["items"].as_array().map_or(0, Vec::len), count, "{name}");
+    }
+}

@@ -108,14 +108,18 @@ async fn start(
     }
     let identities = Identities::load(paths, node_name, address, flags)?;
     let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
-    let kinds = kinds::served(&flags.runtime_config).map_err(anyhow::Error::msg)?;
-    // They live as long as the process.
-    let kinds: &'static [&'static kinds::KindDef] = Vec::leak(kinds);
+    let kinds::Selection { served, unserved } = kinds::select(&flags.runtime_config).map_err(anyhow::Error::msg)?;
+    // The lists live as long as the process.
     let config = registry::Config {
         store: datastore.store.clone(),
-        kinds,
+        kinds: Vec::leak(served),
         transformer: encryption.clone(),
-        hooks: Hooks { service_cidr: flags.service_cidr.to_string(), event_ttl: flags.event_ttl, ..Hooks::default() },
+        hooks: Hooks {
+            service_cidr: flags.service_cidr.to_string(),
+            event_ttl: flags.event_ttl,
+            unserved: Vec::leak(unserved),
+            ..Hooks::default()
+        },
     };
     let registry = Registry::open(config).await?;
     let following = encryption::follow(encryption, registry.clone());
