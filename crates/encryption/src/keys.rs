@@ -1,8 +1,9 @@
 //! The cluster's own keys: a file with a key a line, `NAME:BASE64`. The first writes, all of them read.
 //!
-//! To rotate, a new key is put on top ([`add`]); a server stores everything anew by it and then drops the
-//! others ([`drop_old`]). The file says at every moment what is needed to read the store, so that a crash
-//! between any two steps costs nothing.
+//! To rotate, a new key is put on top ([`add`]); a server stores everything anew by it and then retires the others
+//! ([`retire`]): `NAME:BASE64:REVISION` is a key that nothing from that revision on needs. It goes when nobody can read
+//! what was before ([`forget`]). The file says at every moment what is needed to read the store and its history, so
+//! that a crash between any two steps costs nothing.
 
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -18,6 +19,9 @@ use crate::resources::Resources;
 use crate::{Rule, Rules};
 use filewatch::FileWatch;
 
+/// Of the store.
+type Revision = u64;
+
 const PREFIX: &str = "k8s:enc:aesgcm:v1:";
 const LENGTH: usize = 32;
 /// What the cluster encrypts by itself.
@@ -26,11 +30,18 @@ const ENCRYPTED: [&str; 1] = ["secrets"];
 struct Line {
     name: String,
     secret: Vec<u8>,
+    /// Of a key that was retired: from when on nothing needs it.
+    retired: Option<Revision>,
 }
 
-/// The rules that the file makes, which is made if there is none. Keys that were `before` still read: the
-/// store's history may need them.
-pub(crate) fn rules(path: &Path, before: Option<&Rules>) -> Result<Rules, ConfigError> {
+impl Line {
+    fn in_use(&self) -> bool {
+        self.retired.is_none()
+    }
+}
+
+/// The rules that the file makes, which is made if there is none.
+pub(crate) fn rules(path: &Path) -> Result<Rules, ConfigError> {
     let lines = match std::fs::read_to_string(path) {
         Ok(text) => parse(path, &text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -41,8 +52,7 @@ pub(crate) fn rules(path: &Path, before: Option<&Rules>) -> Result<Rules, Config
         Err(error) => return Err(unusable(path, error)),
     };
     private(path)?;
-    let mut keys: Vec<(String, Cipher)> = lines.iter().filter_map(named_cipher).collect();
-    keys.extend(before.into_iter().flat_map(|rules| retained(rules, &lines)));
+    let keys: Vec<(String, Cipher)> = lines.iter().filter_map(named_cipher).collect();
     let providers = Providers(vec![Provider::Keyed { prefix: PREFIX, keys }, Provider::Identity]);
     Ok(Rules(vec![Rule { resources: Resources::parse(ENCRYPTED), providers }]))
 }
@@ -51,33 +61,28 @@ fn named_cipher(line: &Line) -> Option<(String, Cipher)> {
     Some((line.name.clone(), Cipher::gcm(&line.secret)?))
 }
 
-/// The keys of earlier rules that the file does not hold any more.
-fn retained(rules: &Rules, lines: &[Line]) -> Vec<(String, Cipher)> {
-    let keyed = rules.0.iter().flat_map(|rule| &rule.providers.0).filter_map(|provider| match provider {
-        Provider::Keyed { keys, .. } => Some(keys),
-        _ => None,
-    });
-    let gone = keyed.flatten().filter(|(name, _)| lines.iter().all(|line| line.name != *name));
-    gone.map(|(name, cipher)| (name.clone(), cipher.clone())).collect()
-}
-
-/// Puts a new key on top, unless a rotation is under way already. Answers how many keys there are now.
+/// Puts a new key on top, unless a rotation is under way already. Answers how many keys are in use now.
 pub fn add(path: &Path) -> Result<usize, ConfigError> {
     let mut lines = load(path)?;
-    if lines.len() == 1 {
-        let newest = lines[0].name.strip_prefix("key").and_then(|number| number.parse::<u64>().ok()).unwrap_or(1);
+    if in_use(&lines) == 1 {
+        let number = |line: &Line| line.name.strip_prefix("key").and_then(|number| number.parse::<u64>().ok());
+        let newest = lines.iter().filter_map(number).max().unwrap_or(1);
         lines.insert(0, new_line(format!("key{}", newest + 1)));
         store(path, &lines)?;
     }
-    Ok(lines.len())
+    Ok(in_use(&lines))
 }
 
-/// How many keys the file holds.
+/// How many keys of the file are in use.
 pub fn count(path: &Path) -> Result<usize, ConfigError> {
-    load(path).map(|lines| lines.len())
+    load(path).map(|lines| in_use(&lines))
 }
 
-/// Waits until a server has stored everything by the first key and dropped the others.
+fn in_use(lines: &[Line]) -> usize {
+    lines.iter().filter(|line| line.in_use()).count()
+}
+
+/// Waits until a server has stored everything by the first key and retired the others.
 pub async fn rotated(path: &Path) -> Result<(), ConfigError> {
     let mut watch = FileWatch::new(path).map_err(|error| unusable(path, error))?;
     while count(path)? > 1 {
@@ -86,14 +91,26 @@ pub async fn rotated(path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Drops all keys but the first, once nothing in the store needs them.
-pub(crate) fn drop_old(path: &Path) -> Result<(), ConfigError> {
+/// Retires all keys but the first, which everything is stored by from this revision on.
+pub(crate) fn retire(path: &Path, revision: Revision) -> Result<(), ConfigError> {
     let mut lines = load(path)?;
-    if lines.len() > 1 {
-        lines.truncate(1);
+    if in_use(&lines) > 1 {
+        lines.iter_mut().skip(1).filter(|line| line.in_use()).for_each(|line| line.retired = Some(revision));
         store(path, &lines)?;
     }
     Ok(())
+}
+
+/// The revision from which on no retired key is needed, if there is such a key.
+pub fn retired(path: &Path) -> Result<Option<Revision>, ConfigError> {
+    load(path).map(|lines| lines.iter().filter_map(|line| line.retired).max())
+}
+
+/// Drops the keys that were retired by this revision, once nobody can read what was before.
+pub(crate) fn forget(path: &Path, revision: Revision) -> Result<(), ConfigError> {
+    let mut lines = load(path)?;
+    lines.retain(|line| line.retired.is_none_or(|retired| retired > revision));
+    store(path, &lines)
 }
 
 fn load(path: &Path) -> Result<Vec<Line>, ConfigError> {
@@ -105,25 +122,38 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Line>, ConfigError> {
     let invalid = |why: &str| ConfigError::Syntax(path.display().to_string(), why.to_owned());
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let lines: Option<Vec<Line>> = lines.map(parse_line).collect();
-    let lines = lines.ok_or_else(|| invalid("a line is not NAME:BASE64 with 32 bytes"))?;
-    if lines.is_empty() { Err(invalid("there are no keys")) } else { Ok(lines) }
+    let lines = lines.ok_or_else(|| invalid("a line is not NAME:BASE64 with 32 bytes, or NAME:BASE64:REVISION"))?;
+    match lines.first() {
+        None => Err(invalid("there are no keys")),
+        Some(first) if !first.in_use() => Err(invalid("the first key is retired")),
+        Some(_) => Ok(lines),
+    }
 }
 
 fn parse_line(line: &str) -> Option<Line> {
-    let (name, secret) = line.split_once(':').filter(|(name, _)| !name.is_empty())?;
+    let (name, rest) = line.split_once(':').filter(|(name, _)| !name.is_empty())?;
+    let (secret, retired) = match rest.split_once(':') {
+        None => (rest, None),
+        Some((secret, revision)) => (secret, Some(revision.parse().ok()?)),
+    };
     let secret = STANDARD.decode(secret).ok().filter(|secret| secret.len() == LENGTH)?;
-    Some(Line { name: name.to_owned(), secret })
+    Some(Line { name: name.to_owned(), secret, retired })
+}
+
+fn printed(line: &Line) -> String {
+    let retired = line.retired.map(|revision| format!(":{revision}")).unwrap_or_default();
+    format!("{}:{}{retired}\n", line.name, STANDARD.encode(&line.secret))
 }
 
 fn new_line(name: String) -> Line {
     let mut secret = vec![0; LENGTH];
     clock::fill_random(&mut secret);
-    Line { name, secret }
+    Line { name, secret, retired: None }
 }
 
 /// Puts a complete new file in the place of the old one.
 fn store(path: &Path, lines: &[Line]) -> Result<(), ConfigError> {
-    let text: String = lines.iter().map(|line| format!("{}:{}\n", line.name, STANDARD.encode(&line.secret))).collect();
+    let text: String = lines.iter().map(printed).collect();
     let new = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -156,24 +186,42 @@ mod tests {
     fn the_file_is_made_once_and_must_be_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
-        rules(&path, None).unwrap();
+        rules(&path).unwrap();
         let made = std::fs::read_to_string(&path).unwrap();
-        rules(&path, None).unwrap();
+        rules(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), made);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(rules(&path, None).is_err());
+        assert!(rules(&path).is_err());
     }
 
     #[test]
     fn a_rotation_that_was_begun_is_not_begun_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
-        rules(&path, None).unwrap();
+        rules(&path).unwrap();
         assert_eq!((add(&path).unwrap(), add(&path).unwrap()), (2, 2));
         let names: Vec<String> = load(&path).unwrap().into_iter().map(|line| line.name).collect();
         assert_eq!(names, ["key2", "key1"]);
-        drop_old(&path).unwrap();
-        assert_eq!(count(&path).unwrap(), 1);
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with("key2:"));
+    }
+
+    #[test]
+    fn retired_keys_read_until_their_time_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        rules(&path).unwrap();
+        for revision in [7, 9] {
+            add(&path).unwrap();
+            retire(&path, revision).unwrap();
+        }
+        let known = || -> Vec<(String, Option<Revision>)> {
+            load(&path).unwrap().into_iter().map(|line| (line.name, line.retired)).collect()
+        };
+        let (key1, key2, key3) = ("key1".to_owned(), "key2".to_owned(), "key3".to_owned());
+        assert_eq!(known(), [(key3.clone(), None), (key2.clone(), Some(9)), (key1, Some(7))]);
+        assert_eq!((count(&path).unwrap(), retired(&path).unwrap()), (1, Some(9)));
+        forget(&path, 8).unwrap();
+        assert_eq!(known(), [(key3.clone(), None), (key2, Some(9))]);
+        forget(&path, 9).unwrap();
+        assert_eq!((known(), retired(&path).unwrap()), (vec![(key3, None)], None));
     }
 }

@@ -55,20 +55,20 @@ pub struct Encryption {
 impl Encryption {
     /// Reads the rules, and makes the cluster's own keys where there are none. Must run inside a tokio runtime.
     pub fn open(source: Source) -> Result<Self, ConfigError> {
-        let rules = read(&source, None)?;
+        let rules = read(&source)?;
         Ok(Self { source, rules: ArcSwap::from_pointee(rules) })
     }
 
     /// Reads the rules again; what is wrong with them leaves the old ones in force.
     pub(crate) fn reload(&self) -> Result<Arc<Rules>, ConfigError> {
-        let rules = read(&self.source, Some(&self.rules.load()))?;
+        let rules = read(&self.source)?;
         Ok(self.rules.swap(Arc::new(rules)))
     }
 }
 
-fn read(source: &Source, before: Option<&Rules>) -> Result<Rules, ConfigError> {
+fn read(source: &Source) -> Result<Rules, ConfigError> {
     match source {
-        Source::OwnKeys(path) => keys::rules(path, before),
+        Source::OwnKeys(path) => keys::rules(path),
         Source::Config(path) => config::read(path),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use registry::Registry;
 
-use crate::{ConfigError, Encryption, Rules, Source, keys};
+use crate::{Encryption, Rules, Source, keys};
 use filewatch::FileWatch;
 
 /// Wait between two looks at whether a write by the old rules is still under way.
@@ -13,8 +13,9 @@ const SETTLE_EVERY: Duration = Duration::from_millis(20);
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Takes over what the file says whenever it changes. Of the cluster's own keys all but the first are dropped
-/// once everything is stored by that. Ends only when it is dropped, which is safe.
+/// Takes over what the file says whenever it changes. Of the cluster's own keys all but the first are retired once
+/// everything is stored by that, and go when nobody can read what was before. Ends only when it is dropped, which is
+/// safe.
 pub async fn follow(encryption: Arc<Encryption>, registry: Registry) {
     let path = match &encryption.source {
         Source::OwnKeys(path) | Source::Config(path) => path.clone(),
@@ -34,10 +35,24 @@ async fn follow_file(encryption: &Encryption, registry: &Registry, mut watch: Fi
             Ok(before) => finish(encryption, registry, before).await,
             Err(error) => tracing::error!(%error, "the encryption configuration stays as it was"),
         }
-        if let Err(error) = watch.changed().await {
-            tracing::warn!(%error, "the encryption configuration can not be watched");
-            return;
+        tokio::select! {
+            changed = watch.changed() => if let Err(error) = changed {
+                tracing::warn!(%error, "the encryption configuration can not be watched");
+                return;
+            },
+            () = forget(encryption, registry) => {}
         }
+    }
+}
+
+/// Waits until no retired key is needed for the past, and drops them from the file. Forever if there is none.
+async fn forget(encryption: &Encryption, registry: &Registry) {
+    let Source::OwnKeys(path) = &encryption.source else { return std::future::pending().await };
+    let Ok(Some(revision)) = keys::retired(path) else { return std::future::pending().await };
+    registry.forgotten(revision).await;
+    if let Err(error) = keys::forget(path, revision) {
+        tracing::warn!(%error, "retired keys stay in the file");
+        std::future::pending::<()>().await;
     }
 }
 
@@ -58,9 +73,11 @@ async fn finish(encryption: &Encryption, registry: &Registry, before: Arc<Rules>
             }
         }
     }
-    if let Err(error) = keys::drop_old(path) {
-        let error: ConfigError = error;
-        tracing::warn!(%error, "older keys stay in the file");
+    let retired = registry.stored_revision().await.map(|revision| keys::retire(path, revision));
+    match retired {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "older keys stay in use"),
+        Err(error) => tracing::warn!(error, "older keys stay in use"),
     }
 }
 

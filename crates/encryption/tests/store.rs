@@ -108,6 +108,53 @@ async fn own_keys_rotate_while_the_server_runs() {
     assert_eq!(again.password().await, "aHVudGVyMg==");
 }
 
+/// As the list of Secrets was at a revision.
+fn at(revision: u64) -> ListOptions {
+    ListOptions {
+        resource_version: revision.to_string(),
+        version_match: Some(VersionMatch::Exact),
+        ..ListOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn the_past_reads_by_retired_keys_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    let api = open(Arc::new(store::Memory::new()), Source::OwnKeys(path.clone())).await;
+    api.create_secret().await;
+    let past = api.store.revision().await.unwrap();
+    let following = tokio::spawn(encryption::follow(api.encryption.clone(), api.registry.clone()));
+    keys::add(&path).unwrap();
+    tokio::time::timeout(PATIENCE, keys::rotated(&path)).await.expect("the server rotates").unwrap();
+    following.abort();
+    let again = open(api.store.clone(), Source::OwnKeys(path)).await;
+    let list = again.registry.list(secrets(), "default", &at(past)).await.unwrap();
+    assert_eq!(list.items[0].object().str(&["data", "password"]), "aHVudGVyMg==");
+    assert!(again.begins_with("k8s:enc:aesgcm:v1:key2:").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retired_keys_go_when_the_past_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    let api = open(Arc::new(store::Memory::new()), Source::OwnKeys(path.clone())).await;
+    api.create_secret().await;
+    tokio::spawn(encryption::follow(api.encryption.clone(), api.registry.clone()));
+    keys::add(&path).unwrap();
+    until(async || keys::count(&path).unwrap() == 1).await;
+    assert!(keys::retired(&path).unwrap().is_some());
+    // History lasts five minutes, and is forgotten as there are writes.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let secret = api.registry.get(secrets(), "default", "s", "").await.unwrap().object();
+    let mut changed = secret.clone();
+    changed.set(&["metadata", "labels", "a"], "b");
+    api.registry.update(&Context::default(), secrets(), "default", "s", Target::Main, changed).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    until(async || keys::retired(&path).unwrap().is_none()).await;
+    assert_eq!(api.password().await, "aHVudGVyMg==");
+}
+
 #[tokio::test]
 async fn a_rotation_that_was_cut_off_goes_on_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -214,11 +261,7 @@ async fn the_past_reads_by_the_key_of_its_time_after_a_rotation_and_a_restart() 
     let both = keyed("secretbox", "new", 2) + &old;
     let again = open(api.store.clone(), Source::Config(config(dir.path(), &both))).await;
     until(async || again.begins_with("k8s:enc:secretbox:v1:new:").await).await;
-    let exactly = ListOptions {
-        resource_version: past.to_string(),
-        version_match: Some(VersionMatch::Exact),
-        ..ListOptions::default()
-    };
+    let exactly = at(past);
     let list = again.registry.list(secrets(), "default", &exactly).await.unwrap();
     assert_eq!((list.revision, list.items[0].object().str(&["data", "password"])), (past, "aHVudGVyMg=="));
     let new = keyed("secretbox", "new", 2);

@@ -61,6 +61,18 @@ impl Registry {
         }
         Ok(count)
     }
+
+    /// How far the store has come.
+    pub async fn stored_revision(&self) -> Result<Revision, String> {
+        self.0.store.revision().await.map_err(|error| error.to_string())
+    }
+
+    /// Waits until nothing can read what was before this revision any more. Safe to drop.
+    pub async fn forgotten(&self, revision: Revision) {
+        let mut forgotten = self.0.forgotten.subscribe();
+        // The sender lives as long as the registry does.
+        let _ = forgotten.wait_for(|until| *until >= revision).await;
+    }
 }
 
 impl Inner {
@@ -117,7 +129,10 @@ async fn compact(inner: Weak<Inner>) {
         {
             let Some(inner) = inner.upgrade() else { return };
             match inner.store.compact(until).await {
-                Ok(()) => compacted = until,
+                Ok(()) => {
+                    compacted = until;
+                    inner.forgotten.send_replace(until);
+                }
                 Err(error) => tracing::warn!(%error, "history could not be compacted"),
             }
         }

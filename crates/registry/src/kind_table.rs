@@ -95,7 +95,7 @@ impl KindTable {
     /// The other versions under which objects of `kind` are served.
     pub fn equivalents(&self, kind: &'static KindDef) -> impl Iterator<Item = &'static KindDef> {
         let storage = self.storage(kind);
-        self.iter().filter(move |other| !ptr::eq(*other, kind) && ptr::eq(self.storage(other), storage))
+        self.served().filter(move |other| !ptr::eq(*other, kind) && ptr::eq(self.storage(other), storage))
     }
 
     /// An object of `from` as `to`, which is another version of the same.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kinds::KindDef;
 use machinery::{ApiError, Object, Reason};
 use store::Revision;
+use tokio::sync::watch;
 use trace::attribute;
 
 use crate::admission::{Admission, AdmitAll};
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     pub definitions: Definitions,
     pub services: Allocator,
     pub event_ttl: Duration,
+    /// The revision before which this process has forgotten everything.
+    pub forgotten: watch::Sender<Revision>,
     admission: OnceLock<Arc<dyn Admission>>,
     pub converter: OnceLock<Arc<dyn Converter>>,
 }
@@ -162,6 +165,7 @@ impl Registry {
             definitions,
             services,
             event_ttl: config.hooks.event_ttl,
+            forgotten: watch::Sender::new(0),
             admission: OnceLock::new(),
             converter: OnceLock::new(),
         }));
