@@ -51,9 +51,11 @@ struct Aggregated {
     etag: HeaderValue,
 }
 
-const AGGREGATED_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED: &str = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList";
+/// What follows the format in the type of an aggregated document.
+const AGGREGATED_TYPE: &str = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// Where the messages of the plain documents are; the aggregated one has none.
+/// Where the messages of the plain documents are.
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl Discovery {
@@ -143,8 +145,10 @@ fn answer_aggregated(call: &Call, accept: Accept, aggregated: &Aggregated) -> An
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        let mut answer = respond::value(call, accept, StatusCode::OK, META, &aggregated.document);
-        answer.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED_TYPE));
+        let mut answer = respond::value(call, accept, StatusCode::OK, AGGREGATED, &aggregated.document);
+        let of_type = format!("{};{AGGREGATED_TYPE}", accept.format.content_type());
+        let of_type = HeaderValue::try_from(of_type).expect("media types fit a header");
+        answer.headers_mut().insert(http::header::CONTENT_TYPE, of_type);
         answer
     };
     answer.headers_mut().insert(ETAG, aggregated.etag.clone());

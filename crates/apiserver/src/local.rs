@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use machinery::{ApiError, UserInfo};
 use registry::discovery::Version;
 use serde_json::Value;
@@ -11,7 +12,8 @@ use tower::util::BoxCloneSyncService;
 
 use crate::body::{self, Body, BoxError};
 use crate::call::Call;
-use crate::respond::Answer;
+use crate::negotiate::{Accept, Format, Offer};
+use crate::respond::{self, Answer};
 
 /// Serves requests of one group and version. The user is in the extensions, as [`UserInfo`].
 pub type LocalService = BoxCloneSyncService<Request<Bytes>, Response<Body>, BoxError>;
@@ -21,6 +23,8 @@ pub type LocalService = BoxCloneSyncService<Request<Bytes>, Response<Body>, BoxE
 pub struct LocalApi {
     pub group: &'static str,
     pub version: &'static str,
+    /// Where the messages of its kinds are: `io.k8s.metrics.pkg.apis.metrics.v1beta1`.
+    pub schema: &'static str,
     /// `APIResourceList.resources`
     pub resources: Value,
     pub service: LocalService,
@@ -44,6 +48,22 @@ impl LocalApi {
         *request.headers_mut() = call.parts.headers.clone();
         request.extensions_mut().insert::<UserInfo>(call.user.clone());
         let answered = self.service.clone().oneshot(request).await;
-        answered.map(|answer| answer.map(body::boxed)).map_err(ApiError::internal)
+        let answer = answered.map(|answer| answer.map(body::boxed)).map_err(ApiError::internal)?;
+        match call.accept(Offer::PLAIN)? {
+            accept if accept.format == Format::Json => Ok(answer),
+            accept => self.printed_anew(call, accept, answer).await,
+        }
+    }
+
+    /// The component answers in JSON; who wants another format gets that.
+    async fn printed_anew(&self, call: &Call, accept: Accept, answer: Answer) -> Result<Answer, ApiError> {
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
+        let document: Value = serde_json::from_slice(&bytes).map_err(ApiError::internal)?;
+        let schema = match document["kind"].as_str().unwrap_or_default() {
+            "Status" => respond::STATUS.to_owned(),
+            kind => format!("{}.{kind}", self.schema),
+        };
+        Ok(respond::value(call, accept, status, &schema, &document))
     }
 }

@@ -67,8 +67,8 @@ impl Offer {
     fn has(self, format: Format, shape: Shape) -> bool {
         match shape {
             Shape::Whole => format != Format::Protobuf || self.protobuf,
-            Shape::Metadata => self.shapes.contains(&shape),
-            Shape::Table | Shape::Discovery => format != Format::Protobuf && self.shapes.contains(&shape),
+            Shape::Metadata | Shape::Discovery => self.shapes.contains(&shape),
+            Shape::Table => format != Format::Protobuf && self.shapes.contains(&shape),
         }
     }
 

@@ -12,6 +12,6 @@ mod sampler;
 #[cfg(test)]
 mod testing;
 
-pub use api::{GROUP, Service, VERSION, resources, service};
+pub use api::{GROUP, SCHEMA, Service, VERSION, resources, service};
 pub use hpa::run;
 pub use sampler::{ContainerReading, NodeReading, PodReading, Readings, ResourceMetrics, Sampler, Usage};

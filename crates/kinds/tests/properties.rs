@@ -53,6 +53,7 @@ fn one(of: Type, fill: Fill, above: &mut Vec<&'static str>) -> Option<Value> {
         Type::Quantity => json!("1"),
         Type::Time => json!("2026-01-01T00:00:00Z"),
         Type::MicroTime => json!("2026-01-01T00:00:00.000000Z"),
+        Type::Duration => json!("1s"),
         Type::FieldsV1 | Type::RawExtension | Type::Any => json!({}),
         Type::SchemaOrArray | Type::SchemaOrBool | Type::SchemaOrStrings => return None,
     };

@@ -3,6 +3,7 @@
 //! The table ([`message`]) is static data without prose: it costs neither start-up time nor heap.
 //! `cargo xtask schema` generates it; nothing else may change the folder `table`.
 
+mod documents;
 #[rustfmt::skip]
 mod table;
 
@@ -78,6 +79,8 @@ pub enum Type {
     Time,
     /// RFC 3339 with six fractional digits.
     MicroTime,
+    /// `metav1.Duration`: Go's text, such as `1m0s`; nanoseconds in protobuf.
+    Duration,
     IntOrString,
     /// `metav1.FieldsV1`: an object.
     FieldsV1,
@@ -115,11 +118,13 @@ pub enum ListType {
 
 /// The message of this name, such as `io.k8s.api.core.v1.Pod`.
 pub fn message(name: &str) -> Option<&'static Message> {
-    let found = table::ALL.binary_search_by(|message| message.name.cmp(name));
-    found.ok().map(|index| table::ALL[index])
+    [table::ALL, documents::ALL].into_iter().find_map(|messages| {
+        let found = messages.binary_search_by(|message| message.name.cmp(name));
+        found.ok().map(|index| messages[index])
+    })
 }
 
-/// Every message, sorted by name.
+/// Every message that kinds are made of, sorted by name.
 pub fn messages() -> &'static [&'static Message] {
     table::ALL
 }
@@ -212,6 +217,7 @@ impl Type {
             Self::Quantity => "io.k8s.apimachinery.pkg.api.resource.Quantity",
             Self::Time => "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
             Self::MicroTime => "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
+            Self::Duration => "io.k8s.apimachinery.pkg.apis.meta.v1.Duration",
             Self::IntOrString => "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
             Self::FieldsV1 => "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
             Self::RawExtension => "io.k8s.apimachinery.pkg.runtime.RawExtension",
@@ -236,9 +242,11 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_for_look_ups() {
-        assert!(table::ALL.is_sorted_by(|a, b| a.name < b.name));
-        for message in table::ALL {
-            assert!(message.fields.is_sorted_by(|a, b| a.json < b.json), "{message:?}");
+        for messages in [table::ALL, documents::ALL] {
+            assert!(messages.is_sorted_by(|a, b| a.name < b.name));
+            for message in messages {
+                assert!(message.fields.is_sorted_by(|a, b| a.json < b.json), "{message:?}");
+            }
         }
     }
 

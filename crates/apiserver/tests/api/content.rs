@@ -6,16 +6,18 @@ use apiserver::Body;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
+use k8s_pb::api::apidiscovery::v2::APIGroupDiscoveryList;
 use k8s_pb::api::autoscaling::v1::Scale;
 use k8s_pb::api::core::v1::{ConfigMap, ConfigMapList};
 use k8s_pb::apimachinery::pkg::apis::meta::v1::{
     APIGroupList, DeleteOptions, PartialObjectMetadata, PartialObjectMetadataList, Preconditions, Status, WatchEvent,
 };
 use k8s_pb::apimachinery::pkg::runtime::{TypeMeta, Unknown};
+use k8s_pb::metrics::pkg::apis::metrics::v1beta1::NodeMetrics;
 use prost::Message;
 use serde_json::json;
 
-use crate::support::{Api, Got, start};
+use crate::support::{Api, Got, Options, start, start_with};
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// What client-go asks for.
@@ -193,6 +195,66 @@ async fn scales_and_discovery_are_protobuf_where_accepted() {
     let (kind, groups) = read::<APIGroupList>(&api.send("GET", "/apis", &[CLIENT_GO], "").await, 200);
     assert_eq!(kind, "v1/APIGroupList");
     assert!(groups.groups.iter().any(|group| group.name() == "apps"));
+}
+
+#[tokio::test]
+async fn the_aggregated_document_is_protobuf_where_accepted() {
+    let api = ready().await;
+    let parameters = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let wanted = format!("{PROTOBUF};{parameters}");
+    let got = api.send("GET", "/apis", &[("accept", &wanted)], "").await;
+    assert_eq!((got.status.as_u16(), got.headers["content-type"].to_str().unwrap()), (200, wanted.as_str()));
+    let (kind, list) = unwrapped::<APIGroupDiscoveryList>(&got.bytes);
+    assert_eq!(kind, "apidiscovery.k8s.io/v2/APIGroupDiscoveryList");
+    let apps = list.items.iter().find(|group| group.metadata.as_ref().is_some_and(|of| of.name() == "apps")).unwrap();
+    let version = &apps.versions[0];
+    assert_eq!((version.version(), version.freshness()), ("v1", "Current"));
+    let sets = version.resources.iter().find(|resource| resource.resource() == "deployments").unwrap();
+    assert_eq!(
+        (sets.scope(), sets.singular_resource(), &sets.short_names[..]),
+        ("Namespaced", "deployment", &["deploy".to_owned()][..])
+    );
+    assert_eq!(sets.response_kind.as_ref().map(|kind| kind.kind()), Some("Deployment"));
+    let scale = sets.subresources.iter().find(|of| of.subresource() == "scale").unwrap();
+    assert_eq!(scale.response_kind.as_ref().map(|kind| (kind.group(), kind.kind())), Some(("autoscaling", "Scale")));
+    assert_eq!(scale.verbs, ["get", "patch", "update"]);
+    let json = api.send("GET", "/apis", &[("accept", &format!("application/json;{parameters}"))], "").await;
+    assert_eq!(json.headers["etag"], got.headers["etag"]);
+}
+
+#[tokio::test]
+async fn what_another_component_answers_is_protobuf_where_accepted() {
+    let service = tower::service_fn(|request: Request<Bytes>| async move {
+        let (status, answer) = match request.uri().path().ends_with("/n1") {
+            true => (
+                200,
+                json!({
+                    "kind": "NodeMetrics", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {"name": "n1"},
+                    "timestamp": "2026-01-01T00:00:00Z", "window": "1m15.5s", "usage": {"cpu": "5n", "memory": "3Ki"},
+                }),
+            ),
+            false => (404, machinery::ApiError::no_such_path().status()),
+        };
+        let body = Full::from(answer.to_string()).map_err(|never: std::convert::Infallible| match never {});
+        let response = http::Response::builder().status(status).body(body.boxed_unsync()).unwrap();
+        Ok::<_, apiserver::BoxError>(response)
+    });
+    let local = apiserver::LocalApi {
+        group: "metrics.k8s.io",
+        version: "v1beta1",
+        schema: "io.k8s.metrics.pkg.apis.metrics.v1beta1",
+        resources: json!([{"name": "nodes", "singularName": "", "namespaced": false, "kind": "NodeMetrics", "verbs": ["get"]}]),
+        service: tower::util::BoxCloneSyncService::new(service),
+    };
+    let api = start_with(Options { local_apis: vec![local], ..Options::default() }).await;
+    let path = |name: &str| format!("/apis/metrics.k8s.io/v1beta1/nodes/{name}");
+    let (kind, metrics) = read::<NodeMetrics>(&api.send("GET", &path("n1"), &[CLIENT_GO], "").await, 200);
+    assert_eq!(kind, "metrics.k8s.io/v1beta1/NodeMetrics");
+    assert_eq!(metrics.window.and_then(|window| window.duration), Some(75_500_000_000));
+    assert_eq!(metrics.timestamp.and_then(|time| time.seconds), Some(1_767_225_600));
+    assert_eq!(metrics.usage["memory"].string(), "3Ki");
+    let (_, status) = read::<Status>(&api.send("GET", &path("n2"), &[CLIENT_GO], "").await, 404);
+    assert_eq!(status.code(), 404);
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ async fn a_group_of_another_component_is_served_as_our_own() {
     let local = LocalApi {
         group: "metrics.k8s.io",
         version: "v1beta1",
+        schema: "io.k8s.metrics.pkg.apis.metrics.v1beta1",
         resources: json!([
             {"name": "nodes", "singularName": "", "namespaced": false, "kind": "NodeMetrics", "verbs": ["get", "list"]},
         ]),

@@ -23,7 +23,7 @@ fn slow(gate: Arc<Semaphore>) -> LocalApi {
         }
     });
     let service = tower::util::BoxCloneSyncService::new(service);
-    LocalApi { group: "metrics.k8s.io", version: "v1beta1", resources: json!([]), service }
+    LocalApi { group: "metrics.k8s.io", version: "v1beta1", schema: "", resources: json!([]), service }
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ async fn a_panic_ends_one_request_and_no_more() {
     let local = LocalApi {
         group: "metrics.k8s.io",
         version: "v1beta1",
+        schema: "",
         resources: json!([]),
         service: tower::util::BoxCloneSyncService::new(service),
     };
@@ -51,7 +52,7 @@ async fn a_request_ends_when_its_time_is_up() {
         std::future::pending::<Result<http::Response<apiserver::Body>, apiserver::BoxError>>()
     });
     let service = tower::util::BoxCloneSyncService::new(service);
-    let local = LocalApi { group: "metrics.k8s.io", version: "v1beta1", resources: json!([]), service };
+    let local = LocalApi { group: "metrics.k8s.io", version: "v1beta1", schema: "", resources: json!([]), service };
     let api = start_with(Options { local_apis: vec![local], ..Options::default() }).await;
     assert_eq!(
         api.get("/apis/metrics.k8s.io/v1beta1/nodes?timeout=5ms").await.problem(),

@@ -25,6 +25,8 @@ use route::{Filter, Route};
 
 pub const GROUP: &str = "metrics.k8s.io";
 pub const VERSION: &str = "v1beta1";
+/// Where the messages of its kinds are in the schema table.
+pub const SCHEMA: &str = "io.k8s.metrics.pkg.apis.metrics.v1beta1";
 
 /// `APIResourceList.resources` of [`GROUP`] and [`VERSION`].
 pub fn resources() -> Value {

@@ -24,6 +24,7 @@ impl MetricsApi {
         LocalApi {
             group: autoscale::GROUP,
             version: autoscale::VERSION,
+            schema: autoscale::SCHEMA,
             resources: autoscale::resources(),
             service: BoxCloneSyncService::new(tower::service_fn(answer)),
         }

@@ -48,6 +48,7 @@ pub(super) fn read(scalar: Scalar<'_>, of: Type, report: &mut Report) -> Value {
         (Type::Quantity, Scalar::Number(number)) => quantity(&number.to_string(), report),
         (Type::Time, Scalar::Text(text)) => time(text, clock::format_time, report),
         (Type::MicroTime, Scalar::Text(text)) => time(text, clock::format_micro_time, report),
+        (Type::Duration, Scalar::Text(text)) => text.into(),
         (Type::Bytes, Scalar::Text(text)) => bytes(text, report),
         (Type::Any, scalar) => scalar.into_value(),
         (Type::Quantity, scalar @ Scalar::Bool(_)) => quantity(&scalar.into_value().to_string(), report),
@@ -61,7 +62,7 @@ pub(super) fn read(scalar: Scalar<'_>, of: Type, report: &mut Report) -> Value {
 /// What the type is called in Go.
 pub(super) fn go_type(of: Type) -> String {
     match of {
-        Type::String | Type::IntOrString | Type::Time | Type::MicroTime => "string".to_owned(),
+        Type::String | Type::IntOrString | Type::Time | Type::MicroTime | Type::Duration => "string".to_owned(),
         Type::Bytes => "[]uint8".to_owned(),
         Type::Bool => "bool".to_owned(),
         Type::Int32 => "int32".to_owned(),

@@ -10,6 +10,7 @@ use schema::{Field, Message, Shape, Type, Wire};
 use serde_json::{Map, Value};
 
 use super::{JSON_SCHEMA, MAGIC};
+use crate::strconv::parse_duration;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -130,6 +131,10 @@ fn put_value(out: &mut Vec<u8>, tag: u32, of: Type, value: &Value) {
         Type::Strings => nested(out, tag, |out| put_items(out, 1, Type::String, list(value))),
         Type::Quantity => nested(out, tag, |out| put_bytes(out, 1, value.as_str().unwrap_or("0").as_bytes())),
         Type::Time | Type::MicroTime => nested(out, tag, |out| put_time(out, text())),
+        Type::Duration => nested(out, tag, |out| {
+            let length = parse_duration(text()).unwrap_or_default();
+            put_varint(out, 1, u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
+        }),
         Type::IntOrString => nested(out, tag, |out| {
             put_varint(out, 1, u64::from(value.is_string()));
             put_varint(out, 2, value.as_i64().unwrap_or_default().cast_unsigned());

@@ -171,6 +171,7 @@ fn value(field: &'static Field, raw: Raw<'_>, depth: usize) -> Result<Value, Mal
         Type::Quantity => json!(part(raw.bytes()?, 1)?.map_or(Ok(""), Raw::text)?),
         Type::Time => time(raw.bytes()?, clock::format_time)?,
         Type::MicroTime => time(raw.bytes()?, clock::format_micro_time)?,
+        Type::Duration => json!(format!("{}ns", part(raw.bytes()?, 1)?.map_or(Ok(0), Raw::signed)?)),
         Type::IntOrString => int_or_string(raw.bytes()?)?,
         Type::FieldsV1 | Type::RawExtension | Type::Any => embedded(raw.bytes()?)?,
         Type::SchemaOrArray => schema_or_array(raw.bytes()?, depth)?,

@@ -91,6 +91,7 @@ fn value(numbers: &mut Numbers, of: Type, depth: usize) -> Value {
         Type::Quantity => json!(numbers.pick(&["1", "500m", "2Gi", "1k"])),
         Type::Time => json!(numbers.pick(&["2026-01-02T03:04:05Z", "1969-12-31T23:59:59Z"])),
         Type::MicroTime => json!(numbers.pick(&["2026-01-02T03:04:05.000006Z", "1969-12-31T23:59:59.500000Z"])),
+        Type::Duration => json!("1m0s"),
         Type::IntOrString => [json!(0), json!(-1), json!("http"), json!("25%")][numbers.below(4) as usize].clone(),
         Type::FieldsV1 | Type::RawExtension => json!({"f:metadata": {}, "a": [1, "b", null]}),
         Type::Any => [json!(false), json!(0), json!({"a": {}}), json!("x")][numbers.below(4) as usize].clone(),
