@@ -26,7 +26,7 @@ impl Server {
     pub(crate) async fn authenticate(&self, call: &mut Call) -> Result<(), ApiError> {
         let begun = clock::monotonic();
         let outcome = self.find_user(call).await;
-        self.counts().authenticated(outcome.is_ok(), begun.elapsed());
+        self.counts().authenticated(outcome.is_ok().then_some(&call.user.name), begun.elapsed());
         outcome
     }
 

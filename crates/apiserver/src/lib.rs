@@ -15,6 +15,7 @@ mod decode;
 mod digest;
 mod discovery;
 mod encoded;
+mod exposition;
 mod fairness;
 mod health;
 mod identity;

@@ -7,13 +7,14 @@ use http::Method;
 use kinds::KindDef;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry as Metrics;
 
+use crate::exposition;
 use crate::info::RequestInfo;
 
 const SECONDS: [f64; 23] = [
@@ -77,6 +78,14 @@ struct EndedLabels {
     code: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StorageLabel {
+    storage_cluster_id: &'static str,
+}
+
+/// The one database that there is.
+const STORAGE: &str = "sqlite-0";
+
 /// Codes of requests that the server ended to protect itself. (upstream: `RecordRequestTermination`)
 const ENDED: [u16; 2] = [429, 504];
 
@@ -128,6 +137,7 @@ pub struct ServerMetrics {
     objects: Family<ResourceLabel, Gauge>,
     group_objects: Family<GroupResourceLabels, Gauge>,
     sizes: Family<Labels, Histogram>,
+    stored: Family<StorageLabel, Gauge>,
 }
 
 /// Counts something as running until it is dropped.
@@ -174,6 +184,9 @@ impl Default for ServerMetrics {
         shown.register("apiserver_request_terminations", help, Family::clone(&ended));
         let help = "Response size distribution in bytes for each group, version, verb, resource, subresource and scope";
         shown.register("apiserver_response_sizes", help, sizes.clone());
+        let stored = Family::default();
+        let help = "Size of the storage database file physically allocated in bytes";
+        shown.register("apiserver_storage_size_bytes", help, Family::clone(&stored));
         Self {
             shown,
             others: Mutex::default(),
@@ -186,6 +199,7 @@ impl Default for ServerMetrics {
             objects,
             group_objects,
             sizes,
+            stored,
         }
     }
 }
@@ -219,8 +233,17 @@ impl ServerMetrics {
         running(self.long_running.get_or_create(&labels).clone())
     }
 
-    /// The text of all metrics; `objects` are the counts of stored objects by kind.
-    pub fn print(&self, objects: impl Iterator<Item = (&'static KindDef, usize)>) -> Result<String, std::fmt::Error> {
+    /// The text of all metrics; `objects` are the counts of stored objects by kind, `stored` are the bytes that the
+    /// store takes on disk.
+    pub fn print(
+        &self,
+        objects: impl Iterator<Item = (&'static KindDef, usize)>,
+        stored: Option<u64>,
+    ) -> Result<String, std::fmt::Error> {
+        if let Some(bytes) = stored {
+            let stored = self.stored.get_or_create(&StorageLabel { storage_cluster_id: STORAGE });
+            stored.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
         for (kind, count) in objects {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.objects.get_or_create(&ResourceLabel { resource: kind.group_resource().to_string() }).set(count);
@@ -233,8 +256,7 @@ impl ServerMetrics {
             encode_registry(&mut text, others)?;
         }
         text.push_str(&crate::process::metrics());
-        encode_eof(&mut text)?;
-        Ok(text)
+        Ok(exposition::text(&text))
     }
 
     /// Shows the metrics of another component of this process as well.
@@ -261,7 +283,7 @@ mod tests {
         metrics.observe(labels.clone(), false, 200, (Duration::from_millis(300), Duration::from_millis(220)));
         metrics.observe(labels, false, 429, (Duration::ZERO, Duration::ZERO));
         let watching = metrics.long_running(&info, &POD);
-        let text = metrics.print([(&POD, 4)].into_iter()).unwrap();
+        let text = metrics.print([(&POD, 4)].into_iter(), Some(4096)).unwrap();
         let labels = r#"verb="LIST",group="",version="v1",resource="pods",subresource="",scope="namespace",component="apiserver""#;
         let want = format!("apiserver_request_total{{{labels},dry_run=\"\",code=\"200\"}} 1");
         assert!(text.contains(&want), "{text}");
@@ -269,10 +291,11 @@ mod tests {
         assert!(text.contains(r#"apiserver_storage_objects{resource="pods"} 4"#), "{text}");
         assert!(text.contains(r#"apiserver_resource_objects{group="",resource="pods"} 4"#), "{text}");
         assert!(text.contains(&format!("apiserver_request_terminations_total{{{labels},code=\"429\"}} 1")), "{text}");
+        assert!(text.contains(r#"apiserver_storage_size_bytes{storage_cluster_id="sqlite-0"} 4096"#), "{text}");
         let level = format!("apiserver_request_sli_duration_seconds_bucket{{le=\"0.1\",{labels}}} 2");
         assert!(text.contains(&level), "{text}");
         drop(watching);
-        let text = metrics.print(std::iter::empty()).unwrap();
+        let text = metrics.print(std::iter::empty(), None).unwrap();
         assert!(text.contains(&format!("apiserver_longrunning_requests{{{labels}}} 0")), "{text}");
     }
 }

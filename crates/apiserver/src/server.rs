@@ -31,6 +31,7 @@ use crate::body::{self, Body, BoxError};
 use crate::call::Call;
 use crate::counts::Counts;
 use crate::discovery::{Discovery, DiscoveryCache};
+use crate::exposition;
 use crate::fairness::{self, Fairness, Permit};
 use crate::limits::Limits;
 use crate::local::LocalApi;
@@ -403,8 +404,7 @@ impl Server {
     fn serve_metrics(&self) -> Result<Answer, ApiError> {
         let kinds = self.registry().kinds().iter().filter(|kind| kind.is_stored());
         let objects = kinds.map(|kind| (kind, self.registry().lister(kind).count()));
-        let text = self.metrics().print(objects).map_err(ApiError::internal)?;
-        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        Ok(respond::with(StatusCode::OK, content_type, body::full(text)))
+        let text = self.metrics().print(objects, self.registry().allocated_bytes()).map_err(ApiError::internal)?;
+        Ok(respond::with(StatusCode::OK, exposition::CONTENT_TYPE, body::full(text)))
     }
 }

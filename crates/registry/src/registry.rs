@@ -224,6 +224,11 @@ impl Registry {
         self.0.settle().await
     }
 
+    /// Bytes that the store takes on disk.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.0.store.allocated_bytes()
+    }
+
     /// How far the cache has come.
     pub fn revision(&self) -> Revision {
         self.0.cache.applied()

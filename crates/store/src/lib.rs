@@ -158,6 +158,11 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets history before `revision`; what each key held then, or came to hold since, stays.
     /// A revision ahead of the newest means the newest, and one behind an earlier call's means nothing.
     async fn compact(&self, revision: Revision) -> Result<()>;
+
+    /// Bytes that the store takes on this machine's disk; nothing for engines that have no files here.
+    fn allocated_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The range of all keys that start with `prefix`, which must end in an ASCII character below `~`.

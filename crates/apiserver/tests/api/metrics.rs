@@ -24,8 +24,8 @@ async fn what_watchers_are_sent_is_counted() {
     watch.frame().await.unwrap().unwrap();
     let (text, kind) = (shown(&api).await, r#"group="",version="v1",resource="configmaps""#);
     assert_shows(&text, &format!("apiserver_watch_events_total{{{kind}}} 1"));
-    assert_shows(&text, &format!("apiserver_watch_events_sizes_bucket{{le=\"2048.0\",{kind}}} 0"));
-    assert_shows(&text, &format!("apiserver_watch_events_sizes_bucket{{le=\"4096.0\",{kind}}} 1"));
+    assert_shows(&text, &format!("apiserver_watch_events_sizes_bucket{{le=\"2048\",{kind}}} 0"));
+    assert_shows(&text, &format!("apiserver_watch_events_sizes_bucket{{le=\"4096\",{kind}}} 1"));
 }
 
 #[tokio::test]
@@ -38,6 +38,11 @@ async fn who_is_let_in_is_counted() {
     assert_shows(&text, r#"authorization_attempts_total{result="no-opinion"} 1"#);
     assert_shows(&text, r#"authentication_duration_seconds_count{result="success"} 2"#);
     assert_shows(&text, r#"authentication_duration_seconds_count{result="failure"} 1"#);
+    assert_shows(&text, "# TYPE authentication_attempts counter");
+    assert_shows(&text, r#"authentication_attempts{result="success"} 2"#);
+    assert_shows(&text, r#"authentication_attempts{result="failure"} 1"#);
+    assert_shows(&text, r#"authenticated_user_requests{username="other"} 1"#);
+    assert_shows(&text, r#"authenticated_user_requests{username="admin"} 1"#);
 }
 
 #[tokio::test]

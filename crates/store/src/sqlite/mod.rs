@@ -153,6 +153,16 @@ impl Store for Sqlite {
     async fn compact(&self, revision: Revision) -> Result<()> {
         self.send(|answer| Job::Compact { revision, answer }).await
     }
+
+    fn allocated_bytes(&self) -> Option<u64> {
+        let of = |suffix: &str| {
+            let mut path = self.shared.path.clone().into_os_string();
+            path.push(suffix);
+            std::fs::metadata(path).map(|metadata| metadata.len())
+        };
+        // The log, which a checkpoint empties, is not there before the first write.
+        Some(of("").ok()? + of("-wal").unwrap_or(0))
+    }
 }
 
 #[cfg(test)]
