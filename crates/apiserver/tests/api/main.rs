@@ -2,8 +2,11 @@
 
 mod access;
 mod apply;
+mod apply_laws;
 mod audit;
 mod bad_input;
+#[path = "../collector/mod.rs"]
+mod collector;
 mod content;
 mod discovery;
 mod fairness;
@@ -12,10 +15,13 @@ mod kubectl;
 mod limits;
 mod lists;
 mod memory;
+#[path = "../../../kinds/tests/minimal/mod.rs"]
+mod minimal;
 mod metrics;
 mod network;
 mod node;
 mod objects;
+mod operations;
 mod subresources;
 mod support;
 mod tracing;

@@ -1,71 +1,18 @@
 //! Traces, as a collector gets them.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use parking_lot::Mutex;
-use prost::Message as _;
+use http::Request;
+use http_body_util::Full;
 use serde_json::json;
-use tokio::net::TcpListener;
-use trace::otlp::{EXPORT, ExportTraceServiceRequest, Kind, Span, StatusCode, Value};
+use trace::otlp::{Kind, Span, StatusCode, Value};
 use trace::{Config, Tracer};
 
+use crate::collector::Collector;
 use crate::support::{Api, Options, collect, start_with};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
-
-/// What a collector was sent.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-impl Collector {
-    /// Serves the trace service by gRPC; answers where.
-    async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let taken = self.0.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let taken = taken.clone();
-                let service = hyper::service::service_fn(move |request| take(request, taken.clone()));
-                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                // A client that is done just goes.
-                tokio::spawn(async move { drop(builder.serve_connection(TokioIo::new(stream), service).await) });
-            }
-        });
-        address
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        let requests = self.0.lock();
-        let resources = requests.iter().flat_map(|request| &request.resource_spans);
-        resources.flat_map(|of| &of.scope_spans).flat_map(|of| &of.spans).cloned().collect()
-    }
-}
-
-type Answered = Response<UnsyncBoxBody<Bytes, Infallible>>;
-
-async fn take(
-    request: Request<Incoming>,
-    taken: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
-) -> Result<Answered, Infallible> {
-    assert_eq!(request.uri().path(), EXPORT);
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    taken.lock().push(ExportTraceServiceRequest::decode(body.slice(5..)).unwrap());
-    let mut trailers = HeaderMap::new();
-    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
-    let empty = Full::new(Bytes::from_static(&[0; 5])).with_trailers(std::future::ready(Some(Ok(trailers))));
-    Ok(Response::builder().header("content-type", "application/grpc").body(empty.boxed_unsync()).unwrap())
-}
 
 struct Observed {
     api: Api,
@@ -75,10 +22,11 @@ struct Observed {
 
 async fn observed(per_million: u32) -> Observed {
     let collector = Collector::default();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = format!(
         "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: {}\n\
          samplingRatePerMillion: {per_million}\n",
-        collector.start().await
+        collector.serve(listener)
     );
     let tracer = Tracer::start(&Config::parse(&config).unwrap(), "apiserver", "apiserver-test");
     let api = start_with(Options { tracer: Some(tracer.clone()), ..Options::default() }).await.bootstrapped().await;

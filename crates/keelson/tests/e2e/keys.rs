@@ -1,6 +1,9 @@
 //! The keys of encryption at rest, as administrators change them.
 
-use crate::support::Cluster;
+use std::fs;
+
+use crate::plugin::Plugin;
+use crate::support::{Cluster, Machine};
 
 #[test]
 fn the_key_of_secrets_rotates_while_the_server_runs_and_opens_them_after_its_end() {
@@ -12,8 +15,45 @@ fn the_key_of_secrets_rotates_while_the_server_runs_and_opens_them_after_its_end
     cluster.keelson(&["secrets", "rotate-keys"]).succeeds();
     let second = read();
     assert!(first.starts_with("key1:") && second.starts_with("key2:"), "the newest key is on top");
-    assert_eq!(second.lines().count(), 1, "the old key is gone");
+    let retired = |line: &&str| line.matches(':').count() == 2;
+    assert_eq!(
+        second.lines().filter(retired).count(),
+        1,
+        "the old key reads the past alone: {}",
+        second.lines().count()
+    );
+    assert_eq!(second.lines().count(), 2);
     cluster.kill_server();
     cluster.start_server(&[]);
     assert_eq!(cluster.kubectl("get secret s -o jsonpath={.data.password}").trim(), "aHVudGVyMg==");
+}
+
+#[test]
+fn a_kms_plugin_keeps_the_keys_of_the_cluster() {
+    let files = tempfile::tempdir().expect("there is a place for files");
+    let (socket, config) = (files.path().join("kms.sock"), files.path().join("encryption.yaml"));
+    let plugin = Plugin::start(&socket);
+    let text = format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  \
+         providers:\n  - kms: {{apiVersion: v2, name: vault, endpoint: 'unix://{}'}}\n",
+        socket.display()
+    );
+    fs::write(&config, text).expect("a small file is written");
+    let config = config.to_string_lossy().into_owned();
+    let flags = ["--encryption-provider-config", &config];
+    let mut cluster = Cluster::start_on(Machine::new(), &flags);
+    cluster.kubectl("create secret generic s --from-literal password=hunter2");
+    let stored = |text: &str| {
+        let store = cluster.data_dir().join("store");
+        let files = fs::read_dir(store).expect("the store is there").flatten();
+        let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        files.filter_map(|file| fs::read(file.path()).ok()).any(|bytes| holds(&bytes))
+    };
+    assert!(stored("k8s:enc:kms:v2:vault:") && !stored("aHVudGVyMg=="), "what is on disk needs the plugin");
+    plugin.rotate();
+    cluster.kill_server();
+    cluster.start_server(&flags);
+    assert_eq!(cluster.kubectl("get secret s -o jsonpath={.data.password}").trim(), "aHVudGVyMg==");
+    cluster.kubectl("create secret generic t --from-literal password=hunter3");
+    assert_eq!(cluster.kubectl("get secret t -o jsonpath={.data.password}").trim(), "aHVudGVyMw==");
 }

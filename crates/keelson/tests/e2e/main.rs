@@ -7,6 +7,8 @@
 mod admission;
 mod basics;
 mod clients;
+#[path = "../../../apiserver/tests/collector/mod.rs"]
+mod collector;
 mod definitions;
 mod dns;
 mod faults;
@@ -15,6 +17,8 @@ mod keys;
 mod lifecycle;
 mod machines;
 mod placement;
+#[path = "../../../encryption/tests/plugin/mod.rs"]
+mod plugin;
 mod reset;
 mod rollout;
 mod scale;
