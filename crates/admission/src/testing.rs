@@ -31,8 +31,10 @@ impl Case {
     fn new(operation: Operation, resource: &str, namespace: &str, name: &str) -> Self {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let named = |kind: &&&'static kinds::KindDef| (kind.group, kind.resource) == (group, resource);
+        let in_any_version = || kinds::known().iter().find(named).copied();
         Self {
-            kind: kinds::known().iter().find(|kind| (kind.group, kind.resource) == (group, resource)).expect("a kind"),
+            kind: kinds::find(group, "v1", resource).or_else(in_any_version).expect("a kind"),
             operation,
             subresource: String::leak(subresource.to_owned()),
             namespace: namespace.to_owned(),
@@ -91,7 +93,7 @@ impl Case {
 
     /// As webhooks and policies see it.
     pub fn seen<T>(&self, object: Option<&Object>, look: impl FnOnce(&Subject<'_>, &dyn View) -> T) -> T {
-        let (request, kinds) = (self.request(), KindTable::new(kinds::all()));
+        let (request, kinds) = (self.request(), KindTable::new(kinds::all(), &[]));
         look(&Subject { request: &request, kinds: &kinds, object }, &*self.objects)
     }
 

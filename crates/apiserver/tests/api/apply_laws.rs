@@ -80,7 +80,10 @@ async fn made(api: &Api, name: &str) {
 
 async fn send(api: &Api, name: &str, apply: &Apply) -> Got {
     let data: BTreeMap<&str, String> = apply.config.iter().map(|(key, value)| (*key, value.to_string())).collect();
-    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+    let mut body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    if !data.is_empty() {
+        body["data"] = json!(data);
+    }
     let path = format!("{MAPS}/{name}?fieldManager={}&force={}", apply.manager, apply.force);
     api.send("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], body.to_string()).await
 }

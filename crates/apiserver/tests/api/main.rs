@@ -15,9 +15,9 @@ mod kubectl;
 mod limits;
 mod lists;
 mod memory;
+mod metrics;
 #[path = "../../../kinds/tests/minimal/mod.rs"]
 mod minimal;
-mod metrics;
 mod network;
 mod node;
 mod objects;

@@ -117,7 +117,7 @@ async fn a_request_is_a_span_and_its_steps_are_spans_below_it() {
         events(write),
         ["About to Encode", "Encode succeeded", "TransformToStorage succeeded", "Txn call succeeded"]
     );
-    let resource = observed.collector.0.lock()[0].resource_spans[0].resource.clone().unwrap();
+    let resource = observed.collector.requests()[0].resource_spans[0].resource.clone().unwrap();
     let resource = attributes(&Span { attributes: resource.attributes, ..Span::default() });
     assert_eq!(
         (resource["service.name"].as_str(), resource["service.instance.id"].as_str()),

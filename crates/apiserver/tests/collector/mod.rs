@@ -41,10 +41,13 @@ impl Collector {
         }
     }
 
+    pub fn requests(&self) -> Vec<ExportTraceServiceRequest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn spans(&self) -> Vec<Span> {
-        let requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let resources = requests.iter().flat_map(|request| &request.resource_spans);
-        resources.flat_map(|of| &of.scope_spans).flat_map(|of| &of.spans).cloned().collect()
+        let resources = self.requests().into_iter().flat_map(|request| request.resource_spans);
+        resources.flat_map(|of| of.scope_spans).flat_map(|of| of.spans).collect()
     }
 }
 

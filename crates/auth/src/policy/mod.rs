@@ -10,6 +10,7 @@
 //! - `system:aggregated-metrics-reader`, which comes with metrics-server elsewhere: metrics are built in.
 //! - The certificate controller may approve `kubernetes.io/kubelet-serving`, as an approver is built in.
 //! - `system:kube-dns` may read endpoint slices.
+//! - The controllers of volumes may not read Services, which only Portworx's volumes need.
 //! - Roles behind gates that are off by default are left out, such as those of cluster trust bundles, pod certificates
 //!   and device taints.
 

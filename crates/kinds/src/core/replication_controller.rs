@@ -55,7 +55,6 @@ pub static REPLICATION_CONTROLLER: KindDef = KindDef {
 fn default(object: &mut Object) {
     default_template(object.map_mut(&["spec"]), "template");
     object.set_default(&["spec", "replicas"], 1);
-    object.set_default(&["status", "replicas"], 0);
     let Some(labels) = object.map(&["spec", "template", "metadata", "labels"]).cloned() else { return };
     for path in [&["spec", "selector"][..], &["metadata", "labels"]] {
         if object.map(path).is_none_or(serde_json::Map::is_empty) {

@@ -1,5 +1,7 @@
 //! The smallest objects.
 
+mod pod_certificate;
+
 use kinds::KindDef;
 use machinery::Object;
 use serde_json::{Value, json};
@@ -48,7 +50,7 @@ fn fields(kind: &KindDef) -> Value {
         (_, "CertificateSigningRequest") => json!({"spec": {
             "request": include_str!("../data/request.base64").trim_end(), "signerName": "example.com/a", "usages": ["client auth"]}}),
         (_, "ClusterTrustBundle") => json!({"spec": {"trustBundle": include_str!("../data/authority.pem")}}),
-        (_, "PodCertificateRequest") => json!({"spec": pod_certificate()}),
+        (_, "PodCertificateRequest") => json!({"spec": pod_certificate::spec()}),
         (_, "LeaseCandidate") => json!({"spec": {
             "leaseName": "a", "binaryVersion": "1.35.0", "emulationVersion": "1.35.0",
             "strategy": "OldestEmulationVersion"}}),
@@ -95,17 +97,6 @@ fn fields(kind: &KindDef) -> Value {
             "driver": "example.com", "pool": {"name": "a", "resourceSliceCount": 1}, "nodeName": "n"}}),
         _ => json!({}),
     }
-}
-
-/// What a node asks for with the first of the keys.
-pub fn pod_certificate() -> Value {
-    let keys = include_str!("../data/possession.txt");
-    let mut parts = keys.lines().next().expect("a key").split(' ').skip(1);
-    let [key, proof] = [parts.next(), parts.next()];
-    json!({
-        "signerName": "example.com/a", "podName": "web", "podUID": "uid", "serviceAccountName": "web",
-        "serviceAccountUID": "1", "nodeName": "n1", "nodeUID": "2", "pkixPublicKey": key, "proofOfPossession": proof,
-    })
 }
 
 fn template() -> Value {

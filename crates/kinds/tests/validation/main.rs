@@ -6,9 +6,9 @@ mod certificates;
 mod core;
 mod devices;
 mod flow_control;
-#[path = "../minimal/mod.rs"]
-mod minimal;
 mod networking;
+#[path = "../minimal/pod_certificate.rs"]
+mod pod_certificate;
 mod pod_certificates;
 mod rest;
 mod storage;

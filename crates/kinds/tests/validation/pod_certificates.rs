@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::minimal::pod_certificate;
+use super::pod_certificate;
 use super::{check, check_updates, errors, subresource_errors};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -12,7 +12,7 @@ const ISSUED: &str = include_str!("../data/pod.pem");
 const SHORT: &str = include_str!("../data/short.pem");
 
 fn request(changes: Value) -> Value {
-    let mut spec = pod_certificate();
+    let mut spec = pod_certificate::spec();
     spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     json!({"metadata": {"name": "a"}, "spec": spec})
 }
@@ -20,7 +20,7 @@ fn request(changes: Value) -> Value {
 #[test]
 fn requests_prove_that_the_key_is_held() {
     let long = "x".repeat(129);
-    let key = pod_certificate()["pkixPublicKey"].clone();
+    let key = pod_certificate::spec()["pkixPublicKey"].clone();
     let rows: Vec<(Value, Vec<&str>)> = vec![
         (json!({}), vec![]),
         (json!({"maxExpirationSeconds": 7_862_400, "unverifiedUserAnnotations": {"example.com/A": " "}}), vec![]),
