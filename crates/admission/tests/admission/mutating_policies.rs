@@ -10,8 +10,8 @@ use crate::{administrator, cluster_of, create, create_as, named, set_up};
 const GROUP: &str = "admissionregistration.k8s.io";
 
 async fn cluster() -> Registry {
-    let kinds = kinds::served(&["admissionregistration.k8s.io/v1beta1=true".to_owned()]).unwrap();
-    let registry = cluster_of(Vec::leak(kinds)).await;
+    let kinds = kinds::select(&["admissionregistration.k8s.io/v1beta1=true".to_owned()]).unwrap();
+    let registry = cluster_of(Vec::leak(kinds.served)).await;
     create(&registry, "namespaces", "", named("dev")).await.unwrap();
     set_up(&registry, "serviceaccounts", "dev", named("default")).await;
     registry
