@@ -1,32 +1,53 @@
 //! Taking over what a webhook or a policy made of an object.
 
 use kinds::KindDef;
+use machinery::apply::Form;
 use machinery::decode::{FieldPolicy, decode_patched};
 use machinery::{ApiError, GroupVersionKind, Object};
 use serde_json::Value;
 
 use crate::subject::Subject;
 
-/// The schema of the request's object, where the request is seen as one for `kind`.
-pub fn schema_of(subject: &Subject<'_>, kind: &KindDef) -> String {
-    match subject.object_kind(kind) {
-        of if of == kind.gvk() => kind.schema.to_owned(),
-        of => schema_name(&of),
+/// What the object of a request has to be.
+pub enum Shape {
+    Kind(&'static KindDef),
+    /// Of a built-in type that is no resource of its own, by the name of its schema: `io.k8s.api.policy.v1.Eviction`.
+    Named(String),
+}
+
+impl Shape {
+    /// Where the request is seen as one for `kind`.
+    pub fn of(subject: &Subject<'_>, kind: &'static KindDef) -> Self {
+        match subject.object_kind(kind) {
+            of if of == kind.gvk() => Self::Kind(kind),
+            of => Self::Named(schema_name(&of)),
+        }
+    }
+
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Kind(kind) => kind.form(),
+            Self::Named(name) => schema::message(name).map_or(Form::Deduced, Form::of_message),
+        }
     }
 }
 
-/// Of a built-in type that is no resource of its own: `io.k8s.api.policy.v1.Eviction`.
 fn schema_name(of: &GroupVersionKind) -> String {
     let group = of.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
     format!("io.k8s.api.{group}.{}.{}", of.version, of.kind)
 }
 
 /// Reads what `before` was made to; the object must stay what it is.
-pub fn decode(before: &Object, after: Value, schema: &str, policy: FieldPolicy) -> Result<Object, ApiError> {
+pub fn decode(before: &Object, after: Value, shape: &Shape, policy: FieldPolicy) -> Result<Object, ApiError> {
     let internal = |error: ApiError| ApiError::internal(error.message);
-    let after = match schema::message(schema) {
-        Some(_) => decode_patched(after, schema, policy).map_err(internal)?.0,
-        None => Object::from_value(after).ok_or_else(|| ApiError::internal("the patched object is no object"))?,
+    let after = match shape {
+        Shape::Kind(kind) => kind.read_patched(after, policy).map_err(internal)?.0,
+        Shape::Named(name) if schema::message(name).is_some() => {
+            decode_patched(after, name, policy).map_err(internal)?.0
+        }
+        Shape::Named(_) => {
+            Object::from_value(after).ok_or_else(|| ApiError::internal("the patched object is no object"))?
+        }
     };
     if after.gvk() == before.gvk() {
         return Ok(after);
@@ -39,6 +60,6 @@ pub fn taken_over(subject: &Subject<'_>, kind: &'static KindDef, mut object: Obj
     if subject.object_kind(kind) != kind.gvk() {
         return object;
     }
-    (kind.strategy.default)(&mut object);
+    kind.default(&mut object);
     subject.kinds.convert(kind, subject.request.kind, object)
 }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::frame::Frame;
 use super::scope::Scope;
 use super::select::Framed;
-use crate::changed;
+use crate::changed::{self, Shape};
 use crate::conditions::{Budget, Compiled, Failed};
 use crate::inputs::Inputs;
 use crate::subject::Subject;
@@ -65,13 +65,13 @@ impl Mutation {
     ) -> Result<Option<Object>, String> {
         let Some(before) = inputs.object else { return Ok(None) };
         let scope = Scope::new(inputs, &frame.variables);
-        let schema = changed::schema_of(subject, kind);
+        let shape = Shape::of(subject, kind);
         let made =
             |expression: &Compiled| scope.evaluate(expression, &mut Budget(RUNTIME_BUDGET)).map_err(Failed::into_text);
         let (after, policy) = match self {
             Self::Apply(expression) => {
                 let config = configuration(&made(expression)?, before)?;
-                let laid = apply::overlay(&before.0, &config.0, &schema);
+                let laid = apply::overlay(&before.0, &config.0, shape.form());
                 let laid = laid.map_err(|why| format!("error applying patch: {why}"))?;
                 // What was laid over it was held against the schema already.
                 (Json::Object(laid), FieldPolicy::Ignore)
@@ -85,7 +85,7 @@ impl Mutation {
                 }
             }
         };
-        changed::decode(before, after, &schema, policy).map(Some).map_err(|error| error.message)
+        changed::decode(before, after, &shape, policy).map(Some).map_err(|error| error.message)
     }
 }
 

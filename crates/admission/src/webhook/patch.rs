@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::hook::Hook;
-use crate::changed;
+use crate::changed::{self, Shape};
 use crate::subject::{Seen, Subject};
 
 /// The object as it is now, in the version of the request.
@@ -40,8 +40,8 @@ pub fn patched(
     let patch = Value::Array(operations);
     let applied = patch::json_patch(before.clone().into_value(), &patch);
     let after = applied.map_err(|error| Failure::Own(ApiError::internal(error.message)))?;
-    let schema = changed::schema_of(subject, kind);
-    let after = changed::decode(before, after, &schema, FieldPolicy::Ignore).map_err(Failure::Own)?;
+    let shape = Shape::of(subject, kind);
+    let after = changed::decode(before, after, &shape, FieldPolicy::Ignore).map_err(Failure::Own)?;
     let changed = after != *before;
     Ok(Some(Patched { object: changed::taken_over(subject, kind, after), changed, patch }))
 }

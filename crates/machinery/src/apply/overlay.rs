@@ -10,10 +10,9 @@ use super::merge::merge;
 
 type Tree = Map<String, Value>;
 
-/// `object` with what `config` says. `message` names the schema; without such a one, objects merge entry by entry.
-/// What only merges as a whole can not be said: the rest of it would be lost. The error is upstream's text.
-pub fn overlay(object: &Tree, config: &Tree, message: &str) -> Result<Tree, String> {
-    let form = schema::message(message).map_or(Form::Deduced, Form::of_message);
+/// `object` with what `config` says. What only merges as a whole can not be said: the rest of it would be lost. The
+/// error is upstream's text.
+pub fn overlay(object: &Tree, config: &Tree, form: Form) -> Result<Tree, String> {
     check(config, form, Duplicates::Refused)
         .map_err(|why| format!("failed to convert patch object to typed object: {why}"))?;
     let mut atomics = Vec::new();
@@ -60,7 +59,8 @@ mod tests {
 
     fn laid(object: Value, config: Value) -> Result<Value, String> {
         let tree = |value: Value| value.as_object().cloned().unwrap_or_default();
-        overlay(&tree(object), &tree(config), POD).map(Value::Object)
+        let form = Form::of_message(schema::message(POD).expect("it is in the table"));
+        overlay(&tree(object), &tree(config), form).map(Value::Object)
     }
 
     #[test]
