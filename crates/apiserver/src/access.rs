@@ -163,7 +163,8 @@ impl Impersonated {
         match user {
             user if user == UserInfo::default() => Ok(None),
             user if user.name.is_empty() => {
-                Err(ApiError::internal("requested impersonation of groups, uid or extra without a user"))
+                let asked = references(&user);
+                Err(ApiError::bad_request(format!("requested [{asked}] without impersonating a user")))
             }
             user => Ok(Some(Self(user))),
         }
@@ -204,11 +205,23 @@ impl Impersonated {
         }
         let implied =
             if user.name == UserInfo::ANONYMOUS { UserInfo::UNAUTHENTICATED } else { UserInfo::AUTHENTICATED };
-        if !user.in_group(UserInfo::AUTHENTICATED) && !user.in_group(UserInfo::UNAUTHENTICATED) {
+        if !user.in_group(implied) && !user.in_group(UserInfo::UNAUTHENTICATED) {
             user.groups.push(implied.to_owned());
         }
         user
     }
+}
+
+/// What was asked for without a user, as Go prints references to objects.
+fn references(user: &UserInfo) -> String {
+    const VERSION: &str = "authentication.k8s.io/v1";
+    let groups = user.groups.iter().map(|group| format!("{{Group  {group}    }}"));
+    let extra = user
+        .extra
+        .iter()
+        .flat_map(|(key, values)| values.iter().map(move |value| format!("{{UserExtra  {value}  {VERSION}  {key}}}")));
+    let uid = (!user.uid.is_empty()).then(|| format!("{{UID  {}  {VERSION}  }}", user.uid));
+    groups.chain(extra).chain(uid).collect::<Vec<_>>().join(" ")
 }
 
 /// Namespace and name of a service account's user name.
@@ -256,7 +269,16 @@ mod tests {
 
     #[test]
     fn groups_alone_are_no_user() {
-        assert!(Impersonated::read(&headers(&[("impersonate-group", "a")])).is_err());
+        let alone = headers(&[("impersonate-group", "a"), ("impersonate-extra-k", "v"), ("impersonate-uid", "u")]);
+        let error = Impersonated::read(&alone).unwrap_err();
+        assert_eq!(
+            (error.code(), error.message.as_str()),
+            (
+                400,
+                "requested [{Group  a    } {UserExtra  v  authentication.k8s.io/v1  k} {UID  u  \
+                 authentication.k8s.io/v1  }] without impersonating a user"
+            )
+        );
         assert_eq!(Impersonated::read(&HeaderMap::new()).unwrap(), None);
     }
 

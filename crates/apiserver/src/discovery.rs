@@ -6,37 +6,37 @@ use arc_swap::ArcSwap;
 use http::header::{ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderValue, StatusCode};
 use machinery::ApiError;
-use registry::discovery::{self, Group};
+use registry::discovery::{self, Group, Version};
 use serde_json::{Value, json};
 
+use crate::aggregation::Aggregation;
 use crate::body;
 use crate::call::Call;
 use crate::negotiate::{Accept, Offer, Shape};
 use crate::respond::{self, Answer};
 use crate::server::{Server, ServerConfig};
 
-/// The documents, made anew when they are asked for and the kinds have changed.
+/// The documents, made anew when they are asked for and what is served has changed.
 pub struct DiscoveryCache(ArcSwap<(u64, Arc<Discovery>)>);
 
 impl DiscoveryCache {
     pub(crate) fn new(config: &ServerConfig) -> Self {
-        let generation = config.registry.kinds().generation();
-        Self(ArcSwap::from_pointee((generation, Arc::new(Discovery::new(config)))))
+        Self(ArcSwap::from_pointee((0, Arc::new(Discovery::new(config, &[])))))
     }
 
-    pub(crate) fn newest(&self, config: &ServerConfig) -> Arc<Discovery> {
-        let generation = config.registry.kinds().generation();
+    pub(crate) fn newest(&self, config: &ServerConfig, aggregation: &Aggregation) -> Arc<Discovery> {
+        let generation = aggregation.generation(&config.registry);
         let made = self.0.load();
         if made.0 == generation {
             return made.1.clone();
         }
-        let discovery = Arc::new(Discovery::new(config));
+        let discovery = Arc::new(Discovery::new(config, &aggregation.served(&config.registry)));
         self.0.store(Arc::new((generation, discovery.clone())));
         discovery
     }
 }
 
-/// The documents of the kinds at one time.
+/// The documents of what is served at one time.
 pub struct Discovery {
     groups: Vec<Group>,
     api_versions: Value,
@@ -59,9 +59,15 @@ const AGGREGATED_TYPE: &str = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 impl Discovery {
-    pub(crate) fn new(config: &ServerConfig) -> Self {
-        let extra: Vec<_> = config.local_apis.iter().map(crate::LocalApi::discovery).collect();
-        let groups = discovery::groups(config.registry.kinds().served(), &extra);
+    /// `extensions` are served by others, in place of this server.
+    fn new(config: &ServerConfig, extensions: &[(String, Version)]) -> Self {
+        let others = |group: &str, version: &str| {
+            extensions.iter().any(|(of, by)| (of.as_str(), by.name.as_str()) == (group, version))
+        };
+        let local = config.local_apis.iter().filter(|api| !others(api.group, api.version));
+        let extra: Vec<_> = local.map(crate::LocalApi::discovery).chain(extensions.iter().cloned()).collect();
+        let own = config.registry.kinds().served().filter(|kind| !others(kind.group, kind.version));
+        let groups = discovery::groups(own, &extra);
         Self {
             api_versions: discovery::api_versions(&config.advertised),
             group_list: discovery::group_list(&groups),

@@ -5,6 +5,7 @@
 //! answers the network ([`Server::serve`]) and the components of this process ([`Server::client`]).
 
 mod access;
+mod aggregation;
 mod audit;
 mod body;
 mod bootstrap;

@@ -33,7 +33,7 @@ pub struct LocalApi {
 impl LocalApi {
     pub(crate) fn discovery(&self) -> (String, Version) {
         let resources = self.resources.as_array().cloned().unwrap_or_default();
-        (self.group.to_owned(), Version { name: self.version.to_owned(), resources })
+        (self.group.to_owned(), Version { name: self.version.to_owned(), resources, stale: false })
     }
 
     pub(crate) fn serves(&self, group: &str, version: &str) -> bool {

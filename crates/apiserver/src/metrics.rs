@@ -228,8 +228,8 @@ impl ServerMetrics {
         running(self.in_flight.get_or_create(&KindLabel { request_kind }).clone())
     }
 
-    pub fn long_running(&self, info: &RequestInfo, kind: &'static KindDef) -> Running {
-        let labels = Labels::new(info, &Method::GET, Some(kind));
+    pub fn long_running(&self, info: &RequestInfo, kind: Option<&'static KindDef>) -> Running {
+        let labels = Labels::new(info, &Method::GET, kind);
         running(self.long_running.get_or_create(&labels).clone())
     }
 

@@ -13,7 +13,7 @@ use kinds::KindDef;
 use machinery::{ApiError, Reason};
 use parking_lot::Mutex;
 use registry::openapi;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::body;
 use crate::call::Call;
@@ -57,7 +57,10 @@ impl Server {
     /// `path` is `/openapi/v2`, `/openapi/v3` or one of those that the index names.
     pub(crate) async fn serve_openapi(&self, call: &Call, path: &str) -> Result<Answer, ApiError> {
         let kind = content_type(call, path)?;
-        let document = self.openapi_document(path, kind).await?;
+        let mut document = self.openapi_document(path, kind).await?;
+        if path == "/openapi/v3" {
+            document = self.with_extensions(document)?;
+        }
         if call.headers().get(IF_NONE_MATCH).is_some_and(|tag| *tag == document.etag) {
             let mut known = Answer::new(body::empty());
             *known.status_mut() = StatusCode::NOT_MODIFIED;
@@ -75,6 +78,20 @@ impl Server {
             answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable, max-age=31536000"));
         }
         Ok(tagged(answer, &document))
+    }
+
+    /// The index, with what servers of extensions have.
+    fn with_extensions(&self, index: Document) -> Result<Document, ApiError> {
+        let extensions = self.aggregation().all(self.registry());
+        let schemas: Vec<_> = extensions.iter().filter_map(|extension| extension.schemas()).collect();
+        if schemas.is_empty() {
+            return Ok(index);
+        }
+        let mut document: Value = serde_json::from_slice(&index.text()?).map_err(ApiError::internal)?;
+        for (path, url) in schemas {
+            document["paths"][path] = json!({"serverRelativeURL": url});
+        }
+        Ok(Document::new(document.to_string().as_bytes()))
     }
 
     async fn openapi_document(&self, path: &str, kind: &'static str) -> Result<Document, ApiError> {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use auth::authz::Rbac;
+use auth::tls::Identity;
 use auth::tokens::TokenIssuer;
 use auth::{Authenticator, Authorizer};
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use trace::Tracer;
 use tracing::Instrument as _;
 
 use crate::access::LocalUser;
+use crate::aggregation::Aggregation;
 use crate::audit::{AUDIT_ID, Audit};
 use crate::body::{self, Body, BoxError};
 use crate::call::Call;
@@ -53,6 +55,8 @@ pub struct ServerConfig {
     pub tokens: Option<Arc<TokenIssuer>>,
     /// How the server shows itself to nodes, and whom it trusts there. Without it connections to nodes fail.
     pub node_tls: Option<Arc<rustls::ClientConfig>>,
+    /// How the server shows itself to servers of extensions, to which it speaks for its users.
+    pub proxy_client: Option<Arc<Identity>>,
     pub version: Version,
     pub local_apis: Vec<LocalApi>,
     /// `host:port` where clients reach the server.
@@ -73,6 +77,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     config: ServerConfig,
     discovery: DiscoveryCache,
+    aggregation: Aggregation,
     metrics: SharedMetrics,
     counts: Counts,
     fairness: Arc<Fairness>,
@@ -85,7 +90,7 @@ struct Inner {
 
 impl Server {
     pub fn new(config: ServerConfig) -> Self {
-        let discovery = DiscoveryCache::new(&config);
+        let (discovery, aggregation) = (DiscoveryCache::new(&config), Aggregation::default());
         let metrics = Arc::new(ServerMetrics::default());
         let mut parts = Metrics::default();
         let fairness = Fairness::new(config.limits.requests, config.limits.queue_wait, &mut parts);
@@ -95,7 +100,7 @@ impl Server {
         metrics.add(parts);
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let openapi = Documents::default();
-        Self(Arc::new(Inner { config, discovery, metrics, counts, fairness, openapi, stopping, closing }))
+        Self(Arc::new(Inner { config, discovery, aggregation, metrics, counts, fairness, openapi, stopping, closing }))
     }
 
     /// The service for callers over the network. A [`crate::ClientCertificate`] in a request's extensions
@@ -154,7 +159,11 @@ impl Server {
     }
 
     pub(crate) fn discovery(&self) -> Arc<Discovery> {
-        self.0.discovery.newest(&self.0.config)
+        self.0.discovery.newest(self.config(), self.aggregation())
+    }
+
+    pub(crate) fn aggregation(&self) -> &Aggregation {
+        &self.0.aggregation
     }
 
     pub(crate) fn openapi(&self) -> &Documents {
@@ -293,6 +302,9 @@ impl Server {
         if !call.info.is_resource {
             return self.serve_path(call).await;
         }
+        if let Some(extension) = self.extension(&call.info.group, &call.info.version) {
+            return self.delegate(call, &extension).await;
+        }
         if let Some(api) = self.local_api(call) {
             return api.call(call).await;
         }
@@ -384,10 +396,14 @@ where
 
 impl Server {
     /// Paths that address no resource.
-    async fn serve_path(&self, call: &Call) -> Result<Answer, ApiError> {
+    async fn serve_path(&self, call: &mut Call) -> Result<Answer, ApiError> {
+        if let Some(extension) = self.extension_at(&call.info.path) {
+            return self.delegate(call, &extension).await;
+        }
         if !matches!(call.parts.method, Method::GET | Method::HEAD) {
             return Err(crate::verbs::no_such_method());
         }
+        let call = &*call;
         let path = call.info.path.trim_end_matches('/');
         match path.split('/').nth(1).unwrap_or_default() {
             "" | "api" | "apis" => self.serve_discovery(call, path).await,

@@ -67,7 +67,7 @@ impl Server {
             }
             events => events?,
         };
-        let guard = (self.counts().watched(kind), self.metrics().long_running(&call.info, kind));
+        let guard = (self.counts().watched(kind), self.metrics().long_running(&call.info, Some(kind)));
         watch::answer(call, accept, kind, events, deadline, self.closing(), guard)
     }
 

@@ -18,6 +18,8 @@ pub struct Group {
 pub struct Version {
     pub name: String,
     pub resources: Vec<Value>,
+    /// Who serves it can not be asked: the resources are those of before.
+    pub stale: bool,
 }
 
 /// Upstream's groups by falling priority; groups that are not here follow in the order they came.
@@ -53,7 +55,9 @@ pub fn groups(kinds: impl Iterator<Item = &'static KindDef>, extra: &[(String, V
         version.resources.extend(resources(kind));
     }
     for (group, version) in extra {
-        version_of(&mut groups, group, &version.name).resources.extend(version.resources.iter().cloned());
+        let known = version_of(&mut groups, group, &version.name);
+        known.resources.extend(version.resources.iter().cloned());
+        known.stale = version.stale;
     }
     for group in &mut groups {
         group.versions.sort_by(|a, b| by_stability(&a.name, &b.name));
@@ -68,7 +72,7 @@ pub fn groups(kinds: impl Iterator<Item = &'static KindDef>, extra: &[(String, V
 fn version_of<'a>(groups: &'a mut Vec<Group>, group: &str, version: &str) -> &'a mut Version {
     let at = position_or_push(groups, |of| of.name == group, || Group { name: group.to_owned(), versions: Vec::new() });
     let versions = &mut groups[at].versions;
-    let new = || Version { name: version.to_owned(), resources: Vec::new() };
+    let new = || Version { name: version.to_owned(), resources: Vec::new(), stale: false };
     let at = position_or_push(versions, |of| of.name == version, new);
     &mut versions[at]
 }
@@ -216,7 +220,8 @@ fn aggregated_version(group: &Group, version: &Version) -> Value {
         let below: Vec<Value> = below.map(|sub| aggregated_subresource(group, version, sub, prefix.len())).collect();
         resources.push(aggregated_resource(group, version, resource, below));
     }
-    json!({"version": version.name, "resources": resources, "freshness": "Current"})
+    let freshness = if version.stale { "Stale" } else { "Current" };
+    json!({"version": version.name, "resources": resources, "freshness": freshness})
 }
 
 fn name_of(resource: &Value) -> &str {

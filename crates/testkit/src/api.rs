@@ -64,6 +64,7 @@ pub async fn serve(setup: Setup) -> Server {
         authorizer,
         tokens,
         node_tls,
+        proxy_client: None,
         version: Version::default(),
         local_apis: Vec::new(),
         advertised: "192.0.2.1:6443".to_owned(),

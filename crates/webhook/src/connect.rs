@@ -26,8 +26,9 @@ pub trait Resolve: Send + Sync {
     fn resolve(&self, host: &str, port: u16) -> Result<String, String>;
 }
 
+/// Makes connections to servers, for a pool of them. Clones are alike.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     tls: Arc<rustls::ClientConfig>,
     server_name: Option<ServerName<'static>>,
     resolver: Option<Arc<dyn Resolve>>,
@@ -36,16 +37,22 @@ pub(crate) struct Connector {
 /// What the pool of connections is told of a connection that was not made.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct ConnectError(String);
+pub struct ConnectError(String);
 
 impl Connector {
-    pub fn new(config: Config, http1: bool) -> Result<Self, Error> {
+    pub(crate) fn new(config: Config, http1: bool) -> Result<Self, Error> {
+        let tls = tls::client(&config.trust, config.identity.as_ref(), http1)?;
+        Self::over(tls, config.server_name, config.resolver)
+    }
+
+    /// With TLS of its own; `server_name` is in the servers' certificates, if not the host of the URL.
+    pub fn over(
+        tls: rustls::ClientConfig,
+        server_name: Option<String>,
+        resolver: Option<Arc<dyn Resolve>>,
+    ) -> Result<Self, Error> {
         let name = |name: String| ServerName::try_from(name).map_err(|error| Error::Config(error.to_string()));
-        Ok(Self {
-            tls: Arc::new(tls::client(&config.trust, config.identity.as_ref(), http1)?),
-            server_name: config.server_name.map(name).transpose()?,
-            resolver: config.resolver,
-        })
+        Ok(Self { tls: Arc::new(tls), server_name: server_name.map(name).transpose()?, resolver })
     }
 
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
@@ -94,7 +101,7 @@ impl tower::Service<Uri> for Connector {
 }
 
 /// A connection of the pool, which wants to know what it speaks.
-pub(crate) struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub struct Stream(TokioIo<TlsStream<TcpStream>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

@@ -19,10 +19,9 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
-use connect::Connector;
-pub use connect::Resolve;
+pub use connect::{ConnectError, Connector, Resolve, Stream};
 pub use error::Error;
-pub use tls::{Identity, Trust};
+pub use tls::{Identity, Trust, client_config};
 
 /// The most of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -73,14 +72,22 @@ impl Client {
 
     /// The same within other bounds.
     pub fn bounded(config: Config, bounds: Bounds) -> Result<Self, Error> {
-        let connector = Connector::new(config, bounds.http1)?;
+        Ok(Self::with(Connector::new(config, bounds.http1)?, bounds))
+    }
+
+    /// A client with TLS of its own, to servers whose certificates bear `server_name`, if not the host of the URL.
+    pub fn over(tls: rustls::ClientConfig, server_name: Option<String>) -> Result<Self, Error> {
+        Ok(Self::with(Connector::over(tls, server_name, None)?, Bounds::default()))
+    }
+
+    fn with(connector: Connector, bounds: Bounds) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
-        Ok(Self { http, answer_bytes_max: bounds.answer_bytes_max })
+        Self { http, answer_bytes_max: bounds.answer_bytes_max }
     }
 
     /// Sends a JSON document and reads the one that is answered.

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WantsClientCert};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::Error;
 
@@ -38,18 +39,24 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// `http1` leaves out HTTP/2.
+/// TLS of a client; `identity` is asked at each handshake for what it shows, `http1` leaves out HTTP/2.
+pub fn client_config(
+    trust: &Trust,
+    identity: Option<Arc<dyn ResolvesClientCert>>,
+    http1: bool,
+) -> Result<ClientConfig, Error> {
+    let builder = trusting(trust)?;
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder.with_client_cert_resolver(identity),
+    };
+    Ok(with_protocols(config, http1))
+}
+
 pub(crate) fn client(trust: &Trust, identity: Option<&Identity>, http1: bool) -> Result<ClientConfig, Error> {
     let problem = |error: &dyn fmt::Display| Error::Config(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| problem(&error))?;
-    let builder = match trust {
-        Trust::System => builder.with_root_certificates(SYSTEM.clone()),
-        Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
-        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
-    };
-    let mut config = match identity {
+    let builder = trusting(trust)?;
+    let config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|error| problem(&error))?;
@@ -57,9 +64,24 @@ pub(crate) fn client(trust: &Trust, identity: Option<&Identity>, http1: bool) ->
             builder.with_client_auth_cert(chain, key).map_err(|error| problem(&error))?
         }
     };
-    let protocols = if http1 { &HTTP_PROTOCOLS[1..] } else { &HTTP_PROTOCOLS };
+    Ok(with_protocols(config, http1))
+}
+
+fn with_protocols(mut config: ClientConfig, http1: bool) -> ClientConfig {
+    let protocols = if http1 { &HTTP_PROTOCOLS[1..] } else { &HTTP_PROTOCOLS[..] };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
+    config
+}
+
+fn trusting(trust: &Trust) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| Error::Config(error.to_string()))?;
+    Ok(match trust {
+        Trust::System => builder.with_root_certificates(SYSTEM.clone()),
+        Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
+        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+    })
 }
 
 /// Read once: it takes a while.

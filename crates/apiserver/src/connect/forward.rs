@@ -1,5 +1,6 @@
 //! One request passed on to a backend, with its body streamed, and its connection where it is upgraded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kinds::KindDef;
 use machinery::ApiError;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -26,10 +28,28 @@ use crate::server::Server;
 pub struct Backend {
     /// `host:port`
     pub address: String,
-    /// Speak TLS as the client that nodes trust.
-    pub tls: bool,
+    pub secure: Secure,
     /// Path and query there.
     pub path: String,
+}
+
+/// How a backend is spoken to.
+pub enum Secure {
+    Not,
+    /// By TLS, as the client that nodes trust.
+    Node,
+    /// By TLS of its own, with a server of this name.
+    As {
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    },
+}
+
+impl Secure {
+    /// TLS as for nodes, or none.
+    pub fn node(tls: bool) -> Self {
+        if tls { Self::Node } else { Self::Not }
+    }
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +71,7 @@ const OURS: [HeaderName; 2] = [header::AUTHORIZATION, header::HOST];
 pub async fn forward(
     server: &Server,
     call: &mut Call,
-    kind: &'static KindDef,
+    kind: Option<&'static KindDef>,
     backend: Backend,
 ) -> Result<Answer, ApiError> {
     let running = server.metrics().long_running(&call.info, kind);
@@ -114,7 +134,7 @@ async fn connect(server: &Server, backend: &Backend) -> Result<SendRequest<Body>
 /// Upstream's text and code differ between a node and what is proxied to.
 fn unreachable(backend: &Backend, why: &str) -> ApiError {
     let why = format!("dial tcp {}: {why}", backend.address);
-    if backend.tls {
+    if matches!(backend.secure, Secure::Node) {
         ApiError::internal(format!("error dialing backend: {why}"))
     } else {
         ApiError::unavailable(format!("error trying to reach service: {why}"))
@@ -124,12 +144,15 @@ fn unreachable(backend: &Backend, why: &str) -> ApiError {
 async fn open(server: &Server, backend: &Backend) -> Result<SendRequest<Body>, body::BoxError> {
     let stream = TcpStream::connect(&backend.address).await?;
     stream.set_nodelay(true)?;
-    if !backend.tls {
-        return handshake(stream).await;
-    }
-    let config = server.config().node_tls.clone().ok_or("no client certificate for nodes is set up")?;
-    let host = backend.address.rsplit_once(':').map_or(backend.address.as_str(), |(host, _)| host);
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
+    let (config, name) = match &backend.secure {
+        Secure::Not => return handshake(stream).await,
+        Secure::As { config, name } => (config.clone(), name.clone()),
+        Secure::Node => {
+            let config = server.config().node_tls.clone().ok_or("no client certificate for nodes is set up")?;
+            let host = backend.address.rsplit_once(':').map_or(backend.address.as_str(), |(host, _)| host);
+            (config, ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?)
+        }
+    };
     handshake(TlsConnector::from(config).connect(name, stream).await?).await
 }
 

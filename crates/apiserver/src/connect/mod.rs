@@ -1,6 +1,6 @@
 //! Connections through the server to nodes, pods and services: logs, exec, attach, port-forward, proxy.
 
-mod forward;
+pub(crate) mod forward;
 mod options;
 mod place;
 mod pod;
@@ -17,7 +17,7 @@ use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::subresource::Asked;
 
-use forward::Backend;
+use forward::{Backend, Secure};
 use target::Target;
 
 /// The most of a node's error text that is passed on.
@@ -38,7 +38,7 @@ impl Server {
             ("nodes" | "pods" | "services", "proxy") => {
                 self.admit_connection(call, kind, subresource).await?;
                 let backend = self.proxied(call, kind).await?;
-                forward::forward(self, call, kind, backend).await
+                forward::forward(self, call, Some(kind), backend).await
             }
             _ => Err(ApiError::no_such_path()),
         }
@@ -52,7 +52,7 @@ impl Server {
             *nothing.status_mut() = StatusCode::NO_CONTENT;
             return Ok(nothing);
         };
-        let answer = forward::forward(self, call, kind, backend).await?;
+        let answer = forward::forward(self, call, Some(kind), backend).await?;
         if answer.status().is_success() {
             return Ok(respond::with(answer.status(), "text/plain", answer.into_body()));
         }
@@ -97,7 +97,7 @@ impl Server {
     ) -> Result<Answer, ApiError> {
         let unassigned = || ApiError::bad_request(format!("pod {} does not have a host assigned", pod.name()));
         let backend = self.on_node(pod, path).await?.ok_or_else(unassigned)?;
-        forward::forward(self, call, kind, backend).await
+        forward::forward(self, call, Some(kind), backend).await
     }
 
     async fn connected(&self, call: &Call, kind: &'static KindDef, name: &str) -> Result<Object, ApiError> {
@@ -108,7 +108,7 @@ impl Server {
     async fn on_node(&self, pod: &Object, path: String) -> Result<Option<Backend>, ApiError> {
         match pod.str(&["spec", "nodeName"]) {
             "" => Ok(None),
-            node => Ok(Some(Backend { address: self.node_address(node).await?, tls: true, path })),
+            node => Ok(Some(Backend { address: self.node_address(node).await?, secure: Secure::Node, path })),
         }
     }
 
@@ -127,27 +127,27 @@ impl Server {
         let path = target::path_and_query(call);
         match kind.resource {
             "nodes" if target.port.is_empty() => {
-                Ok(Backend { address: self.node_address(&target.name).await?, tls: true, path })
+                Ok(Backend { address: self.node_address(&target.name).await?, secure: Secure::Node, path })
             }
             "nodes" => {
                 let node = self.connected(call, kind, &target.name).await?;
                 let host = place::node_host(&node).ok_or_else(|| ApiError::bad_request("address not allowed"))?;
-                Ok(Backend { address: service::join(&host, &target.port), tls: target.tls, path })
+                Ok(Backend { address: service::join(&host, &target.port), secure: Secure::node(target.tls), path })
             }
             "pods" => {
                 let pod = self.connected(call, kind, &target.name).await?;
-                Ok(Backend { address: place::pod_address(&pod, &target.port)?, tls: target.tls, path })
+                Ok(Backend { address: place::pod_address(&pod, &target.port)?, secure: Secure::node(target.tls), path })
             }
             _ => {
                 let of = self.connected(call, kind, &target.name).await?;
                 let slices = self.slices(&of)?;
                 let address = service::endpoint(&of, &slices, &target.port, clock::random_below)?;
-                Ok(Backend { address, tls: target.tls, path })
+                Ok(Backend { address, secure: Secure::node(target.tls), path })
             }
         }
     }
 
-    fn slices(&self, service: &Object) -> Result<Vec<Object>, ApiError> {
+    pub(crate) fn slices(&self, service: &Object) -> Result<Vec<Object>, ApiError> {
         let kind = self.kind("discovery.k8s.io", "v1", "endpointslices")?;
         let slices = self.registry().lister(kind).list(service.namespace());
         let own = |labels: &std::collections::BTreeMap<String, String>| {

@@ -1,6 +1,7 @@
 //! The server as its clients see it: over loopback, over TLS, in process, and with kubectl.
 
 mod access;
+mod aggregation;
 mod apply;
 mod apply_laws;
 mod audit;

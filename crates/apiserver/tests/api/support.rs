@@ -68,6 +68,7 @@ pub struct Options {
     pub runtime_config: Vec<String>,
     pub audit: Option<apiserver::Audit>,
     pub tracer: Option<trace::Tracer>,
+    pub proxy_client: Option<Arc<Identity>>,
 }
 
 pub async fn start() -> Api {
@@ -98,6 +99,7 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
         rbac,
         tokens: Some(Arc::new(TokenIssuer::load_or_create(keys.path(), "https://issuer.test").unwrap())),
         node_tls: Some(Arc::new(client_tls(&authority, "kube-apiserver-kubelet-client"))),
+        proxy_client: options.proxy_client,
         version: Version::default(),
         local_apis: options.local_apis,
         advertised: "192.0.2.1:6443".to_owned(),

@@ -1,0 +1,300 @@
+//! The condition Available of APIServices. (upstream: kube-aggregator pkg/controllers/status)
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{join_all, try_join_all};
+use http::Request;
+use machinery::{ApiError, Object, Reason, UserInfo};
+use registry::{Context, Registry, Watch, WatchOptions};
+use serde_json::{Value, json};
+use webhook::Client;
+
+use super::extension::Extension;
+use super::{kind, local, proxy};
+use crate::server::Server;
+
+/// How often other servers are asked again: whether they can be reached has no event.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+/// The same while one of them fails.
+const RECHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often one check asks; one answer suffices.
+const ATTEMPTS: usize = 5;
+/// Wait after a failure.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What a condition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Condition {
+    available: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Condition {
+    fn missing(reason: &'static str, message: String) -> Self {
+        Self { available: false, reason, message }
+    }
+
+    fn local() -> Self {
+        Self { available: true, reason: "Local", message: "Local APIServices are always available".to_owned() }
+    }
+
+    fn passed() -> Self {
+        Self { available: true, reason: "Passed", message: "all checks passed".to_owned() }
+    }
+}
+
+impl Server {
+    /// Keeps APIServices for what this server serves, and says of all whether they are available. Runs until it is
+    /// dropped.
+    pub async fn keep_api_services(&self) {
+        loop {
+            if let Err(error) = self.keep_once().await {
+                tracing::warn!(%error, "APIServices are not kept");
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn keep_once(&self) -> Result<(), ApiError> {
+        let registry = self.registry();
+        let context = context();
+        local::ensure(registry, &context, self.own_versions().into_iter()).await?;
+        let watch = async |kind| registry.watch(kind, "", &WatchOptions::default()).await;
+        let mut services = watch(self.kind("", "v1", "services")?).await?;
+        let mut slices = watch(self.kind("discovery.k8s.io", "v1", "endpointslices")?).await?;
+        let mut own = watch(kind(registry)).await?;
+        loop {
+            for seen in [&mut services, &mut slices, &mut own] {
+                pass_over(seen);
+            }
+            let pause = self.look(&context).await?;
+            let again = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // Without extensions nothing depends on Services.
+            let more = tokio::select! {
+                event = own.next() => event.is_some(),
+                event = services.next(), if pause.is_some() => event.is_some(),
+                event = slices.next(), if pause.is_some() => event.is_some(),
+                () = again => true,
+            };
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what has changed; answers when to look again, if nothing else tells.
+    async fn look(&self, context: &Context) -> Result<Option<Duration>, ApiError> {
+        let registry = self.registry();
+        let stored: Vec<Object> = registry.lister(kind(registry)).list("").iter().map(|entry| entry.object()).collect();
+        let conditions = join_all(stored.iter().map(|of| self.condition(of))).await;
+        let written = stored.iter().zip(&conditions).map(|(of, condition)| write(registry, context, of, condition));
+        try_join_all(written).await?;
+        let extensions = stored.iter().filter(|of| Extension::read(of).is_some()).count();
+        let failing = conditions.iter().any(|condition| !condition.available);
+        Ok((extensions > 0).then_some(if failing { RECHECK_EVERY } else { CHECK_EVERY }))
+    }
+
+    async fn condition(&self, of: &Object) -> Condition {
+        let Some(read) = Extension::read(of) else { return Condition::local() };
+        let lister = |group: &str, resource: &str| {
+            self.kind(group, "v1", resource).ok().map(|kind| self.registry().lister(kind))
+        };
+        let service = lister("", "services").and_then(|of| of.get(&read.namespace, &read.service));
+        let service = service.map(|entry| entry.object());
+        let slices = service.as_ref().and_then(|service| self.slices(service).ok()).unwrap_or_default();
+        if let Some(problem) = problem(&read, service.as_ref(), &slices) {
+            return problem;
+        }
+        match self.ask(&read).await {
+            Err(why) => Condition::missing("FailedDiscoveryCheck", why),
+            Ok(resources) => {
+                let known = self.extension(&read.group, &read.version);
+                let schemas = self.ask_for_schemas(&read).await;
+                if known.is_some_and(|extension| extension.learn(resources, schemas)) {
+                    self.aggregation().changed();
+                }
+                Condition::passed()
+            }
+        }
+    }
+
+    fn client_of(&self, extension: &Extension) -> Result<Client, String> {
+        let config = extension.tls(self.config().proxy_client.as_ref())?;
+        Client::over((*config).clone(), Some(extension.host())).map_err(|error| error.to_string())
+    }
+
+    /// What the server serves, by the document that each server of an extension must have.
+    async fn ask(&self, extension: &Extension) -> Result<Vec<Value>, String> {
+        let client = self.client_of(extension)?;
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS {
+            match self.ask_once(&client, extension, &extension.path()).await {
+                Ok(document) => return Ok(document["resources"].as_array().cloned().unwrap_or_default()),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    /// Where the extension's schemas are. Not every server has some.
+    async fn ask_for_schemas(&self, extension: &Extension) -> Option<String> {
+        let client = self.client_of(extension).ok()?;
+        let index = self.ask_once(&client, extension, "/openapi/v3").await.ok()?;
+        let entry = &index["paths"][extension.path().trim_start_matches('/')];
+        entry["serverRelativeURL"].as_str().map(str::to_owned)
+    }
+
+    async fn ask_once(&self, client: &Client, extension: &Extension, path: &str) -> Result<Value, String> {
+        let url = format!("https://{}{path}", self.endpoint(extension)?);
+        let mut request = Request::new(Bytes::new());
+        let user =
+            UserInfo { groups: vec![UserInfo::MASTERS.to_owned()], ..UserInfo::new("system:kube-aggregator", &[]) };
+        proxy::set_identity(request.headers_mut(), &user);
+        let answer = client.send(&url, request, CHECK_TIMEOUT).await;
+        let answer = answer.map_err(|error| format!("failing or missing response from {url}: {error}"))?;
+        let status = answer.status().as_u16();
+        if !(200..300).contains(&status) {
+            return Err(format!("failing or missing response from {url}: bad status from {url}: {status}"));
+        }
+        Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+    }
+
+    /// Groups and versions that this server serves itself.
+    fn own_versions(&self) -> Vec<(String, String)> {
+        let kinds = self.registry().kinds().iter().map(|kind| (kind.group.to_owned(), kind.version.to_owned()));
+        let apis = self.config().local_apis.iter().map(|api| (api.group.to_owned(), api.version.to_owned()));
+        let mut versions: Vec<_> = kinds.chain(apis).collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    }
+}
+
+fn context() -> Context {
+    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
+    Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
+}
+
+/// What has come in already is seen by the next look.
+fn pass_over(watch: &mut Watch) {
+    while watch.next().now_or_never().flatten().is_some() {}
+}
+
+/// What is wrong before anybody is asked.
+fn problem(extension: &Extension, service: Option<&Object>, slices: &[Object]) -> Option<Condition> {
+    let Extension { namespace, service: name, port, .. } = extension;
+    let Some(service) = service else {
+        return Some(Condition::missing("ServiceNotFound", format!("service/{name} in {namespace:?} is not present")));
+    };
+    if service.str(&["spec", "type"]) == "ExternalName" {
+        return None;
+    }
+    let ports = service.list(&["spec", "ports"]);
+    let Some(found) = ports.iter().find(|of| of["port"] == *port) else {
+        let why = format!("service/{name} in {namespace:?} is not listening on port {port}");
+        return Some(Condition::missing("ServicePortError", why));
+    };
+    if slices.is_empty() {
+        let why = format!("cannot find endpointslices for service/{name} in {namespace:?}");
+        return Some(Condition::missing("EndpointsNotFound", why));
+    }
+    let port_name = found["name"].as_str().unwrap_or_default();
+    if slices.iter().any(|slice| serves(slice, port_name)) {
+        return None;
+    }
+    let why =
+        format!("endpointslices for service/{name} in {namespace:?} have no addresses with port name {port_name:?}");
+    Some(Condition::missing("MissingEndpoints", why))
+}
+
+fn serves(slice: &Object, port_name: &str) -> bool {
+    let ready = slice.list(&["endpoints"]).iter().any(|of| of["conditions"]["ready"] != Value::Bool(false));
+    let named = |port: &Value| port["name"].as_str().unwrap_or_default() == port_name && port["port"].is_i64();
+    ready && slice.list(&["ports"]).iter().any(named)
+}
+
+async fn write(registry: &Registry, context: &Context, of: &Object, condition: &Condition) -> Result<(), ApiError> {
+    let status = if condition.available { "True" } else { "False" };
+    let before = of.list(&["status", "conditions"]).iter().find(|of| of["type"] == "Available");
+    let text = |field: &str| before.and_then(|before| before[field].as_str());
+    let same = text("status") == Some(status)
+        && text("reason") == Some(condition.reason)
+        && text("message") == Some(&condition.message);
+    if same {
+        return Ok(());
+    }
+    let since = match text("lastTransitionTime") {
+        Some(since) if text("status") == Some(status) => since.to_owned(),
+        _ => clock::format_time(clock::now_seconds()),
+    };
+    let condition = json!({
+        "type": "Available", "status": status, "reason": condition.reason, "message": condition.message,
+        "lastTransitionTime": since,
+    });
+    let set = |object: &mut Object| {
+        let others = object.list(&["status", "conditions"]).iter().filter(|of| of["type"] != "Available").cloned();
+        let conditions: Vec<Value> = others.chain([condition.clone()]).collect();
+        object.set(&["status", "conditions"], conditions);
+        Ok(())
+    };
+    match registry.mutate(context, kind(registry), "", of.name(), "status", set).await {
+        // It is gone, or another look comes.
+        Err(error) if !matches!(error.reason, Reason::NotFound | Reason::Conflict) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Object {
+        Object::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_upstreams_words() {
+        let api = object(json!({
+            "metadata": {"name": "v1.acme.com"},
+            "spec": {"group": "acme.com", "version": "v1", "service": {"namespace": "ext", "name": "api", "port": 443}},
+        }));
+        let extension = Extension::read(&api).unwrap();
+        let service =
+            |port: i64| object(json!({"spec": {"type": "ClusterIP", "ports": [{"name": "https", "port": port}]}}));
+        let slice = |name: &str, ready: bool| {
+            object(json!({
+                "ports": [{"name": name, "port": 8443}],
+                "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
+            }))
+        };
+        let message = |service: Option<Object>, slices: &[Object]| {
+            problem(&extension, service.as_ref(), slices).map(|of| format!("{}: {}", of.reason, of.message))
+        };
+        let missing =
+            "MissingEndpoints: endpointslices for service/api in \"ext\" have no addresses with port name \"https\"";
+        for (service, slices, expected) in [
+            (None, vec![], Some("ServiceNotFound: service/api in \"ext\" is not present")),
+            (Some(service(80)), vec![], Some("ServicePortError: service/api in \"ext\" is not listening on port 443")),
+            (
+                Some(service(443)),
+                vec![],
+                Some("EndpointsNotFound: cannot find endpointslices for service/api in \"ext\""),
+            ),
+            (Some(service(443)), vec![slice("https", false)], Some(missing)),
+            (Some(service(443)), vec![slice("other", true)], Some(missing)),
+            (Some(service(443)), vec![slice("https", true)], None),
+            (Some(object(json!({"spec": {"type": "ExternalName"}}))), vec![], None),
+        ] {
+            assert_eq!(message(service, &slices).as_deref(), expected);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Groups that other servers serve, as APIServices say: requests are passed on to them with who asks, and what they
+//! serve is told among the server's own groups. (upstream: kube-aggregator)
+
+mod available;
+mod extension;
+mod local;
+mod proxy;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use kinds::KindDef;
+use registry::Registry;
+use registry::discovery::Version;
+
+use extension::Extension;
+
+pub(crate) const GROUP: &str = "apiregistration.k8s.io";
+
+/// The extensions of now, by group and version.
+#[derive(Default)]
+pub(crate) struct Aggregation {
+    known: ArcSwap<Known>,
+    /// Changes when what they serve does.
+    generation: AtomicU64,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Of the APIServices in the cache that these were read from; nothing before the first.
+    version: Option<u64>,
+    extensions: HashMap<(String, String), Arc<Extension>>,
+}
+
+impl Aggregation {
+    /// Who serves this group and version, if it is not this server.
+    pub fn find(&self, registry: &Registry, group: &str, version: &str) -> Option<Arc<Extension>> {
+        let known = self.current(registry);
+        if known.extensions.is_empty() {
+            return None;
+        }
+        known.extensions.get(&(group.to_owned(), version.to_owned())).cloned()
+    }
+
+    /// All of them, the most important groups and versions first.
+    pub fn all(&self, registry: &Registry) -> Vec<Arc<Extension>> {
+        let mut all: Vec<_> = self.current(registry).extensions.values().cloned().collect();
+        all.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        all
+    }
+
+    /// What discovery tells of them.
+    pub fn served(&self, registry: &Registry) -> Vec<(String, Version)> {
+        self.all(registry).iter().map(|extension| extension.served()).collect()
+    }
+
+    /// Grows when what discovery tells changes, of this server's kinds or of others'.
+    pub fn generation(&self, registry: &Registry) -> u64 {
+        let known = self.current(registry).version.unwrap_or_default();
+        self.generation.load(Ordering::Acquire) + known + registry.kinds().generation()
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An extension that is still the same keeps its connections and what is known of it.
+    fn current(&self, registry: &Registry) -> Arc<Known> {
+        let lister = registry.lister(kind(registry));
+        let version = Some(lister.version());
+        let known = self.known.load_full();
+        if known.version == version {
+            return known;
+        }
+        let services = lister.list("");
+        let services = services.iter().map(|entry| entry.object());
+        let extensions = services.filter_map(|service| Extension::read(&service)).map(|extension| {
+            let key = (extension.group.clone(), extension.version.clone());
+            let extension = match known.extensions.get(&key) {
+                Some(before) => extension.after(before),
+                None => Arc::new(extension),
+            };
+            (key, extension)
+        });
+        let known = Arc::new(Known { version, extensions: extensions.collect() });
+        self.known.store(known.clone());
+        known
+    }
+}
+
+fn kind(registry: &Registry) -> &'static KindDef {
+    registry.kinds().find(GROUP, "v1", "apiservices").expect("APIServices are served")
+}

@@ -1,0 +1,122 @@
+//! Requests that another server answers.
+
+use std::sync::Arc;
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+use machinery::{ApiError, UserInfo};
+use registry::service;
+use rustls::pki_types::ServerName;
+
+use super::extension::Extension;
+use crate::call::Call;
+use crate::connect::forward::{self, Backend, Secure};
+use crate::respond::Answer;
+use crate::server::Server;
+
+const USER: HeaderName = HeaderName::from_static("x-remote-user");
+const UID: HeaderName = HeaderName::from_static("x-remote-uid");
+const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
+const EXTRA: &str = "x-remote-extra-";
+
+impl Server {
+    /// Who answers instead of this server.
+    pub(crate) fn extension(&self, group: &str, version: &str) -> Option<Arc<Extension>> {
+        self.aggregation().find(self.registry(), group, version)
+    }
+
+    /// Who answers at a path that addresses no resource: `/apis/GROUP/VERSION`, and the document of its schemas.
+    pub(crate) fn extension_at(&self, path: &str) -> Option<Arc<Extension>> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["apis", group, version] | ["openapi", "v3", "apis", group, version] => self.extension(group, version),
+            _ => None,
+        }
+    }
+
+    /// Passes the request on, with who makes it.
+    pub(crate) async fn delegate(&self, call: &mut Call, extension: &Extension) -> Result<Answer, ApiError> {
+        if !extension.available {
+            return Err(ApiError::unavailable("service unavailable"));
+        }
+        let path = call.parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let backend = self.backend(extension, path)?;
+        set_identity(&mut call.parts.headers, &call.user);
+        forward::forward(self, call, None, backend).await
+    }
+
+    /// Where the extension's server is, and how it is known.
+    pub(super) fn backend(&self, extension: &Extension, path: String) -> Result<Backend, ApiError> {
+        let address = self.endpoint(extension).map_err(|why| {
+            tracing::warn!(extension = extension.name, why, "an extension's server cannot be found");
+            ApiError::unavailable("service unavailable")
+        })?;
+        let config = extension.tls(self.config().proxy_client.as_ref()).map_err(ApiError::internal)?;
+        let name = ServerName::try_from(extension.host()).map_err(ApiError::internal)?;
+        Ok(Backend { address, secure: Secure::As { config, name }, path })
+    }
+
+    /// `host:port` of one of the endpoints of the extension's Service.
+    pub(super) fn endpoint(&self, extension: &Extension) -> Result<String, String> {
+        let kind = self.kind("", "v1", "services").map_err(|error| error.message)?;
+        let found = self.registry().lister(kind).get(&extension.namespace, &extension.service);
+        let of = found.ok_or_else(|| format!("service {:?} not found", extension.service))?.object();
+        let port = extension.port.to_string();
+        if of.str(&["spec", "type"]) == "ExternalName" {
+            return Ok(service::join(of.str(&["spec", "externalName"]), &port));
+        }
+        let slices = self.slices(&of).map_err(|error| error.message)?;
+        service::endpoint(&of, &slices, &port, clock::random_below).map_err(|error| error.message)
+    }
+}
+
+/// What a client says of itself by these headers is not passed on.
+pub(super) fn set_identity(headers: &mut HeaderMap, user: &UserInfo) {
+    let told: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-remote-")).cloned().collect();
+    told.iter().for_each(|name| drop(headers.remove(name)));
+    let mut add = |name: HeaderName, value: &str| {
+        // What does not fit a header can not be told.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.append(name, value);
+        }
+    };
+    add(USER, &user.name);
+    if !user.uid.is_empty() {
+        add(UID, &user.uid);
+    }
+    user.groups.iter().for_each(|group| add(GROUP, group));
+    for (key, values) in &user.extra {
+        if let Ok(name) = HeaderName::try_from(format!("{EXTRA}{}", escape(key))) {
+            values.iter().for_each(|value| add(name.clone(), value));
+        }
+    }
+}
+
+/// A key as part of a header's name: what no such name may hold is percent-encoded.
+fn escape(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte);
+    key.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_told_and_nothing_the_client_says_of_it() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("x-remote-user", "root"), ("x-remote-extra-a", "b"), ("accept", "x/y")] {
+            headers.append(name, value.parse().unwrap());
+        }
+        let mut user = UserInfo { uid: "u1".to_owned(), ..UserInfo::new("jane", &["dev"]) };
+        user.extra.insert("acme.com/project".to_owned(), vec!["one".to_owned(), "two".to_owned()]);
+        set_identity(&mut headers, &user);
+        let all = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(all("x-remote-user"), ["jane"]);
+        assert_eq!(all("x-remote-uid"), ["u1"]);
+        assert_eq!(all("x-remote-group"), ["dev", "system:authenticated"]);
+        assert_eq!(all("x-remote-extra-acme.com%2fproject"), ["one", "two"]);
+        assert!(all("x-remote-extra-a").is_empty());
+        assert_eq!(all("accept"), ["x/y"]);
+    }
+}
