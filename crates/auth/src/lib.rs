@@ -12,6 +12,7 @@ mod kubeconfig;
 pub mod pki;
 pub mod policy;
 mod retry;
+pub mod rotation;
 pub mod tls;
 pub mod tokens;
 pub mod view;

@@ -29,6 +29,8 @@ use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::{Time, Validity};
 
+use crate::authn::client_certificate::Subject;
+
 pub const AUTHORITY_DAYS: u32 = 3650;
 pub const LEAF_DAYS: u32 = 365;
 
@@ -137,11 +139,17 @@ impl Authority {
     pub fn load_or_create(dir: &Path, name: &str, common_name: &str) -> Result<Self, Error> {
         let (cert_path, key_path) = pair_paths(dir, name);
         if cert_path.exists() || key_path.exists() {
-            return Self::from_pem(&read(&cert_path)?, &read(&key_path)?);
+            return Self::load(dir, name);
         }
         let authority = Self::create(common_name)?;
         write_pair(dir, name, &authority.certificate_pem()?, &key_pem(&authority.key)?)?;
         Ok(authority)
+    }
+
+    /// The authority in `DIR/NAME.crt` and `DIR/NAME.key`.
+    pub fn load(dir: &Path, name: &str) -> Result<Self, Error> {
+        let (cert_path, key_path) = pair_paths(dir, name);
+        Self::from_pem(&read(&cert_path)?, &read(&key_path)?)
     }
 
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, Error> {
@@ -160,9 +168,14 @@ impl Authority {
 
     /// Makes a key and signs a certificate for it: certificate and key, both as PEM.
     pub fn issue(&self, spec: &LeafSpec) -> Result<(String, String), Error> {
+        self.issue_for(spec, DAY * spec.days)
+    }
+
+    /// The same for another time than the days of `spec`.
+    pub fn issue_for(&self, spec: &LeafSpec, lifetime: Duration) -> Result<(String, String), Error> {
         let key = generate_key();
         let public_key = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
-        let certificate = self.sign(spec, public_key, DAY * spec.days)?;
+        let certificate = self.sign(spec, public_key, lifetime)?;
         Ok((certificate, key_pem(&key)?))
     }
 
@@ -220,6 +233,71 @@ pub fn renewal_time(certificate_pem: &str) -> Result<jiff::Timestamp, Error> {
     let certificate = Certificate::from_pem(certificate_pem)?;
     let seconds = renewal_after_epoch(&certificate).as_secs();
     Ok(jiff::Timestamp::from_second(seconds as i64).expect("certificates end before the year 10000"))
+}
+
+/// What one wants to know of a certificate at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The common name.
+    pub subject: String,
+    pub not_after: jiff::Timestamp,
+    pub is_authority: bool,
+    due: bool,
+}
+
+impl Summary {
+    /// Of the first certificate of a PEM text.
+    pub fn of(pem: &str) -> Result<Self, Error> {
+        let certificate = Certificate::from_pem(pem)?;
+        let tbs = certificate.tbs_certificate();
+        let constraints = tbs.get_extension::<BasicConstraints>().ok().flatten();
+        let end = tbs.validity().not_after.to_unix_duration().as_secs();
+        Ok(Self {
+            subject: Subject::of(tbs.subject()).common_name,
+            not_after: jiff::Timestamp::from_second(end as i64).expect("certificates end before the year 10000"),
+            is_authority: constraints.is_some_and(|(_, of)| of.ca),
+            due: due(&certificate),
+        })
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.not_after <= clock::now()
+    }
+
+    /// Whether it is time for a new one.
+    pub fn is_due(&self) -> bool {
+        self.due
+    }
+}
+
+/// What would be issued again in place of this certificate.
+pub fn spec_of(pem: &str) -> Result<LeafSpec, Error> {
+    let certificate = Certificate::from_pem(pem)?;
+    let tbs = certificate.tbs_certificate();
+    let subject = Subject::of(tbs.subject());
+    let (mut dns_names, mut ips) = (Vec::new(), Vec::new());
+    for name in tbs.get_extension::<SubjectAltName>()?.map(|(_, names)| names.0).unwrap_or_default() {
+        match name {
+            GeneralName::DnsName(name) => dns_names.push(name.to_string()),
+            GeneralName::IpAddress(bytes) => ips.extend(ip_of(bytes.as_bytes())),
+            _ => {}
+        }
+    }
+    let usages = tbs.get_extension::<ExtendedKeyUsage>()?.map(|(_, usages)| usages.0).unwrap_or_default();
+    let known = [Usage::ServerAuth, Usage::ClientAuth].into_iter();
+    Ok(LeafSpec {
+        common_name: subject.common_name,
+        organizations: subject.organizations,
+        dns_names,
+        ips,
+        usages: known.filter(|usage| usages.contains(&usage.oid())).collect(),
+        days: LEAF_DAYS,
+    })
+}
+
+fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
 }
 
 fn due(certificate: &Certificate) -> bool {
@@ -491,6 +569,24 @@ mod tests {
         assert_ne!(second, first);
         tokio::time::advance(DAY * 300).await;
         assert_ne!(load(&wider), second);
+    }
+
+    #[test]
+    fn a_certificate_tells_what_it_was_issued_for() {
+        let authority = Authority::create("ca").unwrap();
+        let server = LeafSpec::server(
+            "api",
+            vec!["a.test".to_owned()],
+            vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        );
+        for spec in [LeafSpec::client("jane", &["dev", "ops"]), server] {
+            let (certificate, _) = authority.issue(&spec).unwrap();
+            assert_eq!(spec_of(&certificate).unwrap(), spec);
+            let summary = Summary::of(&certificate).unwrap();
+            assert_eq!((summary.subject.as_str(), summary.is_authority), (spec.common_name.as_str(), false));
+            assert!(!summary.is_due() && !summary.has_ended());
+        }
+        assert!(Summary::of(&authority.certificate_pem().unwrap()).unwrap().is_authority);
     }
 
     #[test]

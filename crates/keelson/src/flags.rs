@@ -32,6 +32,8 @@ pub enum Command {
     Token(Token),
     /// Look after the keys by which Secrets are encrypted
     Secrets(Secrets),
+    /// Look at the certificates of a data directory, or replace them
+    Certs(Certs),
     /// Stop everything of a data directory and remove what it left on this machine
     Reset(Reset),
     /// Print versions
@@ -213,6 +215,26 @@ pub struct Secrets {
 pub enum SecretsCommand {
     /// Make a new key, have the server encrypt all Secrets by it, and drop the old one
     RotateKeys {
+        #[command(flatten)]
+        data: DataDir,
+    },
+}
+
+#[derive(Args)]
+pub struct Certs {
+    #[command(subcommand)]
+    pub command: CertsCommand,
+}
+
+#[derive(Subcommand)]
+pub enum CertsCommand {
+    /// Tell how long each certificate lasts; fail if one has ended
+    Check {
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Replace all certificates of a server, which may be running
+    Rotate {
         #[command(flatten)]
         data: DataDir,
     },

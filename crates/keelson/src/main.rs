@@ -4,6 +4,7 @@
 //! `keelson agent` joins another machine. The rest of the command line talks to a running server.
 
 mod agent;
+mod certs;
 mod cluster;
 mod datastore;
 mod flags;
@@ -67,6 +68,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Agent(flags) => agent::run(flags).await?,
         Command::Token(flags) => token::run(flags).await?,
         Command::Secrets(flags) => secrets::run(flags).await?,
+        Command::Certs(flags) => return certs::run(flags),
         Command::Reset(flags) => reset::run(flags).await?,
         Command::Version => {
             println!("keelson {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), apiserver::GIT_VERSION);

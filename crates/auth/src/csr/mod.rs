@@ -3,6 +3,7 @@
 //! The checks are those of upstream's signers (upstream: pkg/apis/certificates, pkg/controller/certificates).
 
 pub mod approve;
+pub mod clean;
 pub mod run;
 
 use std::net::IpAddr;

@@ -4,7 +4,6 @@
 //! machine ask for its own certificates. From then on it is known by them alone.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,14 +24,16 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::task::JoinSet;
 
 use super::NodeConfig;
+use super::client::Connections;
+use super::renew::Renewal;
 use crate::paths::Paths;
 use crate::token::{self, JoinToken};
 use crate::{cluster, flags, signals};
 
 /// How long a certificate may take to be signed.
 const SIGN_WAIT: Duration = Duration::from_secs(60);
-const CLIENT: &str = "node-client";
-const SERVING: &str = "node-serving";
+pub(super) const CLIENT: &str = "node-client";
+pub(super) const SERVING: &str = "node-serving";
 
 pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
     signals::start_logging();
@@ -41,7 +42,7 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
     let name = flags.node.node_name.clone().map_or_else(cluster::host_name, Ok)?;
     let address = flags.node.node_ip.or_else(cluster::own_address);
     let address = address.context("this machine has no address; name one by --node-ip")?;
-    let joined = join(&flags, &paths, &name, address).await?;
+    let (joined, renewal) = join(&flags, &paths, &name, address).await?;
     println!("Keelson {} joined {} as node {name}", env!("CARGO_PKG_VERSION"), flags.server);
     let (cluster, services) = ranges(&joined.client).await?;
     let mut tasks = JoinSet::new();
@@ -58,6 +59,16 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
         registries: flags.node.registries(),
     };
     super::start(node, &paths, &mut tasks, shutdown.clone()).await?;
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                () = renewal.run() => {}
+                () = shutdown.cancelled() => {}
+            }
+            Ok(())
+        }
+    });
     while let Some(ended) = tasks.join_next().await {
         ended.context("a part of the node panicked")??;
         if !shutdown.is_cancelled() {
@@ -73,7 +84,7 @@ struct Joined {
     serving: Arc<rustls::ServerConfig>,
 }
 
-async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) -> anyhow::Result<Joined> {
+async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) -> anyhow::Result<(Joined, Renewal)> {
     let directory = paths.node_pki();
     let authority = match std::fs::read_to_string(directory.join("ca.crt")) {
         Ok(authority) => authority,
@@ -81,7 +92,7 @@ async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) 
     };
     let read = |name: &str| {
         let text = |extension: &str| std::fs::read_to_string(directory.join(format!("{name}.{extension}"))).ok();
-        text("crt").zip(text("key")).filter(|(certificate, _)| !pki::needs_renewal(certificate))
+        text("crt").zip(text("key")).filter(|(certificate, _)| has_not_ended(certificate))
     };
     let own = match read(CLIENT) {
         Some(pair) => pair,
@@ -92,41 +103,38 @@ async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) 
             obtain(client, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &csr::node_client_spec(name)).await?
         }
     };
-    let client = client(&flags.server, &authority, certificate_auth(&own)).await?;
+    let connections = Connections::new(&authority, &own)?;
+    let url = flags.server.parse().with_context(|| format!("--server {} is no URL", flags.server))?;
+    let client = connections.client(url);
     let spec = csr::node_serving_spec(name, vec![address]);
-    let identity = match read(SERVING) {
-        Some(serving) => Identity::from_pem(&serving.0, &serving.1)?,
-        None => {
-            let identity = provisional(&spec)?;
-            tokio::spawn(replace_provisional(identity.clone(), client.clone(), directory, spec));
-            identity
-        }
+    let serving = read(SERVING);
+    let identity = match &serving {
+        Some((certificate, key)) => Identity::from_pem(certificate, key)?,
+        // Until the cluster signs one, which it does once the node has registered.
+        None => provisional(&spec)?,
     };
-    Ok(Joined { client, serving: Arc::new(tls::server_config(identity, ClientAuth::Optional(&authority))?) })
+    let renewal = Renewal {
+        client: client.clone(),
+        connections,
+        directory,
+        node: name.to_owned(),
+        own: own.0,
+        serving: serving.map(|(certificate, _)| certificate),
+        serving_spec: spec,
+        identity: identity.clone(),
+    };
+    let serving = Arc::new(tls::server_config(identity, ClientAuth::Optional(&authority))?);
+    Ok((Joined { client, serving }, renewal))
 }
 
-/// A certificate that nobody trusts, until the cluster signs one: it does so once the node has registered.
+/// A certificate that nobody trusts.
 fn provisional(spec: &LeafSpec) -> anyhow::Result<Arc<Identity>> {
     let (certificate, key) = Authority::create("provisional")?.issue(spec)?;
     Ok(Identity::from_pem(&certificate, &key)?)
 }
 
-async fn replace_provisional(identity: Arc<Identity>, client: Client, directory: PathBuf, spec: LeafSpec) {
-    let obtained = obtain(client, &directory, SERVING, csr::KUBELET_SERVING_SIGNER, &spec).await;
-    let replaced = obtained.and_then(|(certificate, key)| Ok(identity.replace(&certificate, &key)?));
-    if let Err(error) = replaced {
-        tracing::error!(%error, "no certificate for the node's own API: logs and exec will not work");
-    }
-}
-
-fn certificate_auth((certificate, key): &(String, String)) -> AuthInfo {
-    use base64::Engine;
-    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    AuthInfo {
-        client_certificate_data: Some(encode(certificate)),
-        client_key_data: Some(encode(key).into()),
-        ..AuthInfo::default()
-    }
+fn has_not_ended(certificate: &str) -> bool {
+    pki::Summary::of(certificate).is_ok_and(|summary| !summary.has_ended())
 }
 
 async fn client(server: &str, authority: &str, auth_info: AuthInfo) -> anyhow::Result<Client> {
@@ -139,7 +147,7 @@ async fn client(server: &str, authority: &str, auth_info: AuthInfo) -> anyhow::R
 }
 
 /// Asks for a certificate over a new key, waits for it, and keeps both.
-async fn obtain(
+pub(super) async fn obtain(
     client: Client,
     directory: &std::path::Path,
     name: &str,

@@ -1,7 +1,9 @@
 //! The parts of a node, the same on a server's own machine and on one that joined: pod network, container
 //! runtime, agent, service proxy, DNS.
 
+mod client;
 mod join;
+mod renew;
 
 use std::net::IpAddr;
 use std::sync::Arc;

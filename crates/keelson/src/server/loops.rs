@@ -105,11 +105,12 @@ impl Loops {
         }
     }
 
-    fn parts(self) -> [BoxFuture<'static, ()>; 4] {
+    fn parts(self) -> [BoxFuture<'static, ()>; 5] {
         let Loops { controllers, scheduler: (client, metrics), signer: (registry, authority, authorizer), sampler } =
             self;
         let shell = controllers.shell.clone();
         [
+            Box::pin(auth::csr::clean::run(registry.clone())),
             Box::pin(auth::csr::run::run(registry, authority, authorizer)),
             Box::pin(scheduler::run(client, shell.informers.clone(), metrics, shell.shutdown.clone())),
             Box::pin(controllers::run(controllers)),

@@ -106,7 +106,7 @@ async fn start(
         let make = || make_shared(flags, paths);
         shared::agree(&*datastore.store, paths, flags.token.as_deref(), make).await?;
     }
-    let identities = Identities::load(paths, node_name, address, flags)?;
+    let (identities, leaves) = Identities::load(paths, node_name, address, flags)?;
     let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
     let kinds::Selection { served, unserved } = kinds::select(&flags.runtime_config).map_err(anyhow::Error::msg)?;
     // The lists live as long as the process.
@@ -147,7 +147,8 @@ async fn start(
     };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
     let url = identity::url(address, port);
-    identities.write_kubeconfig(paths, &url)?;
+    let kubeconfig = identities.kubeconfig(paths, &url);
+    kubeconfig.write(leaves.admin())?;
     let metrics_api = MetricsApi::default();
     let authentication = authentication::build(&flags.authentication, &identities, view)?;
     let server = Server::new(ServerConfig {
@@ -156,6 +157,7 @@ async fn start(
         rbac,
         tokens: Some(identities.issuer.clone()),
         node_tls: Some(Arc::new(identities.node_client_tls()?)),
+        proxy_client: Some(identities.proxy_client.clone()),
         version: Version::default(),
         local_apis: vec![metrics_api.local_api()],
         advertised: url.trim_start_matches("https://").to_owned(),
@@ -174,6 +176,9 @@ async fn start(
     let tasks = JoinSet::new();
     let mut running = Running { server, authorizer, identities, metrics_api, _datastore: datastore, tasks, shutdown };
     running.spawn(following);
+    running.spawn(leaves.keep(kubeconfig));
+    let server = running.server.clone();
+    running.spawn(async move { server.keep_api_services().await });
     if flags.authorization.authorization_config.is_some() {
         running.spawn(chain.follow());
     }
@@ -244,7 +249,7 @@ async fn start_node(
         name: node_name.to_owned(),
         address,
         port: flags.node.node_port,
-        tls: Arc::new(running.identities.node_server_tls(node_name, address)?),
+        tls: Arc::new(running.identities.node_server_tls()?),
         cluster: flags.cluster_cidr,
         services: flags.service_cidr,
         registries: flags.node.registries(),

@@ -1,0 +1,66 @@
+//! A client of the server whose certificate can be replaced while it is used.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use auth::tls::{self, Identity};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::Config;
+use kube::client::{Body, ConfigExt as _};
+use tower::ServiceBuilder;
+use webhook::Connector;
+
+type Pool = legacy::Client<Connector, Body>;
+
+/// Connections that all show the same certificate; clones share them.
+#[derive(Clone)]
+pub struct Connections {
+    pool: Arc<ArcSwap<Pool>>,
+    authority: Arc<str>,
+    identity: Arc<Identity>,
+}
+
+impl Connections {
+    pub fn new(authority: &str, (certificate, key): &(String, String)) -> anyhow::Result<Self> {
+        let identity = Identity::from_pem(certificate, key)?;
+        let pool = Arc::new(ArcSwap::from_pointee(pool(authority, &identity)?));
+        Ok(Self { pool, authority: authority.into(), identity })
+    }
+
+    pub fn client(&self, server: http::Uri) -> kube::Client {
+        let config = Config::new(server);
+        let service = ServiceBuilder::new().layer(config.base_uri_layer()).service(self.clone());
+        kube::Client::new(service, "default")
+    }
+
+    /// Shows this certificate from the next request on. What is under way goes on by the one before.
+    pub fn replace(&self, (certificate, key): &(String, String)) -> anyhow::Result<()> {
+        self.identity.replace(certificate, key)?;
+        self.pool.store(Arc::new(pool(&self.authority, &self.identity)?));
+        Ok(())
+    }
+}
+
+fn pool(authority: &str, identity: &Arc<Identity>) -> anyhow::Result<Pool> {
+    let tls = tls::client_config(authority, Some(identity.clone()))?;
+    let connector = Connector::over(tls, None, None)?;
+    let builder = &mut legacy::Client::builder(TokioExecutor::new());
+    Ok(builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).build(connector))
+}
+
+impl tower::Service<http::Request<Body>> for Connections {
+    type Response = http::Response<Incoming>;
+    type Error = legacy::Error;
+    type Future = legacy::ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), legacy::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        self.pool.load().request(request)
+    }
+}
