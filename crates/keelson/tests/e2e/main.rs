@@ -4,8 +4,10 @@
 //! Needs root, `kubectl`, `ip`, `nft`, `nsenter`, `curl`, `dig`, and room in `TMPDIR`; without them the tests fail and
 //! say so.
 
+mod access;
 mod admission;
 mod basics;
+mod certs;
 mod clients;
 #[path = "../../../apiserver/tests/collector/mod.rs"]
 mod collector;

@@ -11,7 +11,7 @@ mod wait;
 
 pub use cluster::Cluster;
 pub use load::Load;
-pub use machine::Machine;
+pub use machine::{Machine, enter};
 pub use output::Output;
 pub use servers::Servers;
 pub use wait::{until, until_within};
