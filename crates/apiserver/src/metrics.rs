@@ -282,7 +282,7 @@ mod tests {
         let labels = Labels::new(&info, &Method::GET, Some(&POD));
         metrics.observe(labels.clone(), false, 200, (Duration::from_millis(300), Duration::from_millis(220)));
         metrics.observe(labels, false, 429, (Duration::ZERO, Duration::ZERO));
-        let watching = metrics.long_running(&info, &POD);
+        let watching = metrics.long_running(&info, Some(&POD));
         let text = metrics.print([(&POD, 4)].into_iter(), Some(4096)).unwrap();
         let labels = r#"verb="LIST",group="",version="v1",resource="pods",subresource="",scope="namespace",component="apiserver""#;
         let want = format!("apiserver_request_total{{{labels},dry_run=\"\",code=\"200\"}} 1");

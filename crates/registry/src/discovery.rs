@@ -298,6 +298,7 @@ mod tests {
             resources: vec![
                 json!({"name": "nodes", "singularName": "", "namespaced": false, "kind": "NodeMetrics", "verbs": ["get"]}),
             ],
+            stale: false,
         };
         groups([&SCALER_1, &POD, &NODE, &SCALER_2].into_iter(), &[("metrics.k8s.io".to_owned(), metrics)])
     }

@@ -47,7 +47,7 @@ impl Aggregation {
     /// All of them, the most important groups and versions first.
     pub fn all(&self, registry: &Registry) -> Vec<Arc<Extension>> {
         let mut all: Vec<_> = self.current(registry).extensions.values().cloned().collect();
-        all.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        all.sort_by_key(|extension| extension.rank());
         all
     }
 

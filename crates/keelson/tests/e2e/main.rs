@@ -19,6 +19,8 @@ mod keys;
 mod lifecycle;
 mod machines;
 mod placement;
+// Not all that it can do is of use here.
+#[allow(dead_code)]
 #[path = "../../../encryption/tests/plugin/mod.rs"]
 mod plugin;
 mod reset;
