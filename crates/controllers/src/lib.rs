@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod nodes;
 pub mod podgc;
 mod podset;
+pub mod policystatus;
 pub mod publish;
 pub mod quota;
 pub mod replicaset;

@@ -21,6 +21,7 @@ use crate::job::JobController;
 use crate::namespace::NamespaceController;
 use crate::nodes::{Cidr, NodeIpam, NodeLifecycle, TaintEviction};
 use crate::podgc::PodGc;
+use crate::policystatus::PolicyStatusController;
 use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
 use crate::quota::QuotaController;
 use crate::replicaset::ReplicaController;
@@ -86,6 +87,7 @@ pub async fn run(config: ControllersConfig) {
     all.add(RootCaController::new(&shell, config.ca_pem), 1);
     all.add(TokenCleaner::new(&shell), 1);
     all.add(ClusterRoleAggregation::new(&shell), 1);
+    all.add(PolicyStatusController::new(&shell), 1);
     all.add(NodeIpam::new(&shell, config.cluster_cidr, config.node_mask), 1);
     all.add(NodeLifecycle::new(&shell), WORKERS);
     all.add(TaintEviction::new(&shell), WORKERS);
