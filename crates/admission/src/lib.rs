@@ -6,19 +6,23 @@
 //! Names, order and texts are upstream's; `RBACEscalation` and `CertificateRequester` are checks that upstream
 //! keeps in the storage of these kinds.
 
+mod always_pull_images;
 mod cached;
 mod certificates;
 mod changed;
+mod claim_resize;
 mod conditions;
 mod conversion;
 mod default_classes;
 mod default_toleration_seconds;
+mod external_ips;
 mod inputs;
 mod limit_ranger;
 mod matching;
 mod metrics;
 mod namespace_lifecycle;
 mod node_restriction;
+mod options;
 mod pod_security;
 mod pods;
 mod policy;
@@ -32,6 +36,7 @@ mod subject;
 mod taint_nodes;
 #[cfg(test)]
 mod testing;
+mod topology_labels;
 mod webhook;
 
 pub use conversion::ConversionWebhooks;
@@ -47,6 +52,7 @@ use machinery::{ApiError, Object};
 use registry::{Admission, AdmissionRequest, Operation, Registry};
 
 use metrics::{Metrics, Step};
+pub use options::Options;
 use policy::Policies;
 use reinvocation::Rounds;
 use subject::Subject;
@@ -61,11 +67,13 @@ const MUTATING: &[(&str, Mutate)] = &[
     ("LimitRanger", limit_ranger::mutate),
     ("ServiceAccount", service_account::mutate),
     ("TaintNodesByCondition", taint_nodes::mutate),
+    ("AlwaysPullImages", always_pull_images::mutate),
     ("Priority", priority::mutate),
     ("DefaultTolerationSeconds", default_toleration_seconds::mutate),
     ("DefaultStorageClass", default_classes::storage),
     ("RuntimeClass", runtime_class::mutate),
     ("DefaultIngressClass", default_classes::ingress),
+    ("PodTopologyLabels", topology_labels::mutate),
     ("CertificateRequester", certificates::requester),
 ];
 
@@ -76,6 +84,7 @@ const VALIDATING: &[(&str, Validate)] = &[
     ("ServiceAccount", service_account::validate),
     ("PodSecurity", pod_security::validate),
     ("Priority", priority::validate),
+    ("PersistentVolumeClaimResize", claim_resize::validate),
     ("RuntimeClass", runtime_class::validate),
     ("RBACEscalation", rbac_escalation::validate),
     ("CertificateApproval", certificates::approval),
@@ -83,6 +92,7 @@ const VALIDATING: &[(&str, Validate)] = &[
     ("ClusterTrustBundleAttest", certificates::attestation),
     ("PodCertificateSigning", certificates::pod_signing),
     ("CertificateSubjectRestriction", certificates::subject),
+    ("DenyServiceExternalIPs", external_ips::validate),
 ];
 
 /// A pod may be created right after its namespace, whose default service account a controller makes.
@@ -96,6 +106,7 @@ pub struct BuiltIn {
     escalation: Escalation,
     policies: Policies,
     webhooks: Webhooks,
+    options: Options,
     metrics: Metrics,
 }
 
@@ -103,7 +114,13 @@ impl BuiltIn {
     pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>, escalation: Escalation) -> Self {
         let policies = Policies::new(view.clone(), authorizer.clone());
         let webhooks = Webhooks::new(view.clone(), authorizer.clone());
-        Self { view, authorizer, escalation, policies, webhooks, metrics: Metrics::default() }
+        let (options, metrics) = (Options::default(), Metrics::default());
+        Self { view, authorizer, escalation, policies, webhooks, options, metrics }
+    }
+
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
     }
 
     /// Shows how long plugins and webhooks take.
@@ -135,6 +152,9 @@ impl BuiltIn {
         request: &AdmissionRequest<'_>,
         asking: impl Future<Output = Result<(), ApiError>>,
     ) -> Result<(), ApiError> {
+        if !self.options.is_on(name) {
+            return Ok(());
+        }
         let begun = clock::monotonic();
         let outcome = asking.await;
         self.metrics.plugin(name, (step, request.operation), &outcome, begun.elapsed());
@@ -198,7 +218,7 @@ impl BuiltIn {
     ) -> Result<(), ApiError> {
         if let Some(object) = object.as_deref_mut() {
             let admit = self.admit(request);
-            for (name, plugin) in MUTATING {
+            for (name, plugin) in MUTATING.iter().filter(|(name, _)| self.options.is_on(name)) {
                 self.timed(name, Step::Admit, request, || plugin(&admit, object))?;
             }
         }
@@ -215,7 +235,7 @@ impl BuiltIn {
         object: Option<&Object>,
     ) -> Result<(), ApiError> {
         let admit = self.admit(request);
-        for (name, plugin) in VALIDATING {
+        for (name, plugin) in VALIDATING.iter().filter(|(name, _)| self.options.is_on(name)) {
             self.timed(name, Step::Validate, request, || plugin(&admit, object))?;
         }
         let subject = subject(registry, request, object);
@@ -227,7 +247,13 @@ impl BuiltIn {
     }
 
     fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
-        Admit { request, view: &*self.view, authorizer: &*self.authorizer, escalation: &self.escalation }
+        Admit {
+            request,
+            view: &*self.view,
+            authorizer: &*self.authorizer,
+            escalation: &self.escalation,
+            pod_security: &self.options.pod_security,
+        }
     }
 }
 
@@ -241,6 +267,7 @@ pub(crate) struct Admit<'a> {
     pub view: &'a dyn View,
     pub authorizer: &'a dyn Authorizer,
     pub escalation: &'a Escalation,
+    pub pod_security: &'a pod_security::Configuration,
 }
 
 impl Admit<'_> {

@@ -8,6 +8,7 @@ use auth::view::testing::Objects;
 use machinery::{ApiError, Object, UserInfo};
 use registry::{AdmissionRequest, Context, KindTable, Operation};
 
+use crate::pod_security::Configuration;
 use crate::subject::Subject;
 use crate::{Admit, Mutate, Validate};
 
@@ -20,6 +21,7 @@ pub struct Case {
     old: Option<Object>,
     pub context: Context,
     pub objects: Arc<Objects>,
+    pub pod_security: Configuration,
 }
 
 pub fn object(json: &str) -> Object {
@@ -42,6 +44,7 @@ impl Case {
             old: None,
             context: Context { user: UserInfo::new("jane", &[]), ..Context::default() },
             objects: Arc::default(),
+            pod_security: Configuration::default(),
         }
     }
 
@@ -101,6 +104,12 @@ impl Case {
         let rbac = Arc::new(Rbac::new(self.objects.clone()));
         let escalation = Escalation::new(rbac.clone(), rbac.clone());
         let request = self.request();
-        run(&Admit { request: &request, view: &*self.objects, authorizer: &*rbac, escalation: &escalation })
+        run(&Admit {
+            request: &request,
+            view: &*self.objects,
+            authorizer: &*rbac,
+            escalation: &escalation,
+            pod_security: &self.pod_security,
+        })
     }
 }

@@ -137,6 +137,16 @@ pub struct Server {
     /// Requests served at once, of all priority levels together
     #[arg(long, value_name = "COUNT", default_value_t = 600)]
     pub max_requests_inflight: usize,
+    /// Admission plugins that are on besides those that are by default: AlwaysPullImages, DenyServiceExternalIPs
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins that are off though they are on by default
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+    /// What admission plugins are configured to: a file with an apiserver.config.k8s.io/v1 AdmissionConfiguration
+    /// [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub admission_control_config_file: Option<PathBuf>,
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,

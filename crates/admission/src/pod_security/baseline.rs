@@ -3,22 +3,22 @@
 use machinery::Object;
 use serde_json::Value;
 
-use super::check::{Check, Violation, containers, counted, failing, name, of_pod, own, plural, quoted, sorted, texts};
+use super::check::{Rule, Violation, containers, counted, failing, name, of_pod, own, plural, quoted, sorted, texts};
 
 /// Sorted by upstream's names for them, which is the order of messages.
-pub const CHECKS: &[Check] = &[
-    app_armor,
-    capabilities,
-    host_namespaces,
-    host_path_volumes,
-    host_ports,
-    probe_hosts,
-    privileged,
-    proc_mount,
-    selinux,
-    seccomp,
-    sysctls,
-    windows_host_process,
+pub const RULES: &[Rule] = &[
+    Rule::always(app_armor),
+    Rule::always(capabilities),
+    Rule::always(host_namespaces),
+    Rule::always(host_path_volumes),
+    Rule::always(host_ports),
+    Rule::since(34, probe_hosts),
+    Rule::always(privileged),
+    Rule::always(proc_mount),
+    Rule::always(selinux),
+    Rule::always(seccomp),
+    Rule::always(sysctls),
+    Rule::always(windows_host_process),
 ];
 
 const CAPABILITIES: [&str; 13] = [
@@ -206,7 +206,7 @@ fn selinux_values(options: &[Value]) -> String {
     parts.join("; ")
 }
 
-fn seccomp(pod: &Object) -> Option<Violation> {
+pub fn seccomp(pod: &Object) -> Option<Violation> {
     const WHAT: &str = "must not set securityContext.seccompProfile.type to \"Unconfined\"";
     let unconfined = |value: Option<&Value>| value.is_some_and(|value| value == "Unconfined");
     let mut who = Vec::new();

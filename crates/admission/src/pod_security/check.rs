@@ -7,8 +7,38 @@ use serde_json::Value;
 
 use crate::pods::CONTAINER_LISTS;
 
-/// One control of a standard: what a pod does against it.
+/// One control: what a pod does against it.
 pub type Check = fn(&Object) -> Option<Violation>;
+
+/// A control of a standard, and in which of its versions: from one release on, up to another.
+pub struct Rule {
+    pub check: Check,
+    since: u16,
+    until: u16,
+}
+
+impl Rule {
+    pub const fn always(check: Check) -> Self {
+        Self::since(0, check)
+    }
+
+    /// `minor` is that of the first release with the control.
+    pub const fn since(minor: u16, check: Check) -> Self {
+        Self { check, since: minor, until: u16::MAX }
+    }
+
+    /// `minor` is that of the first release without it.
+    pub const fn until(minor: u16, check: Check) -> Self {
+        Self { check, since: 0, until: minor }
+    }
+
+    pub fn holds(&self, minor: u16) -> bool {
+        self.since <= minor && (minor < self.until || self.until == u16::MAX)
+    }
+}
+
+/// Lists of containers whose images can be changed.
+pub const CONTAINERS: [&str; 3] = CONTAINER_LISTS;
 
 /// `reason (detail)`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +48,10 @@ pub struct Violation {
 }
 
 impl Violation {
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
     /// Nothing if there is nothing to tell.
     pub fn of(reason: &'static str, details: Vec<String>, separator: &str) -> Option<Self> {
         (!details.is_empty()).then(|| Self { reason, detail: details.join(separator) })

@@ -1,47 +1,27 @@
-//! The pod security standards, enforced by labels of the namespace.
+//! The pod security standards: what pods of a namespace may do to the machine.
 //!
-//! `enforce` refuses pods, `warn` tells the client; `audit` is for audit logs and does nothing here.
-//! Versions are accepted and not told apart: the newest standard holds.
+//! `enforce` refuses pods, `warn` tells the client, `audit` the audit log; of what makes pods, the last two look at the
+//! template. (upstream: pod-security-admission/admission)
 
 mod baseline;
 mod check;
+mod namespace;
+mod policy;
 mod restricted;
+#[cfg(test)]
+mod tests;
 
 use auth::view::Resource;
-use machinery::{ApiError, Object, field};
+use machinery::{ApiError, Object};
 use registry::Operation;
 use serde_json::Value;
 
 use crate::Admit;
-use check::Violation;
+use check::{Rule, Violation};
+pub use policy::Configuration;
+use policy::{Level, Policy, Standard, Version};
 
-const LABEL: &str = "pod-security.kubernetes.io";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Privileged,
-    Baseline,
-    Restricted,
-}
-
-impl Level {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "privileged" => Some(Self::Privileged),
-            "baseline" => Some(Self::Baseline),
-            "restricted" => Some(Self::Restricted),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Privileged => "privileged",
-            Self::Baseline => "baseline",
-            Self::Restricted => "restricted",
-        }
-    }
-}
+const ANNOTATION: &str = "pod-security.kubernetes.io";
 
 /// Kinds that make pods, with where their pod template is.
 const WORKLOADS: [(&str, &str, &[&str]); 8] = [
@@ -61,202 +41,99 @@ pub fn validate(admit: &Admit<'_>, object: Option<&Object>) -> Result<(), ApiErr
         return Ok(());
     }
     if admit.is(Resource::NAMESPACES, "") {
-        return namespace(object);
+        return namespace::validate(admit, object);
     }
-    if admit.is(Resource::PODS, "") || admit.is(Resource::PODS, "ephemeralcontainers") {
+    if ["", "ephemeralcontainers", "resize"].iter().any(|below| admit.is(Resource::PODS, below)) {
         return pod(admit, object);
     }
     workload(admit, object);
     Ok(())
 }
 
-/// The level a namespace asks for in a mode, with its version.
-fn level(namespace: &Object, mode: &str) -> (Level, String) {
-    let label = |key: String| namespace.str(&["metadata", "labels", &key]).to_owned();
-    let level = label(format!("{LABEL}/{mode}"));
-    let version = label(format!("{LABEL}/{mode}-version"));
-    // A label that can not be read is held for the strictest in what refuses nothing, and for none else.
-    let level = match Level::parse(&level) {
-        Some(level) => level,
-        None if level.is_empty() => Level::Privileged,
-        None => Level::Restricted,
-    };
-    (level, if version.is_empty() { "latest".to_owned() } else { version })
-}
-
-fn namespace(namespace: &Object) -> Result<(), ApiError> {
-    let labels = namespace.labels();
-    let mut errors = Vec::new();
-    for mode in ["enforce", "audit", "warn"] {
-        let key = format!("{LABEL}/{mode}");
-        if let Some(level) = labels.get(&key).filter(|level| Level::parse(level).is_none()) {
-            let path = field::Path::new("metadata").child("labels").key(&key);
-            let why = "must be one of privileged, baseline, restricted";
-            errors.push(field::Error::invalid(&path, level.clone(), why));
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(&namespace.gvk(), namespace.name(), &errors)) }
-}
-
 fn pod(admit: &Admit<'_>, pod: &Object) -> Result<(), ApiError> {
-    if admit.request.old.is_some_and(|old| old.get(&["spec"]) == pod.get(&["spec"])) {
+    if admit.request.old.is_some_and(|old| !is_significant(pod, old)) {
         return Ok(());
     }
-    let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", admit.request.namespace) else { return Ok(()) };
-    let (enforced, version) = level(&namespace, "enforce");
-    if let Some(violations) = describe(enforced, pod) {
-        let why = format!("violates PodSecurity \"{}:{version}\": {violations}", enforced.name());
-        return Err(admit.forbidden(Some(pod), why));
-    }
-    warn(admit, &namespace, pod);
-    Ok(())
+    evaluate(admit, pod, Some(pod))
+}
+
+/// Whether an update brings in something that may be against a standard: pods change in little else.
+fn is_significant(pod: &Object, old: &Object) -> bool {
+    check::CONTAINERS.iter().any(|list| {
+        let (new, old) = (pod.list(&["spec", list]), old.list(&["spec", list]));
+        new.len() != old.len() || new.iter().zip(old).any(|(new, old)| new["image"] != old["image"])
+    })
 }
 
 fn workload(admit: &Admit<'_>, object: &Object) {
     let kind = admit.request.kind;
     let found = WORKLOADS.iter().find(|(group, resource, _)| (kind.group, kind.resource) == (*group, *resource));
     let Some((_, _, path)) = found.filter(|_| admit.request.subresource.is_empty()) else { return };
-    let Some(Value::Object(template)) = object.get(path) else { return };
-    if admit.request.old.is_some_and(|old| old.get(path) == object.get(path)) {
-        return;
-    }
-    if let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", admit.request.namespace) {
-        warn(admit, &namespace, &Object(template.clone()));
+    if let Some(Value::Object(template)) = object.get(path) {
+        let outcome = evaluate(admit, &Object(template.clone()), None);
+        debug_assert!(outcome.is_ok(), "a template is refused by nothing");
     }
 }
 
-fn warn(admit: &Admit<'_>, namespace: &Object, pod: &Object) {
-    let (level, version) = level(namespace, "warn");
-    if let Some(violations) = describe(level, pod) {
-        let warning = format!("would violate PodSecurity \"{}:{version}\": {violations}", level.name());
-        admit.request.context.warnings.add(warning);
+/// Holds a pod, or a template of pods, to what its namespace asks for. `enforced` is the pod that may be refused.
+fn evaluate(admit: &Admit<'_>, pod: &Object, enforced: Option<&Object>) -> Result<(), ApiError> {
+    let annotations = &admit.request.context.annotations;
+    let note = |key: &str, value: String| annotations.add(format!("{ANNOTATION}/{key}"), value);
+    if let Some(what) = exemption(admit, pod) {
+        note("exempt", what.to_owned());
+        return Ok(());
+    }
+    let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", admit.request.namespace) else { return Ok(()) };
+    let (Policy { enforce, audit, warn }, problems) =
+        Policy::of_labels(&namespace.labels(), admit.pod_security.defaults);
+    if !problems.is_empty() {
+        note("error", format!("Failed to parse policy: {}", machinery::field::aggregate(&problems)));
+    }
+    let would =
+        |standard: Standard, violations: &str| format!("would violate PodSecurity \"{standard}\": {violations}");
+    if let Some(violations) = describe(audit, pod) {
+        note("audit-violations", would(audit, &violations));
+    }
+    if let Some(refused) = enforced {
+        note("enforce-policy", enforce.to_string());
+        if let Some(violations) = describe(enforce, pod) {
+            return Err(admit.forbidden(Some(refused), format!("violates PodSecurity \"{enforce}\": {violations}")));
+        }
+    }
+    if let Some(violations) = describe(warn, pod) {
+        admit.request.context.warnings.add(would(warn, &violations));
+    }
+    Ok(())
+}
+
+/// By what the request is held to no standard.
+fn exemption(admit: &Admit<'_>, pod: &Object) -> Option<&'static str> {
+    let exemptions = &admit.pod_security.exemptions;
+    let has = |list: &[String], text: &str| list.iter().any(|of| of == text);
+    let class = pod.str(&["spec", "runtimeClassName"]);
+    match () {
+        () if has(&exemptions.namespaces, admit.request.namespace) => Some("namespace"),
+        () if has(&exemptions.users, &admit.request.context.user.name) => Some("user"),
+        () if !class.is_empty() && has(&exemptions.runtime_classes, class) => Some("runtimeClass"),
+        () => None,
     }
 }
 
-/// What of the pod is beyond the level; nothing if all is within.
-fn describe(level: Level, pod: &Object) -> Option<String> {
-    let violations = violations(level, pod);
-    let texts: Vec<String> = violations.iter().map(Violation::to_string).collect();
+/// What of the pod is beyond the standard; nothing if all is within.
+fn describe(standard: Standard, pod: &Object) -> Option<String> {
+    let texts: Vec<String> = violations(standard, pod).iter().map(Violation::to_string).collect();
     (!texts.is_empty()).then(|| texts.join(", "))
 }
 
-fn violations(level: Level, pod: &Object) -> Vec<Violation> {
-    let checks: &[check::Check] = match level {
+fn violations(standard: Standard, pod: &Object) -> Vec<Violation> {
+    let rules: &[Rule] = match standard.level {
         Level::Privileged => &[],
-        Level::Baseline => baseline::CHECKS,
-        Level::Restricted => restricted::CHECKS,
+        Level::Baseline => baseline::RULES,
+        Level::Restricted => restricted::RULES,
     };
-    checks.iter().filter_map(|check| check(pod)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Case, object};
-
-    const CLUSTER: &str = r#"
-        namespaces base metadata.labels={"pod-security.kubernetes.io/enforce":"baseline","pod-security.kubernetes.io/warn":"restricted"}
-        namespaces strict metadata.labels={"pod-security.kubernetes.io/enforce":"restricted","pod-security.kubernetes.io/enforce-version":"v1.30"}
-        namespaces free
-    "#;
-    const PLAIN: &str = r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c"}]}}"#;
-    const PLAIN_VIOLATIONS: &str = "allowPrivilegeEscalation != false (container \"c\" must set \
-        securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"c\" must set \
-        securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"c\" must set \
-        securityContext.runAsNonRoot=true), seccompProfile (pod or container \"c\" must set \
-        securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")";
-
-    #[test]
-    fn levels_refuse_and_warn() {
-        let create = |namespace: &str, pod: &str| {
-            let case = Case::create("pods", namespace).cluster(CLUSTER);
-            let result = case.validate(validate, Some(&object(pod)));
-            (result.map_err(|error| error.message), case.context.warnings.take())
-        };
-        let privileged =
-            r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c","securityContext":{"privileged":true}}]}}"#;
-        assert_eq!(create("free", privileged), (Ok(()), vec![]));
-        let (result, _) = create("base", privileged);
-        let expected = "pods \"a\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"c\" \
-                        must not set securityContext.privileged=true)";
-        assert_eq!(result, Err(expected.to_owned()));
-        let warning = format!("would violate PodSecurity \"restricted:latest\": {PLAIN_VIOLATIONS}");
-        assert_eq!(create("base", PLAIN), (Ok(()), vec![warning]));
-        let (result, _) = create("strict", PLAIN);
-        let expected =
-            format!("pods \"a\" is forbidden: violates PodSecurity \"restricted:v1.30\": {PLAIN_VIOLATIONS}");
-        assert_eq!(result, Err(expected));
-    }
-
-    #[test]
-    fn templates_are_warned_about_only() {
-        let case = Case::create("deployments.apps", "base").cluster(CLUSTER);
-        let deployment = format!(r#"{{"metadata":{{"name":"d"}},"spec":{{"template":{PLAIN}}}}}"#);
-        assert_eq!(case.validate(validate, Some(&object(&deployment))), Ok(()));
-        assert_eq!(case.context.warnings.take().len(), 1);
-    }
-
-    #[test]
-    fn labels_are_checked() {
-        let labelled = object(
-            r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a","labels":{"pod-security.kubernetes.io/enforce":"x"}}}"#,
-        );
-        let error = Case::create("namespaces", "").validate(validate, Some(&labelled)).unwrap_err();
-        assert_eq!(
-            error.message,
-            "Namespace \"a\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"x\": \
-             must be one of privileged, baseline, restricted"
-        );
-    }
-
-    #[test]
-    fn standards_hold() {
-        for (level, spec, expected) in [
-            (
-                Level::Baseline,
-                r#"{"hostNetwork":true,"hostPID":true}"#,
-                "host namespaces (hostNetwork=true, hostPID=true)",
-            ),
-            (Level::Baseline, r#"{"volumes":[{"name":"v","hostPath":{}}]}"#, "hostPath volumes (volume \"v\")"),
-            (
-                Level::Baseline,
-                r#"{"containers":[{"name":"c","ports":[{"hostPort":80}]},{"name":"d","ports":[{"hostPort":81}]}]}"#,
-                "hostPort (containers \"c\", \"d\" use hostPorts 80, 81)",
-            ),
-            (
-                Level::Baseline,
-                r#"{"containers":[{"name":"c","securityContext":{"capabilities":{"add":["CHOWN","NET_ADMIN"]}}}]}"#,
-                "non-default capabilities (container \"c\" must not include \"NET_ADMIN\" in \
-                 securityContext.capabilities.add)",
-            ),
-            (
-                Level::Baseline,
-                r#"{"securityContext":{"sysctls":[{"name":"kernel.msgmax"},{"name":"net.ipv4.tcp_syncookies"}]}}"#,
-                "forbidden sysctls (kernel.msgmax)",
-            ),
-            (
-                Level::Baseline,
-                r#"{"securityContext":{"seccompProfile":{"type":"Unconfined"}}}"#,
-                "seccompProfile (pod must not set securityContext.seccompProfile.type to \"Unconfined\")",
-            ),
-            (
-                Level::Restricted,
-                r#"{"securityContext":{"runAsNonRoot":true,"runAsUser":0,"seccompProfile":{"type":"RuntimeDefault"}},
-                "volumes":[{"name":"v","nfs":{}}],
-                "containers":[{"name":"c","securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]}}}]}"#,
-                "restricted volume types (volume \"v\" uses restricted volume type \"nfs\"), runAsUser=0 (pod must not \
-                 set runAsUser=0)",
-            ),
-            (
-                Level::Restricted,
-                r#"{"securityContext":{"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}},
-                "volumes":[{"name":"v","emptyDir":{}}],
-                "containers":[{"name":"c","securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"],"add":["NET_BIND_SERVICE"]}}}]}"#,
-                "",
-            ),
-        ] {
-            let pod = object(&format!(r#"{{"spec":{spec}}}"#));
-            assert_eq!(describe(level, &pod).unwrap_or_default(), expected, "{spec}");
-        }
-    }
+    let minor = match standard.version {
+        Version::Minor(minor) => minor,
+        Version::Latest => u16::MAX,
+    };
+    rules.iter().filter(|rule| rule.holds(minor)).filter_map(|rule| (rule.check)(pod)).collect()
 }

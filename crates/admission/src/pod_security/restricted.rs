@@ -6,25 +6,27 @@ use serde_json::Value;
 
 use super::baseline;
 use super::check::{
-    Check, Violation, containers, counted, failing, is_windows, name, of_pod, own, plural, quoted, sorted, texts,
+    Rule, Violation, containers, counted, failing, is_windows, name, of_pod, own, plural, quoted, sorted, texts,
 };
 
-pub const CHECKS: &[Check] = &[
-    allow_privilege_escalation,
-    baseline::app_armor,
-    capabilities,
-    baseline::host_namespaces,
-    baseline::host_ports,
-    baseline::probe_hosts,
-    baseline::privileged,
-    baseline::proc_mount,
-    volume_types,
-    run_as_non_root,
-    run_as_user,
-    baseline::selinux,
-    seccomp,
-    baseline::sysctls,
-    baseline::windows_host_process,
+pub const RULES: &[Rule] = &[
+    Rule::since(8, allow_privilege_escalation),
+    Rule::always(baseline::app_armor),
+    Rule::until(22, baseline::capabilities),
+    Rule::since(22, capabilities),
+    Rule::always(baseline::host_namespaces),
+    Rule::always(baseline::host_ports),
+    Rule::since(34, baseline::probe_hosts),
+    Rule::always(baseline::privileged),
+    Rule::always(baseline::proc_mount),
+    Rule::always(volume_types),
+    Rule::always(run_as_non_root),
+    Rule::since(23, run_as_user),
+    Rule::always(baseline::selinux),
+    Rule::until(19, baseline::seccomp),
+    Rule::since(19, seccomp),
+    Rule::always(baseline::sysctls),
+    Rule::always(baseline::windows_host_process),
 ];
 
 const VOLUMES: [&str; 9] = [

@@ -129,7 +129,8 @@ async fn start(
     let authorizer: Arc<dyn Authorizer> = chain.clone();
     let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
     registry.set_converter(Arc::new(admission::ConversionWebhooks::new(view.clone())));
-    let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation);
+    let admission =
+        admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation).with_options(admission(flags)?);
     let mut metrics = prometheus_client::registry::Registry::default();
     admission.register(&mut metrics);
     registry.set_admission(Arc::new(admission));
@@ -209,6 +210,11 @@ fn tracer(flags: &flags::Server) -> anyhow::Result<Option<trace::Tracer>> {
     let config = trace::Config::read(path)?;
     let instance = apiserver::identity(&cluster::host_name()?);
     Ok(Some(trace::Tracer::start(&config, "apiserver", &instance)))
+}
+
+fn admission(flags: &flags::Server) -> anyhow::Result<admission::Options> {
+    let (on, off) = (&flags.enable_admission_plugins, &flags.disable_admission_plugins);
+    admission::Options::new(on, off, flags.admission_control_config_file.as_deref()).map_err(anyhow::Error::msg)
 }
 
 fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source {

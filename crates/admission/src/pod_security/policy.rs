@@ -1,0 +1,201 @@
+//! Which standards hold where: by labels of the namespace, or by the configuration where there are none.
+//!
+//! upstream: pod-security-admission/api/helpers.go
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use machinery::field::{Error, ErrorList, Path};
+use serde_json::Value;
+
+const LABEL: &str = "pod-security.kubernetes.io";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    #[default]
+    Privileged,
+    Baseline,
+    Restricted,
+}
+
+/// The release whose standard is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    Minor(u16),
+    #[default]
+    Latest,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standard {
+    pub level: Level,
+    pub version: Version,
+}
+
+/// What is refused, what is noted in the audit log, and what clients are warned of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub enforce: Standard,
+    pub audit: Standard,
+    pub warn: Standard,
+}
+
+/// Who is held to no standard.
+#[derive(Clone, Debug, Default)]
+pub struct Exemptions {
+    pub users: Vec<String>,
+    pub runtime_classes: Vec<String>,
+    pub namespaces: Vec<String>,
+}
+
+/// A PodSecurityConfiguration.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    pub defaults: Policy,
+    pub exemptions: Exemptions,
+}
+
+impl Level {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "privileged" => Ok(Self::Privileged),
+            "baseline" => Ok(Self::Baseline),
+            "restricted" => Ok(Self::Restricted),
+            _ => Err("must be one of privileged, baseline, restricted"),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Privileged => "privileged",
+            Self::Baseline => "baseline",
+            Self::Restricted => "restricted",
+        }
+    }
+}
+
+impl Version {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        let minor = text.strip_prefix("v1.").filter(|minor| *minor == "0" || !minor.starts_with(['0', '+']));
+        minor.and_then(|minor| minor.parse().ok()).map(Self::Minor).ok_or("must be \"latest\" or \"v1.x\"")
+    }
+}
+
+impl fmt::Display for Standard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Version::Latest => write!(f, "{}:latest", self.level.name()),
+            Version::Minor(minor) => write!(f, "{}:v1.{minor}", self.level.name()),
+        }
+    }
+}
+
+impl Policy {
+    /// What the labels say, and what is wrong with them. Who can not be understood is held to the newest
+    /// restricted standard, in what refuses; and to none in what does not.
+    pub fn of_labels(labels: &BTreeMap<String, String>, defaults: Self) -> (Self, ErrorList) {
+        let (mut policy, mut errors) = (defaults, ErrorList::new());
+        let warns = labels.contains_key(&format!("{LABEL}/warn"));
+        let enforces = labels.contains_key(&format!("{LABEL}/enforce"));
+        let modes = [("enforce", &mut policy.enforce), ("audit", &mut policy.audit), ("warn", &mut policy.warn)];
+        for (mode, standard) in modes {
+            let unread = if mode == "enforce" { Level::Restricted } else { Level::Privileged };
+            if let Some(level) = read(labels, mode, Level::parse, &mut errors) {
+                standard.level = level.unwrap_or(unread);
+            }
+            if let Some(version) = read(labels, &format!("{mode}-version"), Version::parse, &mut errors) {
+                standard.version = version.unwrap_or_default();
+            }
+        }
+        if enforces && !warns && policy.warn.level < policy.enforce.level {
+            policy.warn = policy.enforce;
+        }
+        (policy, errors)
+    }
+}
+
+/// None without such a label; nothing inside it where it can not be read.
+fn read<T>(
+    labels: &BTreeMap<String, String>,
+    name: &str,
+    parse: fn(&str) -> Result<T, &'static str>,
+    errors: &mut ErrorList,
+) -> Option<Option<T>> {
+    let key = format!("{LABEL}/{name}");
+    let text = labels.get(&key)?;
+    let parsed = parse(text);
+    Some(parsed.map_err(|why| errors.push(invalid(&key, text, why))).ok())
+}
+
+fn invalid(key: &str, text: &str, why: &str) -> Error {
+    Error::invalid(&Path::new("metadata").child("labels").key(key), text, why)
+}
+
+impl Configuration {
+    /// The error says what is wrong with it.
+    pub fn parse(config: &Value) -> Result<Self, String> {
+        let defaults = &config["defaults"];
+        let standard = |mode: &str| {
+            let text = |field: &str| defaults[field].as_str().filter(|text| !text.is_empty());
+            let level = text(mode).map_or(Ok(Level::default()), Level::parse);
+            let version = text(&format!("{mode}-version")).map_or(Ok(Version::default()), Version::parse);
+            let named = |why: &str| format!("defaults.{mode}: {why}");
+            Ok::<_, String>(Standard { level: level.map_err(named)?, version: version.map_err(named)? })
+        };
+        let list = |field: &str| -> Vec<String> {
+            let listed = config["exemptions"][field].as_array().into_iter().flatten();
+            listed.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        Ok(Self {
+            defaults: Policy { enforce: standard("enforce")?, audit: standard("audit")?, warn: standard("warn")? },
+            exemptions: Exemptions {
+                users: list("usernames"),
+                runtime_classes: list("runtimeClasses"),
+                namespaces: list("namespaces"),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(labels: &[(&str, &str)], defaults: Policy) -> (String, usize) {
+        let labels = labels.iter().map(|(name, value)| (format!("{LABEL}/{name}"), (*value).to_owned())).collect();
+        let (policy, errors) = Policy::of_labels(&labels, defaults);
+        (format!("{} {} {}", policy.enforce, policy.audit, policy.warn), errors.len())
+    }
+
+    #[test]
+    fn labels_come_before_defaults() {
+        let defaults = Configuration::parse(
+            &json!({"defaults": {"enforce": "baseline", "audit": "restricted", "audit-version": "v1.24"}}),
+        );
+        let defaults = defaults.unwrap().defaults;
+        for (labels, expected, errors) in [
+            (&[][..], "baseline:latest restricted:v1.24 privileged:latest", 0),
+            (&[("enforce", "privileged")], "privileged:latest restricted:v1.24 privileged:latest", 0),
+            (
+                &[("enforce", "restricted"), ("enforce-version", "v1.30")],
+                "restricted:v1.30 restricted:v1.24 restricted:v1.30",
+                0,
+            ),
+            (&[("enforce", "x"), ("warn", "y")], "restricted:latest restricted:v1.24 privileged:latest", 2),
+            (
+                &[("audit-version", "1.2"), ("warn-version", "v1.01")],
+                "baseline:latest restricted:latest privileged:latest",
+                2,
+            ),
+        ] {
+            assert_eq!(of(labels, defaults), (expected.to_owned(), errors), "{labels:?}");
+        }
+        let error = Configuration::parse(&json!({"defaults": {"warn": "none"}})).unwrap_err();
+        assert_eq!(error, "defaults.warn: must be one of privileged, baseline, restricted");
+    }
+}
