@@ -1,4 +1,5 @@
-//! Measures durable writes: `cargo run --release -p store --example writes -- DIR [SECONDS]`.
+//! Measures durable writes: `cargo run --release -p store --example writes -- DIR|URL,URL [SECONDS]`, to the embedded
+//! store in a directory or to an etcd.
 //!
 //! Each writer makes a key of 1 KB and waits for the answer before it makes the next, as a client of the
 //! API does. Prints writes a second and latencies for several numbers of writers.
@@ -7,23 +8,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::{Expect, Sqlite, Store, Write};
+use store::{Etcd, Expect, Sqlite, Store, Write, etcd};
 
 const VALUE: usize = 1024;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let dir = PathBuf::from(arguments.next().expect("usage: writes DIR [SECONDS]"));
+    let place = arguments.next().expect("usage: writes DIR|URL,URL [SECONDS]");
     let seconds = arguments.next().map_or(4, |text| text.parse().expect("seconds are a number"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     for writers in [1, 16, 64] {
-        let store = Arc::new(Sqlite::open(&dir).expect("the directory opens"));
-        let run = measure(store, writers, Duration::from_secs(seconds));
-        println!("{}", report(writers, seconds, runtime.block_on(run)));
+        let latencies = runtime.block_on(async {
+            let store = open(&place).await;
+            measure(store, writers, Duration::from_secs(seconds)).await
+        });
+        println!("{}", report(writers, seconds, latencies));
     }
 }
 
-async fn measure(store: Arc<Sqlite>, writers: usize, time: Duration) -> Vec<Duration> {
+async fn open(place: &str) -> Arc<dyn Store> {
+    if !place.contains("://") {
+        return Arc::new(Sqlite::open(&PathBuf::from(place)).expect("the directory opens"));
+    }
+    let endpoints = place.split(',').map(str::to_owned).collect();
+    Arc::new(Etcd::connect(etcd::Config { endpoints, tls: None }).await.expect("a member answers"))
+}
+
+async fn measure(store: Arc<dyn Store>, writers: usize, time: Duration) -> Vec<Duration> {
     let end = Instant::now() + time;
     let tasks: Vec<_> = (0..writers).map(|writer| tokio::spawn(write_until(store.clone(), writer, end))).collect();
     let mut latencies = Vec::new();
@@ -34,7 +45,7 @@ async fn measure(store: Arc<Sqlite>, writers: usize, time: Duration) -> Vec<Dura
     latencies
 }
 
-async fn write_until(store: Arc<Sqlite>, writer: usize, end: Instant) -> Vec<Duration> {
+async fn write_until(store: Arc<dyn Store>, writer: usize, end: Instant) -> Vec<Duration> {
     let begun = store.revision().await.expect("the store is open");
     let mut latencies = Vec::new();
     while Instant::now() < end {

@@ -23,6 +23,7 @@ macro_rules! contract_tests {
             a_watch_may_start_in_the_future,
             a_watch_of_compacted_history_is_refused,
             a_watcher_that_does_not_read_is_cut_off,
+            a_lifted_store_goes_on_above_and_forgets_the_past,
             racing_writers_never_lose_an_update,
             random_histories_match_the_model,
         );
@@ -225,6 +226,41 @@ pub async fn a_watcher_that_does_not_read_is_cut_off(store: &impl Store) {
     };
     assert!(seen < WRITES && end <= last);
     assert_eq!(watch.recv().await, None);
+}
+
+pub async fn a_lifted_store_goes_on_above_and_forgets_the_past(store: &impl Store) {
+    let first = store.write(create("/a", "1")).await.unwrap();
+    let second = store.write(update("/a", "2", first)).await.unwrap();
+    let gone = store.write(create("/b", "1")).await.unwrap();
+    store.write(delete("/b", gone)).await.unwrap();
+    let mut before = store.watch("/", store.revision().await.unwrap() + 1).await.unwrap();
+    let target = second + 1_000_000;
+    store.lift(target).await.unwrap();
+    let newest = store.revision().await.unwrap();
+    assert!(newest >= target, "{newest}");
+    store.lift(second).await.unwrap();
+    assert_eq!(store.revision().await.unwrap(), newest, "a lower one changes nothing");
+
+    assert_eq!((everything(store, None).await, everything(store, Some(newest)).await), ("/a=2".into(), "/a=2".into()));
+    assert!(matches!(store.get("/a", Some(second)).await, Err(Error::Compacted(_))));
+    let mut from_past = store.watch("/", second).await.unwrap();
+    assert!(matches!(from_past.recv().await, Some(Watched::Compacted(oldest)) if oldest > second));
+    while let Some(told) = before.recv().await {
+        assert!(!matches!(told, Watched::Events(_)), "{told:?}");
+        if matches!(told, Watched::Compacted(_)) {
+            break;
+        }
+    }
+
+    let mut watch = store.watch("/", newest + 1).await.unwrap();
+    let held = store.get("/a", None).await.unwrap().unwrap();
+    let third = store.write(update("/a", "3", held.mod_revision)).await.unwrap();
+    assert_eq!(third, newest + 1);
+    let seen = events(&mut watch, 1).await;
+    assert_eq!((seen[0].revision, seen[0].previous.as_ref()), (third, Some(&held)));
+    let removed = store.write(delete("/a", third)).await.unwrap();
+    store.compact(removed).await.unwrap();
+    assert_eq!(everything(store, None).await, "");
 }
 
 /// Eight writers add one to the same number, each until it has done so 25 times.

@@ -15,12 +15,13 @@ pub mod contract;
 pub mod etcd;
 mod hub;
 mod memory;
+pub mod snapshot;
 mod sqlite;
 pub mod testing;
 
 pub use etcd::Etcd;
 pub use memory::Memory;
-pub use sqlite::{Sqlite, lock};
+pub use sqlite::{Reader, Sqlite, lock};
 
 /// Counts the writes of the whole store. The first write gets a revision above 1; zero never names one.
 pub type Revision = u64;
@@ -163,6 +164,10 @@ pub trait Store: Send + Sync + 'static {
     fn allocated_bytes(&self) -> Option<u64> {
         None
     }
+
+    /// Gives no revision up to this one any more, and forgets the history before it: for a store that takes the
+    /// place of another. Nothing if it has come that far already. Nobody else may use the store meanwhile.
+    async fn lift(&self, revision: Revision) -> Result<()>;
 }
 
 /// The range of all keys that start with `prefix`, which must end in an ASCII character below `~`.

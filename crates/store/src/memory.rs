@@ -165,6 +165,16 @@ impl Store for Memory {
         self.hub.forget(state.compacted);
         Ok(())
     }
+
+    async fn lift(&self, revision: Revision) -> Result<()> {
+        let mut state = self.state.lock();
+        if revision > state.revision {
+            state.revision = revision;
+            state.compact(revision);
+            self.hub.restart(revision);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

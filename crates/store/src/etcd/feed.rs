@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Inner, OFFSET_KEY};
+use super::{Inner, OFFSET_KEY, offset_of};
 use crate::hub::History;
 use crate::{Error, Event, Result, Revision};
 
@@ -55,7 +55,7 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
                 if std::mem::take(reported) {
                     tracing::info!(member = connection.url(), "the watch of etcd goes on");
                 }
-                if batch.events.iter().any(|event| &*event.key == OFFSET_KEY) {
+                if batch.events.iter().any(|event| inner.is_foreign_lift(event)) {
                     inner.lifted.store(true, Ordering::Release);
                     tracing::error!("revisions were lifted by a restore: this server must be restarted");
                 }
@@ -71,6 +71,12 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
 }
 
 impl Inner {
+    /// Whether another process changed the offset.
+    fn is_foreign_lift(&self, event: &Event) -> bool {
+        let offset = event.value.as_deref().and_then(offset_of);
+        &*event.key == OFFSET_KEY && offset != Some(self.offset.load(Ordering::Acquire))
+    }
+
     fn publish(&self, events: &[Event], last: i64) {
         // First, so that who reads history up to there never misses what the hub has told since.
         self.told.send_replace(self.ours(last));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::hub::Hub;
@@ -60,6 +60,16 @@ struct Inner {
     told: watch::Sender<Revision>,
     /// Another process changed the offset.
     lifted: AtomicBool,
+    /// How many times the newest revision was asked for, and what came of the last time.
+    rounds: AtomicU64,
+    round: Mutex<Round>,
+}
+
+/// One question for the newest revision, which answers all who wanted to know before it was asked.
+#[derive(Default)]
+struct Round {
+    number: u64,
+    newest: Option<i64>,
 }
 
 impl Etcd {
@@ -76,6 +86,8 @@ impl Etcd {
             offset: AtomicU64::new(0),
             told: watch::channel(0).0,
             lifted: AtomicBool::new(false),
+            rounds: AtomicU64::new(0),
+            round: Mutex::default(),
         };
         let newest = inner.load_offset().await?;
         inner.told.send_replace(inner.ours(newest));
@@ -105,8 +117,22 @@ impl Inner {
         Ok(i64::try_from(theirs).unwrap_or(i64::MAX))
     }
 
-    /// The newest revision of etcd; one that a majority knows.
+    /// The newest revision of etcd, asked once for all who ask at the same time.
     async fn newest(&self) -> Result<i64> {
+        let before = self.rounds.load(Ordering::Acquire);
+        let mut round = self.round.lock().await;
+        if let Some(newest) = round.newest.filter(|_| round.number > before) {
+            return Ok(newest);
+        }
+        let number = self.rounds.fetch_add(1, Ordering::AcqRel) + 1;
+        *round = Round { number, newest: None };
+        let newest = self.ask_newest().await?;
+        round.newest = Some(newest);
+        Ok(newest)
+    }
+
+    /// One that a majority knows.
+    async fn ask_newest(&self) -> Result<i64> {
         let answer = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
         if self.lifted.load(Ordering::Acquire) {
             return Err(Error::Format("revisions were lifted by a restore: this server must be restarted".to_owned()));
@@ -119,12 +145,61 @@ impl Inner {
         let answer = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
         let offset = match answer.kvs.first() {
             None => 0,
-            Some(kv) => std::str::from_utf8(&kv.value).ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            Some(kv) => offset_of(&kv.value).ok_or_else(|| {
                 Error::Format(format!("{OFFSET_KEY} in etcd holds no number: it was not written by keelson"))
             })?,
         };
         self.offset.store(offset, Ordering::Release);
         Ok(answer.header.map_or(0, |header| header.revision))
+    }
+
+    /// Writes a larger offset, and forgets what was before.
+    async fn lift(&self, revision: Revision) -> Result<()> {
+        let newest = self.newest().await?;
+        let before = self.offset.load(Ordering::Acquire);
+        let Some(more) = revision.checked_sub(self.ours(newest)).filter(|more| *more > 0) else { return Ok(()) };
+        let held = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
+        let held = held.kvs.first().map_or(0, |kv| kv.mod_revision);
+        let put = PutRequest {
+            key: Bytes::from_static(OFFSET_KEY.as_bytes()),
+            value: Bytes::from((before + more).to_string()),
+        };
+        let txn = TxnRequest {
+            compare: vec![compare(OFFSET_KEY, Compared::ModRevision(held))],
+            success: vec![op(Request::Put(put))],
+            ..TxnRequest::default()
+        };
+        // First, so that the watch knows the new offset for our own.
+        self.offset.store(before + more, Ordering::Release);
+        let written = self.calls.write::<TxnResponse>(proto::TXN, &txn).await;
+        let failed = match written {
+            Ok(answer) if answer.succeeded => None,
+            Ok(_) => Some(Error::Locked("another process lifts this etcd's revisions".to_owned())),
+            Err(failure) => Some(self.unexpected(failure)),
+        };
+        if let Some(error) = failed {
+            self.offset.store(before, Ordering::Release);
+            return Err(error);
+        }
+        let newest = self.newest().await?;
+        self.compact_to(newest).await?;
+        self.hub.restart(self.ours(newest));
+        Ok(())
+    }
+
+    /// Forgets what happened before a revision of etcd.
+    async fn compact_to(&self, kept: i64) -> Result<()> {
+        // etcd drops what the revision it is given deleted; this store keeps that.
+        let request = proto::CompactionRequest { revision: kept - 1 };
+        if request.revision < 1 {
+            return Ok(());
+        }
+        match self.calls.write::<proto::CompactionResponse>(proto::COMPACT, &request).await {
+            Ok(_) => self.forget(self.ours(kept)).await,
+            Err(Failure::Compacted) => {}
+            Err(failure) => return Err(self.unexpected(failure)),
+        }
+        Ok(())
     }
 
     async fn range_once(&self, request: RangeRequest) -> std::result::Result<RangeResponse, Failure> {
@@ -252,23 +327,20 @@ impl Store for Etcd {
         Ok(self.inner.hub.watch(Arc::new(feed::Past(self.inner.clone())), prefix, from))
     }
 
+    async fn lift(&self, revision: Revision) -> Result<()> {
+        self.inner.lift(revision).await
+    }
+
     async fn compact(&self, revision: Revision) -> Result<()> {
         let inner = &self.inner;
         let newest = inner.newest().await?;
         let Ok(kept) = inner.theirs(revision).map(|revision| revision.min(newest)) else { return Ok(()) };
-        // etcd drops what the revision it is given deleted; this store keeps that.
-        let request = proto::CompactionRequest { revision: kept - 1 };
-        if request.revision < 1 {
-            return Ok(());
-        }
-        let done = inner.calls.write::<proto::CompactionResponse>(proto::COMPACT, &request).await;
-        match done {
-            Ok(_) => inner.forget(inner.ours(kept)).await,
-            Err(Failure::Compacted) => {}
-            Err(failure) => return Err(inner.unexpected(failure)),
-        }
-        Ok(())
+        inner.compact_to(kept).await
     }
+}
+
+fn offset_of(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// What etcd is to compare; nothing where no state of the key could satisfy the condition.

@@ -13,7 +13,8 @@ const FORMAT: i64 = 1;
 
 /// `history`: one row for each write. `create_rev` is zero where the write deleted the key, and `prev_rev`
 /// is the row that the write superseded, or zero.
-/// `meta`: `compacted` is the oldest revision that can be read, `cleaned` how far compaction has come.
+/// `meta`: `compacted` is the oldest revision that can be read, `cleaned` how far compaction has come, and `lifted`,
+/// where there is one, a revision that counts as given though nothing was written with it.
 const SCHEMA: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE history (
@@ -82,7 +83,8 @@ pub fn open_writer(dir: &Path, path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-fn check_format(connection: &Connection, dir: &Path) -> Result<()> {
+/// Refuses what a newer version wrote.
+pub fn check_format(connection: &Connection, dir: &Path) -> Result<()> {
     let format = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get::<_, i64>(0));
     match format.map_err(error)? {
         FORMAT => Ok(()),

@@ -78,6 +78,34 @@ impl Sqlite {
     }
 }
 
+/// Reads a store that another process may have open.
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// Fails where there is no store.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("state.db");
+        if !path.exists() {
+            return Err(Error::Io(format!("{} holds no store", dir.display())));
+        }
+        let connection = file::open_reader(&path)?;
+        file::check_format(&connection, dir)?;
+        let revision = read::newest(&connection).map_err(file::error)?;
+        Ok(Self(Arc::new(Shared {
+            path,
+            revision: AtomicU64::new(revision),
+            hub: Arc::new(Hub::new(revision)),
+            idle: Mutex::new(vec![connection]),
+            readers: Semaphore::new(READERS),
+        })))
+    }
+
+    /// As [`Store::range`].
+    pub async fn range(&self, range: Range<String>, limit: usize, at: Option<Revision>) -> Result<Page> {
+        self.0.read(move |connection| read::range(connection, &range, limit, at)).await
+    }
+}
+
 impl Drop for Sqlite {
     fn drop(&mut self) {
         drop(self.jobs.take());
@@ -162,6 +190,10 @@ impl Store for Sqlite {
         };
         // The log, which a checkpoint empties, is not there before the first write.
         Some(of("").ok()? + of("-wal").unwrap_or(0))
+    }
+
+    async fn lift(&self, revision: Revision) -> Result<()> {
+        self.send(|answer| Job::Lift { revision, answer }).await
     }
 }
 

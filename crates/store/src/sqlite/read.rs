@@ -16,10 +16,12 @@ const HELD: &str = "
     SELECT key AS held_key, MAX(rev) AS held_rev, create_rev AS held_create FROM history
     WHERE key >= ?1 AND key < ?2 AND rev <= ?3 GROUP BY key HAVING create_rev != 0";
 
-/// The newest revision written. Compaction never removes its row.
+/// The newest revision written, whose row compaction never removes, or that the store was lifted to.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Revision> {
-    let newest = connection.query_row("SELECT MAX(rev) FROM history", [], |row| row.get::<_, Option<i64>>(0))?;
-    Ok(newest.map_or(EMPTY, |newest| newest as Revision))
+    let mut query = connection
+        .prepare_cached("SELECT MAX(rev) FROM history UNION ALL SELECT value FROM meta WHERE name = 'lifted'")?;
+    let found = query.query_map([], |row| row.get::<_, Option<i64>>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(found.into_iter().flatten().max().map_or(EMPTY, |newest| newest as Revision))
 }
 
 /// The value of `meta` called `name`.

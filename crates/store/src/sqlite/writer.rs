@@ -27,6 +27,7 @@ const VACUUM_STEP: i64 = 512;
 pub(super) enum Job {
     Write { write: Write, answer: oneshot::Sender<Result<Revision>> },
     Compact { revision: Revision, answer: oneshot::Sender<Result<()>> },
+    Lift { revision: Revision, answer: oneshot::Sender<Result<()>> },
 }
 
 pub(super) struct Writer {
@@ -102,6 +103,7 @@ impl Writer {
                     answers.push(answer);
                 }
                 Job::Compact { revision, answer } => reply(answer, self.compact(revision)),
+                Job::Lift { revision, answer } => reply(answer, self.lift(revision)),
             }
             if writes.len() < BATCH {
                 next = self.queue.try_recv().ok();
@@ -176,6 +178,27 @@ impl Writer {
         self.may_shrink = true;
         self.shared.hub.forget(revision);
         Ok(())
+    }
+
+    /// Gives up the revisions to this one, and all history with them.
+    fn lift(&mut self, revision: Revision) -> Result<()> {
+        if revision <= self.revision {
+            return Ok(());
+        }
+        self.write_lift(revision).map_err(file::error)?;
+        (self.revision, self.compacted, self.cleaned) = (revision, revision, revision);
+        self.shared.revision.store(revision, Ordering::Release);
+        self.shared.hub.restart(revision);
+        Ok(())
+    }
+
+    fn write_lift(&mut self, revision: Revision) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        clean(&transaction, self.cleaned, self.revision + 1)?;
+        transaction.execute("INSERT OR REPLACE INTO meta VALUES ('lifted', ?1)", [revision as i64])?;
+        set_meta(&transaction, "compacted", revision)?;
+        set_meta(&transaction, "cleaned", revision)?;
+        transaction.commit()
     }
 
     /// One bounded piece of upkeep; says whether there is more to do at once.
