@@ -73,6 +73,24 @@ pub fn add(path: &Path) -> Result<usize, ConfigError> {
     Ok(in_use(&lines))
 }
 
+/// Keeps the keys of another such file as well, for reading: a server retires them once it has stored everything by the
+/// first. The file is made if there is none.
+pub fn keep(path: &Path, others: &str) -> Result<(), ConfigError> {
+    let mut lines = if path.exists() { load(path)? } else { Vec::new() };
+    for other in parse(path, others)? {
+        match lines.iter_mut().find(|line| line.name == other.name) {
+            None => lines.push(other),
+            // What the other file uses is needed again.
+            Some(line) if line.secret == other.secret => line.retired = line.retired.and(other.retired),
+            Some(_) => {
+                let why = format!("another key is called {} in the snapshot", other.name);
+                return Err(ConfigError::Syntax(path.display().to_string(), why));
+            }
+        }
+    }
+    store(path, &lines)
+}
+
 /// How many keys of the file are in use.
 pub fn count(path: &Path) -> Result<usize, ConfigError> {
     load(path).map(|lines| in_use(&lines))
@@ -192,6 +210,28 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), made);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(rules(&path).is_err());
+    }
+
+    #[test]
+    fn keys_of_another_file_are_kept_behind_the_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        rules(&path).unwrap();
+        let old = std::fs::read_to_string(&path).unwrap();
+        add(&path).unwrap();
+        for forgotten in [7, 9] {
+            retire(&path, 9).unwrap();
+            forget(&path, forgotten).unwrap();
+            keep(&path, &old).unwrap();
+            keep(&path, &old).unwrap();
+            let known: Vec<_> = load(&path).unwrap().into_iter().map(|line| (line.name, line.retired)).collect();
+            assert_eq!(known, [("key2".to_owned(), None), ("key1".to_owned(), None)]);
+        }
+        let other = dir.path().join("other");
+        keep(&other, &old).unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), old);
+        let stranger = format!("key1:{}\n", STANDARD.encode([7; LENGTH]));
+        assert!(keep(&path, &stranger).is_err());
     }
 
     #[test]
