@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use kube::core::Status;
 
+use crate::discovery::Resource;
+
 /// What went wrong; its text is all that the user sees of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,6 +27,12 @@ pub enum Error {
 impl Error {
     pub fn plain(text: impl Into<String>) -> Error {
         Error::Plain(text.into())
+    }
+
+    /// As a server words it.
+    pub fn not_found(resource: &Resource, name: &str) -> Error {
+        let message = format!("{} {name:?} not found", resource.qualified_name());
+        Error::Server(Box::new(Status { reason: "NotFound".to_owned(), code: 404, message, ..Status::default() }))
     }
 
     pub fn is_not_found(&self) -> bool {

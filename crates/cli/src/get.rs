@@ -41,6 +41,9 @@ pub struct Args {
     pub label_columns: Vec<String>,
     #[arg(long)]
     pub no_headers: bool,
+    /// Show what was there at this resource version, as long as the server remembers: some minutes
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    pub at: Option<u64>,
     /// Take what is not there for nothing
     #[arg(long)]
     pub ignore_not_found: bool,
@@ -55,6 +58,9 @@ pub async fn run(args: &Args) -> Result<()> {
     let named = targets.iter().any(|target| !target.names.is_empty());
     check(args, &targets, named)?;
     let get = Get { session, args, multiple: targets.len() > 1 };
+    if let (Some(at), Some(target)) = (args.at, targets.first()) {
+        not_ahead(&get.session, target.resource, get.namespace(), at).await?;
+    }
     match args.output {
         _ if args.watch => get.watch(&targets[0]).await,
         None | Some(Format::Wide) => get.tables(&targets, named).await,
@@ -66,6 +72,7 @@ fn check(args: &Args, targets: &[Target], named: bool) -> Result<()> {
     let message = match () {
         () if named && args.all_namespaces => "a resource cannot be retrieved by name across all namespaces",
         () if named && !args.selector.is_empty() => "name cannot be provided when a selector is specified",
+        () if args.watch && args.at.is_some() => "the past can not be watched: use either --watch or --at",
         () if args.watch && (targets.len() != 1 || targets[0].names.len() > 1) => {
             "you may only specify a single resource type"
         }
@@ -161,8 +168,10 @@ impl Get<'_> {
         }
         let mut answers = Vec::with_capacity(target.names.len());
         for name in &target.names {
-            let path = target.resource.object_path(self.namespace(), name);
-            answers.push(self.session.get_as(&path, accept).await);
+            answers.push(match self.args.at {
+                Some(at) => past(&self.session, target.resource, self.namespace(), name, at, accept).await,
+                None => self.session.get_as(&target.resource.object_path(self.namespace(), name), accept).await,
+            });
         }
         answers
     }
@@ -170,8 +179,13 @@ impl Get<'_> {
     async fn pages(&self, resource: &Resource, accept: &str) -> Vec<Result<Value>> {
         let mut pages: Vec<Result<Value>> = Vec::new();
         let mut next = String::new();
+        let at = self.args.at.map(|at| at.to_string()).unwrap_or_default();
         loop {
-            let query = self.query(&[("limit", CHUNK), ("continue", &next)]);
+            let mut query = self.query(&[("limit", CHUNK), ("continue", &next)]);
+            // A page that continues another knows the revision by itself.
+            if next.is_empty() {
+                query.extend(exactly(&at));
+            }
             let page = self.session.get_as(&with_query(&resource.path(self.namespace()), &query), accept).await;
             let token = page.as_ref().ok().and_then(|page| page["metadata"]["continue"].as_str());
             next = token.unwrap_or_default().to_owned();
@@ -215,6 +229,40 @@ impl Get<'_> {
             version = newest;
         }
     }
+}
+
+/// Asks for what was there at a revision; for nothing special when that is empty.
+fn exactly(revision: &str) -> [(&'static str, &str); 2] {
+    [("resourceVersion", revision), ("resourceVersionMatch", if revision.is_empty() { "" } else { "Exact" })]
+}
+
+/// A server waits for a revision that it has not given yet, and asks to be asked again.
+pub async fn not_ahead(session: &Session, resource: &Resource, namespace: &str, at: u64) -> Result<()> {
+    let list = session.get(&with_query(&resource.path(namespace), &[("limit", "1")])).await?;
+    let newest = version_of(&list).and_then(|version| version.parse::<u64>().ok()).unwrap_or(u64::MAX);
+    if at <= newest {
+        return Ok(());
+    }
+    Err(Error::plain(format!("revision {at} is ahead of the newest, {newest}")))
+}
+
+/// An object as it was: only lists can be read at a revision.
+pub async fn past(
+    session: &Session,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    at: u64,
+    accept: &str,
+) -> Result<Value> {
+    let (fields, at) = (format!("metadata.name={name}"), at.to_string());
+    let query: Vec<(&str, &str)> = [("fieldSelector", fields.as_str())].into_iter().chain(exactly(&at)).collect();
+    let list = session.get_as(&with_query(&resource.path(namespace), &query), accept).await?;
+    if list["kind"] == "Table" && list["rows"].as_array().is_some_and(|rows| !rows.is_empty()) {
+        return Ok(list);
+    }
+    let found = if list["kind"] == "Table" { None } else { items(list, resource).next() };
+    found.ok_or_else(|| Error::not_found(resource, name))
 }
 
 /// How a watch prints.

@@ -22,6 +22,7 @@ pub mod rollout;
 pub mod scale;
 pub mod table;
 pub mod targets;
+pub mod undelete;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ pub enum Command {
     Logs(logs::Args),
     /// Delete objects
     Delete(delete::Args),
+    /// Make objects again as they were at a revision
+    Undelete(undelete::Args),
     /// Follow, undo, restart or pause roll-outs
     Rollout(rollout::Args),
     /// Set the number of replicas
@@ -71,6 +74,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Describe(args) => describe::run(&args).await,
         Command::Logs(args) => logs::run(&args).await,
         Command::Delete(args) => delete::run(&args).await,
+        Command::Undelete(args) => undelete::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Scale(args) => scale::run(&args).await,
         Command::Kubectl(args) => kubectl::run(&args),
