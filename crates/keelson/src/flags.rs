@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use controllers::cronjob::Schedule;
 
 pub use authentication::{Authentication, Oidc, RequestHeader};
 pub use authorization::Authorization;
@@ -34,6 +35,10 @@ pub enum Command {
     Secrets(Secrets),
     /// Look at the certificates of a data directory, or replace them
     Certs(Certs),
+    /// Look after what keeps the state of the cluster
+    Datastore(DatastoreAdmin),
+    /// Save the state of the cluster to files, and bring it back
+    Snapshot(Snapshot),
     /// Stop everything of a data directory and remove what it left on this machine
     Reset(Reset),
     /// Print versions
@@ -55,6 +60,13 @@ pub struct Datastore {
     /// URLs of the members of an etcd, which several servers can share [default: embedded, in DIR]
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "KEELSON_DATASTORE")]
     pub datastore: Vec<String>,
+    #[command(flatten)]
+    pub tls: DatastoreTls,
+}
+
+/// How an etcd is known, and what is shown to it.
+#[derive(Args, Clone, Default)]
+pub struct DatastoreTls {
     /// The authority by which the etcd is known
     #[arg(long, value_name = "FILE")]
     pub datastore_cafile: Option<PathBuf>,
@@ -147,6 +159,15 @@ pub struct Server {
     /// [default: none]
     #[arg(long, value_name = "FILE")]
     pub admission_control_config_file: Option<PathBuf>,
+    /// When snapshots are taken: five fields of cron in the time of this machine, or @hourly and its kin [default: never]
+    #[arg(long, value_name = "CRON", value_parser = Schedule::parse)]
+    pub snapshot_schedule: Option<Schedule>,
+    /// How many scheduled snapshots are kept; those saved by hand stay
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    pub snapshot_retention: usize,
+    /// Where snapshots lie [default: DIR/snapshots]
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,
@@ -247,6 +268,74 @@ pub enum CertsCommand {
     Rotate {
         #[command(flatten)]
         data: DataDir,
+    },
+}
+
+#[derive(Args)]
+pub struct DatastoreAdmin {
+    #[command(subcommand)]
+    pub command: DatastoreCommand,
+}
+
+#[derive(Subcommand)]
+pub enum DatastoreCommand {
+    /// Copy everything from one datastore to another, while no server runs
+    Migrate(Migrate),
+}
+
+#[derive(Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub data: DataDir,
+    /// `embedded`, for that of the data directory, or the URLs of an etcd's members
+    #[arg(long, value_name = "DATASTORE", value_delimiter = ',', required = true)]
+    pub from: Vec<String>,
+    /// Where to; it must be empty, or have been left half-way by a migration
+    #[arg(long, value_name = "DATASTORE", value_delimiter = ',', required = true)]
+    pub to: Vec<String>,
+    #[command(flatten)]
+    pub tls: DatastoreTls,
+    /// The token of the cluster of a shared datastore [default: DIR/token; one is made where there is none]
+    #[arg(long, value_name = "TOKEN", env = "KEELSON_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Snapshot {
+    #[command(subcommand)]
+    pub command: SnapshotCommand,
+}
+
+#[derive(Args)]
+pub struct Snapshots {
+    #[command(flatten)]
+    pub data: DataDir,
+    #[command(flatten)]
+    pub datastore: Datastore,
+    /// Where snapshots lie [default: DIR/snapshots]
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum SnapshotCommand {
+    /// Save the present state; servers may run
+    Save {
+        #[command(flatten)]
+        place: Snapshots,
+    },
+    /// Show which snapshots there are
+    List {
+        #[command(flatten)]
+        place: Snapshots,
+    },
+    /// Bring the state of a snapshot back, while no server runs
+    Restore {
+        #[command(flatten)]
+        place: Snapshots,
+        /// The name of a snapshot, or its file
+        #[arg(value_name = "NAME")]
+        name: PathBuf,
     },
 }
 

@@ -8,11 +8,14 @@ mod certs;
 mod cluster;
 mod datastore;
 mod flags;
+mod migrate;
 mod paths;
 mod reset;
 mod secrets;
 mod server;
+mod shared;
 mod signals;
+mod snapshots;
 mod token;
 
 use std::ffi::OsString;
@@ -69,6 +72,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(flags) => token::run(flags).await?,
         Command::Secrets(flags) => secrets::run(flags).await?,
         Command::Certs(flags) => return certs::run(flags),
+        Command::Datastore(flags) => migrate::run(flags).await?,
+        Command::Snapshot(flags) => snapshots::run(flags).await?,
         Command::Reset(flags) => reset::run(flags).await?,
         Command::Version => {
             println!("keelson {} (Kubernetes API {})", env!("CARGO_PKG_VERSION"), apiserver::GIT_VERSION);

@@ -20,7 +20,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::podset::owner_key;
 use decide::{Action, Concurrency, JobView, View, decide};
-use schedule::Schedule;
+pub use schedule::Schedule;
 
 /// The annotation of a job with the time that it was meant for.
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";

@@ -12,7 +12,6 @@ mod loops;
 mod metrics_api;
 mod objects;
 mod report;
-mod shared;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ use tokio::task::JoinSet;
 use crate::datastore::{self, Datastore};
 use crate::flags;
 use crate::paths::Paths;
-use crate::{agent, cluster, signals};
+use crate::{agent, cluster, shared, signals, snapshots};
 use identity::Identities;
 use metrics_api::MetricsApi;
 
@@ -43,7 +42,7 @@ struct Running {
     authorizer: Arc<dyn Authorizer>,
     identities: Identities,
     metrics_api: MetricsApi,
-    _datastore: Datastore,
+    datastore: Datastore,
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
 }
@@ -65,6 +64,7 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
     objects::publish(running.client("system:apiserver", &[UserInfo::MASTERS]), &flags).await?;
+    schedule_snapshots(&mut running, &flags, &paths);
     let informers = loops::start(&mut running, &flags, &node_name)?;
     if !flags.no_agent {
         start_node(&mut running, &flags, &paths, &node_name, address, informers).await?;
@@ -175,7 +175,7 @@ async fn start(
     });
     server.metrics().add(metrics);
     let tasks = JoinSet::new();
-    let mut running = Running { server, authorizer, identities, metrics_api, _datastore: datastore, tasks, shutdown };
+    let mut running = Running { server, authorizer, identities, metrics_api, datastore, tasks, shutdown };
     running.spawn(following);
     running.spawn(leaves.keep(kubeconfig));
     let server = running.server.clone();
@@ -238,6 +238,14 @@ fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {
     let tls = Arc::new(running.identities.server_tls()?);
     running.tasks.spawn(async move { Ok(server.serve(listener, Some(tls), shutdown).await?) });
     Ok(())
+}
+
+fn schedule_snapshots(running: &mut Running, flags: &flags::Server, paths: &Paths) {
+    let Some(schedule) = flags.snapshot_schedule.clone() else { return };
+    let directory = snapshots::directory(flags.snapshot_dir.as_deref(), paths);
+    let store = running.datastore.store.clone();
+    let files = if flags.datastore.is_shared() { None } else { Some(paths.clone()) };
+    running.spawn(snapshots::follow(schedule, flags.snapshot_retention, store, files, directory));
 }
 
 async fn start_node(

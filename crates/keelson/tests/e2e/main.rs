@@ -28,6 +28,7 @@ mod rollout;
 mod scale;
 mod security;
 mod servers;
+mod snapshots;
 mod streams;
 mod support;
 mod volumes;

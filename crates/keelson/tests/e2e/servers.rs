@@ -199,3 +199,69 @@ fn write(servers: &Servers, server: &str, round: usize) -> Vec<String> {
         made
     })
 }
+
+#[test]
+fn a_cluster_moves_to_an_etcd_and_back() {
+    let mut servers = Servers::prepare();
+    servers.start_with("a", &[]);
+    servers.kubectl("a", "create configmap kept --from-literal=color=blue");
+    servers.kubectl("a", "create secret generic s --from-literal password=hunter2");
+    let version = |servers: &Servers| -> u64 {
+        let list = servers.kubectl("a", "get --raw /api/v1/namespaces/default/configmaps?limit=1");
+        let list: serde_json::Value = serde_json::from_str(&list).expect("a list is JSON");
+        list["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).expect("lists have one")
+    };
+    let first = version(&servers);
+    let data = servers.path("a").display().to_string();
+    let urls = servers.members.urls().join(",");
+    let tls: Vec<String> = servers.datastore().split_off(1);
+    let migrate = |servers: &Servers, from: &str, to: &str| {
+        let mut words = vec!["datastore", "migrate", "--data-dir", &data, "--from", from, "--to", to];
+        words.extend(tls.iter().map(String::as_str));
+        servers.keelson(&words)
+    };
+    assert!(migrate(&servers, "embedded", &urls).fails().contains("stop the server first"));
+    servers.stop("a");
+    migrate(&servers, "embedded", &urls).succeeds();
+    servers.start("a", &[]);
+    let second = version(&servers);
+    assert!(second > first, "{second} after {first}");
+    assert_eq!(servers.kubectl("a", "get secret s -o jsonpath={.data.password}").trim(), "aHVudGVyMg==");
+    let gone = servers
+        .try_kubectl("a", &format!("get --raw /api/v1/configmaps?watch=1&timeoutSeconds=5&resourceVersion={first}"));
+    assert!(gone.stdout.contains("Expired") || gone.stderr.contains("Expired"), "informers list again: {gone:?}");
+    servers.kubectl("a", "create configmap later");
+    assert!(migrate(&servers, &urls, "embedded").fails().contains("stop the servers of this datastore first"));
+    servers.stop("a");
+    until("the server's Lease has run out", || (migrate(&servers, &urls, "embedded").code == 0).then_some(()));
+    servers.start_with("a", &[]);
+    assert!(version(&servers) > second);
+    servers.kubectl("a", "get configmap kept later");
+}
+
+#[test]
+fn snapshots_are_saved_while_servers_run_and_restored_when_they_do_not() {
+    let mut servers = two_servers();
+    let snapshot = |servers: &Servers, words: &[&str]| {
+        let (data, shared) = (servers.path("a").display().to_string(), servers.datastore());
+        let mut all = vec!["snapshot"];
+        all.extend(words.iter().chain(&["--data-dir", &data]));
+        all.extend(shared.iter().map(String::as_str));
+        servers.keelson(&all)
+    };
+    servers.kubectl("a", "create configmap before --from-literal=color=blue");
+    let saved = snapshot(&servers, &["save"]).succeeds();
+    let list = snapshot(&servers, &["list"]).succeeds();
+    let name = list.lines().nth(1).and_then(|line| line.split(' ').next()).expect("there is one");
+    assert!(name.starts_with("saved-") && saved.contains(name), "{saved}{list}");
+    servers.kubectl("b", "delete configmap before");
+    servers.kubectl("b", "create configmap after");
+    let refused = snapshot(&servers, &["restore", name]).fails();
+    assert!(refused.contains("stop the servers of this datastore first"), "{refused}");
+    servers.stop("a");
+    servers.kill("b");
+    until("the servers' Leases have run out", || (snapshot(&servers, &["restore", name]).code == 0).then_some(()));
+    servers.start("a", &[]);
+    let maps = servers.kubectl("a", "get configmaps -o name");
+    assert!(maps.contains("configmap/before") && !maps.contains("configmap/after"), "{maps}");
+}

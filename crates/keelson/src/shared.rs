@@ -38,13 +38,10 @@ pub async fn agree(
             embedded.display()
         );
     }
-    let token = token.map(str::to_owned).or_else(|| own_token(paths)).unwrap_or_else(new_token);
-    check(&token)?;
+    let token = chosen_token(paths, token)?;
     let begun = present(paths);
     make()?;
-    let sealed = encryption::passphrase::seal(&token, KEY, &serde_json::to_vec(&read(paths)?)?);
-    match store.write(Write { key: KEY.into(), value: Some(sealed.into()), expect: Expect::Absent }).await {
-        Ok(_) => Ok(pki::write_private(&paths.token(), &token)?),
+    match leave(store, paths, &token).await {
         Err(store::Error::Conflict(Some(held))) => {
             // Another server was first; what was made here a moment ago is of no use to anyone.
             for path in paths.shared().iter().filter(|path| !begun.contains(path)) {
@@ -52,11 +49,32 @@ pub async fn agree(
             }
             take_over(&held, paths, Some(&token))
         }
-        Err(error) => Err(error).context("cannot leave the cluster's keys in the datastore"),
+        left => {
+            left.context("cannot leave the cluster's keys in the datastore")?;
+            Ok(pki::write_private(&paths.token(), &token)?)
+        }
     }
 }
 
-fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<()> {
+/// The token given, else that of the data directory, else a new one.
+pub fn chosen_token(paths: &Paths, token: Option<&str>) -> anyhow::Result<String> {
+    let token = token.map(str::to_owned).or_else(|| own_token(paths)).unwrap_or_else(new_token);
+    if token.len() < TOKEN_MIN {
+        bail!("--token is too short: it guards the cluster's keys, and must have {TOKEN_MIN} characters or more");
+    }
+    Ok(token)
+}
+
+/// Leaves the files of the data directory in the datastore, where there are none yet.
+pub async fn leave(store: &dyn Store, paths: &Paths, token: &str) -> store::Result<()> {
+    let files = read(paths).map_err(|error| store::Error::Io(format!("{error:#}")))?;
+    let files = serde_json::to_vec(&files).expect("texts are JSON");
+    let sealed = encryption::passphrase::seal(token, KEY, &files);
+    store.write(Write { key: KEY.into(), value: Some(sealed.into()), expect: Expect::Absent }).await.map(drop)
+}
+
+/// Makes the files of the data directory those of the datastore, which `held` is.
+pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<()> {
     let token = token.map(str::to_owned).or_else(|| own_token(paths));
     let token = token.with_context(|| {
         format!(
@@ -79,13 +97,6 @@ fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Res
         }
     }
     Ok(pki::write_private(&paths.token(), &token)?)
-}
-
-fn check(token: &str) -> anyhow::Result<()> {
-    if token.len() < TOKEN_MIN {
-        bail!("--token is too short: it guards the cluster's keys, and must have {TOKEN_MIN} characters or more");
-    }
-    Ok(())
 }
 
 fn own_token(paths: &Paths) -> Option<String> {
