@@ -11,7 +11,7 @@ use crate::tls::Identity;
 
 /// The longest sleep: a machine that sleeps does not feel the time pass.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
-/// Wait after a failure.
+/// Wait after a failure, and the shortest sleep.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// A certificate that an authority of the same process signs.
@@ -55,31 +55,40 @@ impl Leaf {
     /// new one. Runs until it is dropped, which is safe.
     pub async fn keep(mut self, told: impl Fn(&Self) + Send) {
         loop {
-            if let Err(error) = self.wait().await {
+            if let Err(error) = self.follow(&told).await {
                 tracing::warn!(%error, name = self.name, "the file of a certificate can not be watched");
-                tokio::time::sleep(RETRY).await;
             }
-            match self.renew() {
-                Ok(true) => {
-                    tracing::info!(name = self.name, "a certificate was replaced");
-                    told(&self);
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(%error, name = self.name, "a certificate can not be replaced");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
+            tokio::time::sleep(RETRY).await;
         }
     }
 
-    /// Until it is due, or the file says something else.
-    async fn wait(&self) -> std::io::Result<()> {
+    async fn follow(&mut self, told: &(impl Fn(&Self) + Send)) -> std::io::Result<()> {
         let mut watch = FileWatch::new(&self.directory.join(format!("{}.crt", self.name)))?;
-        let due = pki::renewal_time(&self.pair.0).map_or(Duration::ZERO, until);
-        tokio::select! {
-            changed = watch.changed() => changed,
-            () = tokio::time::sleep(due.min(SLEEP_MAX)) => Ok(()),
+        loop {
+            // Also at first: it may have changed since it was read.
+            match self.renew() {
+                Ok(true) => {
+                    tracing::info!(name = self.name, "a certificate was replaced");
+                    told(self);
+                }
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, name = self.name, "a certificate can not be replaced"),
+            }
+            self.wait(&mut watch).await?;
+        }
+    }
+
+    /// Until it is due, or the file says something else; a moment at least.
+    async fn wait(&self, watch: &mut FileWatch) -> std::io::Result<()> {
+        loop {
+            let due = pki::renewal_time(&self.pair.0).map_or(Duration::ZERO, until);
+            tokio::select! {
+                changed = watch.changed() => return changed,
+                () = tokio::time::sleep(due.clamp(RETRY, SLEEP_MAX)) => {}
+            }
+            if pki::needs_renewal(&self.pair.0) {
+                return Ok(());
+            }
         }
     }
 
@@ -121,7 +130,7 @@ mod tests {
             let seen = seen.clone();
             async move {
                 while seen.lock().len() < wanted {
-                    tokio::time::sleep(Duration::from_secs(6 * 3600)).await;
+                    tokio::time::sleep(Duration::from_secs(12 * 3600)).await;
                 }
             }
         };

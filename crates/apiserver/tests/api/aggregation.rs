@@ -61,12 +61,13 @@ async fn extension(cluster: &Cluster) -> (Server, String) {
 
 /// Serves widgets, which tell who asked for them.
 fn answer(asked: &Asked) -> Response<String> {
-    let told: Vec<String> = asked
+    let mut told: Vec<String> = asked
         .headers
         .iter()
         .filter(|(name, _)| name.as_str().starts_with("x-remote-") || *name == "authorization")
         .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
         .collect();
+    told.sort();
     let body = match asked.path.as_str() {
         "/apis/acme.com/v1" => resources(),
         "/openapi/v3" => {
@@ -140,7 +141,7 @@ async fn an_extension_answers_and_knows_who_asks() {
     let path = "/apis/acme.com/v1/namespaces/shop/widgets?limit=5";
     let got = cluster.api.send("GET", path, &headers, "").await.expect(200);
     assert_eq!((&got["path"], &got["method"]), (&json!(path), &json!("GET")));
-    assert_eq!(got["told"], json!(["x-remote-user=reader", "x-remote-group=system:authenticated"]));
+    assert_eq!(got["told"], json!(["x-remote-group=system:authenticated", "x-remote-user=reader"]));
     let posted = cluster.api.post("/apis/acme.com/v1/namespaces/shop/widgets", &json!({"a": 1})).await.expect(200);
     assert_eq!((&posted["method"], &posted["body"]), (&json!("POST"), &json!("{\"a\":1}")));
     let refused = cluster.api.as_user("nobody", "GET", path).await;

@@ -184,7 +184,9 @@ async fn a_server_whose_collector_is_down_serves_as_ever() {
 #[tokio::test]
 async fn a_failure_of_the_server_marks_its_span() {
     let observed = observed(1_000_000).await;
-    observed.api.send("GET", "/version", &[("impersonate-group", "nobody")], "").await;
+    let nowhere = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
+    observed.api.post("/api/v1/nodes", &nowhere).await.expect(201);
+    observed.api.get("/api/v1/nodes/n1/proxy/").await.expect(500);
     let spans = observed.spans().await;
     let root = named(&spans, "GET");
     assert_eq!(attributes(root)["http.response.status_code"], "500");
