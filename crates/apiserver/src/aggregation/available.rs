@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use webhook::Client;
 
 use super::extension::Extension;
-use super::{kind, local, proxy};
+use super::local::{self, Own};
+use super::{kind, proxy};
 use crate::server::Server;
 
 /// How often other servers are asked again: whether they can be reached has no event.
@@ -62,14 +63,21 @@ impl Server {
     async fn keep_once(&self) -> Result<(), ApiError> {
         let registry = self.registry();
         let context = context();
-        local::ensure(registry, &context, self.own_versions().into_iter()).await?;
         let watch = async |kind| registry.watch(kind, "", &WatchOptions::default()).await;
         let mut services = watch(self.kind("", "v1", "services")?).await?;
         let mut slices = watch(self.kind("discovery.k8s.io", "v1", "endpointslices")?).await?;
         let mut own = watch(kind(registry)).await?;
+        let mut definitions = watch(self.kind("apiextensions.k8s.io", "v1", "customresourcedefinitions")?).await?;
+        let mut ensured = None;
         loop {
-            for seen in [&mut services, &mut slices, &mut own] {
+            for seen in [&mut services, &mut slices, &mut own, &mut definitions] {
                 pass_over(seen);
+            }
+            registry.settle().await?;
+            let generation = Some(registry.kinds().generation());
+            if ensured != generation {
+                local::ensure(registry, &context, &self.own_versions()).await?;
+                ensured = generation;
             }
             let pause = self.look(&context).await?;
             let again = async {
@@ -81,6 +89,7 @@ impl Server {
             // Without extensions nothing depends on Services.
             let more = tokio::select! {
                 event = own.next() => event.is_some(),
+                event = definitions.next() => event.is_some(),
                 event = services.next(), if pause.is_some() => event.is_some(),
                 event = slices.next(), if pause.is_some() => event.is_some(),
                 () = again => true,
@@ -169,12 +178,15 @@ impl Server {
     }
 
     /// Groups and versions that this server serves itself.
-    fn own_versions(&self) -> Vec<(String, String)> {
-        let kinds = self.registry().kinds().iter().map(|kind| (kind.group.to_owned(), kind.version.to_owned()));
-        let apis = self.config().local_apis.iter().map(|api| (api.group.to_owned(), api.version.to_owned()));
+    /// Each version once; one that is built in is not custom, whatever definitions add to it.
+    fn own_versions(&self) -> Vec<Own> {
+        let own =
+            |group: &str, version: &str, custom| Own { group: group.to_owned(), version: version.to_owned(), custom };
+        let kinds = self.registry().kinds().served().map(|kind| own(kind.group, kind.version, kind.custom.is_some()));
+        let apis = self.config().local_apis.iter().map(|api| own(api.group, api.version, false));
         let mut versions: Vec<_> = kinds.chain(apis).collect();
         versions.sort();
-        versions.dedup();
+        versions.dedup_by(|next, first| (&next.group, &next.version) == (&first.group, &first.version));
         versions
     }
 }

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::extension::Extension;
 use super::{GROUP, kind};
 
-/// Says that the server keeps the APIService, and only while it starts.
+/// Says that the server keeps the APIService: as of its start, or as definitions come and go.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 const ON_START: &str = "onstart";
+const ALWAYS: &str = "true";
 
 /// Upstream's groups with their importance.
 const PRIORITIES: [(&str, i64); 21] = [
@@ -39,17 +40,23 @@ const PRIORITIES: [(&str, i64); 21] = [
 ];
 /// Of groups that are not above, such as that of metrics.
 const OTHER_PRIORITY: i64 = 100;
+/// Of groups that definitions make, and of their versions. (upstream: controlplane/controller/crdregistration)
+const CUSTOM_PRIORITIES: (i64, i64) = (1000, 100);
+
+/// A version of a group that this server serves itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Own {
+    pub group: String,
+    pub version: String,
+    /// By definitions alone.
+    pub custom: bool,
+}
 
 /// Makes what is missing, and takes away what the server kept for versions that it no longer serves. What somebody
 /// gave to another server is left alone.
-pub(super) async fn ensure(
-    registry: &Registry,
-    context: &Context,
-    served: impl Iterator<Item = (String, String)>,
-) -> Result<(), ApiError> {
+pub(super) async fn ensure(registry: &Registry, context: &Context, served: &[Own]) -> Result<(), ApiError> {
     let kind = kind(registry);
-    let wanted: Vec<Object> =
-        served.filter(|(group, _)| group != GROUP).map(|(group, version)| of(&group, &version)).collect();
+    let wanted: Vec<Object> = served.iter().filter(|own| own.group != GROUP).map(of).collect();
     let stored: Vec<Object> = registry.lister(kind).list("").iter().map(|entry| entry.object()).collect();
     // Side by side, so that they share flushes of the disk.
     try_join_all(wanted.iter().map(async |wanted| match stored.iter().find(|of| of.name() == wanted.name()) {
@@ -75,17 +82,23 @@ pub(super) async fn ensure(
 }
 
 fn is_kept(of: &Object) -> bool {
-    of.labels().get(MANAGED).is_some_and(|how| how == ON_START) && Extension::read(of).is_none()
+    of.labels().get(MANAGED).is_some_and(|how| [ON_START, ALWAYS].contains(&how.as_str()))
+        && Extension::read(of).is_none()
 }
 
-fn of(group: &str, version: &str) -> Object {
-    let priority = PRIORITIES.iter().find(|(name, _)| *name == group).map_or(OTHER_PRIORITY, |(_, priority)| *priority);
+fn of(Own { group, version, custom }: &Own) -> Object {
+    let known = PRIORITIES.iter().find(|(name, _)| name == group);
+    let (group_priority, version_priority) = match custom {
+        true => CUSTOM_PRIORITIES,
+        false => (known.map_or(OTHER_PRIORITY, |(_, priority)| *priority), version_priority(group, version)),
+    };
+    let managed = if *custom { ALWAYS } else { ON_START };
     let object: Value = json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": "APIService",
-        "metadata": {"name": format!("{version}.{group}"), "labels": {MANAGED: ON_START}},
+        "metadata": {"name": format!("{version}.{group}"), "labels": {MANAGED: managed}},
         "spec": {
             "group": group, "version": version,
-            "groupPriorityMinimum": priority, "versionPriority": version_priority(group, version),
+            "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
         },
     });
     Object::from_value(object).expect("the literal is an object")

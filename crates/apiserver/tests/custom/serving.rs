@@ -160,3 +160,22 @@ async fn what_is_applied_merges_by_the_schema() {
     let less = apply("one", json!({"size": 1})).await.expect(200);
     assert_eq!(less["spec"], json!({"ports": [{"name": "y", "n": 2}], "size": 1}));
 }
+
+/// (upstream: controlplane/controller/crdregistration)
+#[tokio::test]
+async fn versions_of_definitions_have_api_services_while_they_are_served() {
+    let cluster = start().await;
+    let server = cluster.api.server.clone();
+    let kept = tokio::spawn(async move { server.keep_api_services().await });
+    cluster.define(&with_spec(json!({"type": "object"}))).await;
+    let uri = "/apis/apiregistration.k8s.io/v1/apiservices/v1.example.com";
+    let made = cluster.until(uri, |got| got.text().contains("\"Local\"")).await;
+    assert_eq!(
+        made["spec"],
+        json!({"group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 100})
+    );
+    assert_eq!(made["metadata"]["labels"], json!({"kube-aggregator.kubernetes.io/automanaged": "true"}));
+    cluster.api.delete(&format!("{DEFINITIONS}/widgets.example.com")).await.expect(200);
+    cluster.until(uri, |got| got.status == 404).await;
+    kept.abort();
+}
