@@ -188,7 +188,7 @@ async fn a_failure_of_the_server_marks_its_span() {
     observed.api.post("/api/v1/nodes", &nowhere).await.expect(201);
     observed.api.get("/api/v1/nodes/n1/proxy/").await.expect(500);
     let spans = observed.spans().await;
-    let root = named(&spans, "GET");
+    let root = named(&spans, "GET /api/v1/nodes/{:name}/proxy");
     assert_eq!(attributes(root)["http.response.status_code"], "500");
     assert_eq!(root.status.as_ref().unwrap().code(), StatusCode::Error);
 }

@@ -57,7 +57,7 @@ fn prepare_create(definition: &mut Object) {
     let stored: Vec<_> =
         versions.filter(|version| version["storage"] == true).map(|version| version["name"].clone()).collect();
     let names = json!({"kind": "", "plural": ""});
-    definition.set(&["status"], json!({"storedVersions": stored, "conditions": [], "acceptedNames": names}));
+    definition.set(&["status"], json!({"storedVersions": stored, "acceptedNames": names}));
 }
 
 /// Writes of the spec keep the status, but that a version which stores objects from now on is noted in it.

@@ -10,6 +10,7 @@ use crate::check::{At, required};
 use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Propagation, ScalePaths, SelectableField, Strategy, Subresource};
+use crate::tree::default_status_number;
 
 pub static REPLICATION_CONTROLLER: KindDef = KindDef {
     kind: "ReplicationController",
@@ -55,6 +56,7 @@ pub static REPLICATION_CONTROLLER: KindDef = KindDef {
 fn default(object: &mut Object) {
     default_template(object.map_mut(&["spec"]), "template");
     object.set_default(&["spec", "replicas"], 1);
+    default_status_number(object, &["replicas"]);
     let Some(labels) = object.map(&["spec", "template", "metadata", "labels"]).cloned() else { return };
     for path in [&["spec", "selector"][..], &["metadata", "labels"]] {
         if object.map(path).is_none_or(serde_json::Map::is_empty) {

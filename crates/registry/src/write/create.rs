@@ -78,6 +78,8 @@ impl Registry {
     ) -> Result<Arc<Entry>, ApiError> {
         // Only now: what is prepared may hold the name.
         (kind.strategy.prepare_create)(&mut object);
+        // A status that was taken away shows what it always shows.
+        kind.default(&mut object);
         let key = object_key(self.kinds().storage(kind), namespace, object.name());
         let reservation = self.reserve(cx, kind, &mut object, None).await?;
         let created = self.create_reserved(cx, kind, namespace, &key, object).await;
