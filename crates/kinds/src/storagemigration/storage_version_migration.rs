@@ -58,7 +58,8 @@ fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
     let status = At::field(new, "status");
     let (version, conditions) = (status.child("resourceVersion"), status.child("conditions"));
     let mut errors = ErrorList::new();
-    if !is_live_version(version.text()) {
+    // It is empty until it is known.
+    if !version.is_empty() && !is_live_version(version.text()) {
         let text = format!("resource version is not well formed: {}", version.text());
         errors.push(Error::invalid(&version.path, version.text(), text));
     }

@@ -36,9 +36,9 @@ fn a_rollout_of_an_image_that_is_missing_stops() {
         c.apply("deployment web replicas=4 image=web:2");
         c.advance(minutes(1));
         c.check(expect![[r#"
-            web-a n2 Running
-            web-b n1 Running
-            web-d n2 Running
+            web-a n1 Running
+            web-c n2 Running
+            web-d n1 Running
             web-e n1 ImagePullBackOff
             web-f n2 ImagePullBackOff
         "#]]);
@@ -47,10 +47,10 @@ fn a_rollout_of_an_image_that_is_missing_stops() {
     });
     assert_eq!(fewest, 3);
     c.check(expect![[r#"
-        web-g n1 Running
-        web-h n2 Running
-        web-i n1 Running
-        web-j n2 Running
+        web-g n2 Running
+        web-h n1 Running
+        web-i n2 Running
+        web-j n1 Running
     "#]]);
 }
 
@@ -110,7 +110,7 @@ fn an_autoscaler_follows_the_usage_up_and_down() {
     "#]],
     );
     c.check(expect![[r#"
-        web-c n2 Running
+        web-a n2 Running
     "#]]);
 }
 
@@ -120,9 +120,9 @@ fn a_stateful_set_starts_and_ends_its_pods_in_order() {
     c.apply("statefulset db replicas=3");
     c.settle();
     c.check(expect![[r#"
-        db-0 n2 Running
-        db-1 n1 Running
-        db-2 n2 Running
+        db-0 n1 Running
+        db-1 n2 Running
+        db-2 n1 Running
     "#]]);
     assert_eq!(names(&c.history(), What::Create, "pods"), ["db-0", "db-1", "db-2"]);
     c.patch("statefulsets", "db", json!({ "spec": { "replicas": 1 } }));
@@ -137,6 +137,6 @@ fn a_stateful_set_does_not_go_past_a_pod_that_is_not_ready() {
     c.apply("statefulset db replicas=3 image=db:1");
     c.advance(minutes(1));
     c.check(expect![[r#"
-        db-0 n1 ImagePullBackOff
+        db-0 n2 ImagePullBackOff
     "#]]);
 }
