@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
 /// What a generated name may hold: upstream's alphabet, without vowels and look-alikes.
 const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -120,8 +121,15 @@ pub fn uuid() -> String {
     fill_random(&mut bytes);
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    // Every answer of the server carries one.
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.into_iter().enumerate() {
+        if [4, 6, 8, 10].contains(&at) {
+            text.push('-');
+        }
+        text.extend([byte >> 4, byte & 0x0f].map(|digit| char::from(HEX[usize::from(digit)])));
+    }
+    text
 }
 
 /// `length` random characters of upstream's name alphabet, as `generateName` appends them.
@@ -164,6 +172,16 @@ mod tests {
         assert_ne!(offload(thread).await, here);
         let _guard = simulate(7);
         assert_eq!(offload(thread).await, here);
+    }
+
+    #[test]
+    fn a_uuid_is_of_version_4() {
+        let _guard = simulate(7);
+        let uuid = uuid();
+        let parts: Vec<usize> = uuid.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12], "{uuid}");
+        assert!(uuid.chars().all(|c| c == '-' || matches!(c, '0'..='9' | 'a'..='f')), "{uuid}");
+        assert!(uuid[14..].starts_with('4') && matches!(&uuid[19..20], "8" | "9" | "a" | "b"), "{uuid}");
     }
 
     #[test]

@@ -7,13 +7,13 @@ mod local;
 mod proxy;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use kinds::KindDef;
-use registry::Registry;
 use registry::discovery::Version;
+use registry::{Lister, Registry};
 
 use extension::Extension;
 
@@ -23,6 +23,7 @@ pub(crate) const GROUP: &str = "apiregistration.k8s.io";
 #[derive(Default)]
 pub(crate) struct Aggregation {
     known: ArcSwap<Known>,
+    services: OnceLock<Lister>,
     /// Changes when what they serve does.
     generation: AtomicU64,
 }
@@ -68,7 +69,7 @@ impl Aggregation {
 
     /// An extension that is still the same keeps its connections and what is known of it.
     fn current(&self, registry: &Registry) -> Arc<Known> {
-        let lister = registry.lister(kind(registry));
+        let lister = self.services.get_or_init(|| registry.lister(kind(registry)));
         let version = Some(lister.version());
         let known = self.known.load_full();
         if known.version == version {
