@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub use connect::{ConnectError, Connector, Resolve, Stream};
 pub use error::Error;
-pub use tls::{Identity, Trust, client_config};
+pub use tls::{Identity, Trust, Unverified, client_config};
 
 /// The most of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

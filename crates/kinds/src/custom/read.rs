@@ -2,6 +2,7 @@
 
 use machinery::apply::{Form, Node};
 use machinery::decode::{self, FieldPolicy};
+use machinery::patch::go_type;
 use machinery::{ApiError, Object};
 use serde_json::{Map, Value};
 use structural::UnknownFields;
@@ -107,18 +108,5 @@ impl Custom {
 
     fn form(&'static self) -> &'static Node {
         self.form.get_or_init(|| super::form::node(self.schema(), self.preserves))
-    }
-}
-
-/// What a value is called in Go.
-pub(super) fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }

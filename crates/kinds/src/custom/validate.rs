@@ -7,8 +7,8 @@ use serde_json::Value;
 use structural::{Budget, Correlated, NOT_CHECKED, blocks_rules};
 
 use super::Custom;
-use super::read::go_type;
 use crate::def::KindDef;
+use machinery::patch::go_type;
 
 /// What is validated: the whole object, or its status.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod strategic;
 
 pub use json::{json_patch, json_patch_if};
 pub use merge::merge_patch;
-pub(crate) use strategic::go_type;
+pub use strategic::go_type;
 pub use strategic::strategic_merge_patch;
 
 #[cfg(test)]

@@ -292,7 +292,7 @@ fn no_merge_key(item: &Value, key: &str) -> ApiError {
 }
 
 /// The type as which Go's decoder holds a value.
-pub(crate) fn go_type(value: &Value) -> &'static str {
+pub fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",

@@ -79,7 +79,9 @@ impl Registry {
         // Only now: what is prepared may hold the name.
         (kind.strategy.prepare_create)(&mut object);
         // A status that was taken away shows what it always shows.
-        kind.default(&mut object);
+        if object.map(&["status"]).is_some_and(serde_json::Map::is_empty) {
+            kind.default(&mut object);
+        }
         let key = object_key(self.kinds().storage(kind), namespace, object.name());
         let reservation = self.reserve(cx, kind, &mut object, None).await?;
         let created = self.create_reserved(cx, kind, namespace, &key, object).await;
