@@ -1,15 +1,18 @@
 //! The cluster under measurement: a fresh one of our own, or a given one.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -18,7 +21,7 @@ use crate::server::{NODE, Server};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(120);
-/// Namespaces and nodes that a measurement made carry this label.
+/// What a measurement made carries this label.
 pub const LABEL: &str = "keelson.dev/bench";
 
 /// What is measured.
@@ -135,11 +138,12 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// Deletes the namespaces and nodes of the measurement.
+    /// Deletes what the measurement made.
     async fn clean_up(&self) -> anyhow::Result<()> {
         let ours = ListParams::default().labels(LABEL);
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        nodes.delete_collection(&DeleteParams::default(), &ours).await?;
+        self.delete_all::<Node>(&ours).await?;
+        self.delete_all::<ValidatingAdmissionPolicyBinding>(&ours).await?;
+        self.delete_all::<ValidatingAdmissionPolicy>(&ours).await?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for namespace in namespaces.list_metadata(&ours).await?.items {
             let name = namespace.metadata.name.unwrap_or_default();
@@ -147,6 +151,18 @@ impl<'a> Cluster<'a> {
             let gone = await_condition(namespaces.clone(), &name, |namespace: Option<&Namespace>| namespace.is_none());
             timeout(CLEAN_UP_LIMIT, gone).await.with_context(|| format!("namespace {name} stays"))??;
         }
+        Ok(())
+    }
+
+    async fn delete_all<K>(&self, which: &ListParams) -> anyhow::Result<()>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let all: Api<K> = Api::all(self.client.clone());
+        all.delete_collection(&DeleteParams::default(), which).await?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask bench                     # everything, with optimized programs (about eight minutes)
-//! cargo xtask bench api schedule        # some of it
+//! cargo xtask bench requests schedule   # some of it
 //! cargo xtask bench --quick             # small and short, without aims: shows that it works
 //! cargo xtask bench --kubeconfig FILE   # another cluster, Kubernetes itself for example, to compare with
 //! ```
@@ -12,7 +12,11 @@
 //! | `start` | from the start of the process on an empty disk to the API answering `/readyz`, and to the node Ready; the median of some starts |
 //! | `idle` | memory of server and supervisor while nothing happens, and their processor time |
 //! | `pods` | one pod from its creation to Running, as a watcher sees it; 10 pods of a Deployment until all are Ready, 50 more, all 60 deleted with 1 s of grace; memory of server and supervisor for each pod |
-//! | `api` | requests a second over keep-alive HTTP/1.1 and TLS: durable creates, gets, lists; how late many watchers learn of writes; the memory and the start of a server with many pods; the memory of lists that nobody reads |
+//! | `requests` | requests a second over keep-alive HTTP/1.1 and TLS: durable creates, gets, lists |
+//! | `admission` | creates under two policies and a quota, against the same creates without |
+//! | `watchers` | how late many watchers learn of writes, and what each holds |
+//! | `cache` | the memory and the start of a server with many pods; the memory of lists that nobody reads |
+//! | `definitions` | the memory and the start of a server with many custom kinds |
 //! | `schedule` | pods bound a second where nodes are many: Node objects without machines, in a server without an agent |
 //!
 //! How to read the table: a value, its unit, what is aimed at, and whether it was reached. The load comes from
@@ -22,8 +26,9 @@
 //!
 //! Each measurement has a server of its own, on an empty data directory below `TMPDIR`, in a network and a mount
 //! namespace that this program makes for itself: it needs root, and disturbs no cluster of the machine. Another
-//! cluster (`--kubeconfig`) gets namespaces and nodes whose names begin with `bench-`, which are deleted at the
-//! end; the image of the pods must be on its node, and `start` and `idle` need a server that is ours.
+//! cluster (`--kubeconfig`) gets namespaces, nodes and policies whose names begin with `bench-`, which are deleted
+//! at the end; the image of the pods must be on its node, and `start`, `idle`, `cache` and `definitions` need a
+//! server that is ours.
 
 mod cluster;
 mod flags;
@@ -74,7 +79,11 @@ async fn run(flags: &Flags, subject: &Subject) -> anyhow::Result<bool> {
             Name::Start => measure::start::run(subject, &sizes).await,
             Name::Idle => measure::idle::run(subject, &sizes).await,
             Name::Pods => measure::pods::run(subject, &sizes, &flags.image_name).await,
-            Name::Api => measure::api::run(subject, &sizes).await,
+            Name::Requests => measure::requests::run(subject, &sizes).await,
+            Name::Admission => measure::admission::run(subject, &sizes).await,
+            Name::Watchers => measure::watchers::run(subject, &sizes).await,
+            Name::Cache => measure::cache::run(subject, &sizes).await,
+            Name::Definitions => measure::definitions::run(subject, &sizes).await,
             Name::Schedule => measure::schedule::run(subject, &sizes).await,
         };
         match measured {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use super::super::CONNECTIONS;
-use super::super::idle::MIB;
+use super::CONNECTIONS;
+use super::idle::MIB;
 use crate::cluster::{Cluster, Subject};
 use crate::flags::Sizes;
 use crate::load::{self, Bound, Connection};

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::super::CONNECTIONS;
-use super::super::idle::MIB;
+use super::CONNECTIONS;
+use super::idle::MIB;
 use super::{config_maps, object_name};
 use crate::cluster::{Cluster, Subject};
 use crate::flags::Sizes;

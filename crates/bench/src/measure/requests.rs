@@ -6,8 +6,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::super::CONNECTIONS;
-use super::super::idle::MIB;
+use super::CONNECTIONS;
+use super::idle::MIB;
 use super::{config_maps, object_name};
 use crate::cluster::{Cluster, Subject};
 use crate::flags::Sizes;
@@ -22,7 +22,7 @@ const LARGE_CONNECTIONS: usize = 4;
 /// Making the objects that are listed may take this long.
 const FILL_LIMIT: Duration = Duration::from_secs(120);
 /// Creates and gets of one measurement, however fast they are.
-const REQUESTS_MAX: u64 = 1_000_000;
+pub(super) const REQUESTS_MAX: u64 = 1_000_000;
 
 pub async fn run(subject: &Subject, sizes: &Sizes) -> anyhow::Result<Vec<Measure>> {
     subject.with_cluster(&[], async |cluster| api(cluster, sizes).await).await
@@ -55,7 +55,8 @@ async fn api(cluster: &Cluster<'_>, sizes: &Sizes) -> anyhow::Result<Vec<Measure
     Ok(lines.into_iter().flatten().chain(memory).collect())
 }
 
-async fn create(cluster: &Cluster<'_>, namespace: &'static str, bound: Bound) -> anyhow::Result<Outcome> {
+/// Makes ConfigMaps.
+pub(super) async fn create(cluster: &Cluster<'_>, namespace: &'static str, bound: Bound) -> anyhow::Result<Outcome> {
     let path = config_maps(namespace);
     load::run(&cluster.target, CONNECTIONS, bound, move |target, index| target.post(&path, config_map(index))).await
 }
