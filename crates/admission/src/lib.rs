@@ -106,6 +106,7 @@ pub struct BuiltIn {
     escalation: Escalation,
     policies: Policies,
     webhooks: Webhooks,
+    quotas: resource_quota::Ledger,
     options: Options,
     metrics: Metrics,
 }
@@ -114,8 +115,16 @@ impl BuiltIn {
     pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>, escalation: Escalation) -> Self {
         let policies = Policies::new(view.clone(), authorizer.clone());
         let webhooks = Webhooks::new(view.clone(), authorizer.clone());
-        let (options, metrics) = (Options::default(), Metrics::default());
-        Self { view, authorizer, escalation, policies, webhooks, options, metrics }
+        Self {
+            view,
+            authorizer,
+            escalation,
+            policies,
+            webhooks,
+            quotas: resource_quota::Ledger::default(),
+            options: Options::default(),
+            metrics: Metrics::default(),
+        }
     }
 
     pub fn with_options(mut self, options: Options) -> Self {
@@ -243,7 +252,8 @@ impl BuiltIn {
             .await?;
         self.waited("ValidatingAdmissionWebhook", Step::Validate, request, self.webhooks.validate(registry, subject))
             .await?;
-        self.waited("ResourceQuota", Step::Validate, request, resource_quota::charge(&admit, registry, object)).await
+        let charging = resource_quota::charge(&admit, &self.quotas, registry, object);
+        self.waited("ResourceQuota", Step::Validate, request, charging).await
     }
 
     fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {

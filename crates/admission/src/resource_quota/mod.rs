@@ -1,37 +1,45 @@
 //! ResourceQuotas: what a namespace may use in all.
 //!
 //! Use is charged to the quota's status, by compare and set, before the object is written: of two requests
-//! for the last place one is refused. What a failed write or a deletion gives back is counted anew by the
+//! for the last place one is refused. Requests at once share a write (see [`Ledger`]). What a failed write or a deletion gives back is counted anew by the
 //! quota controller. A quota whose status does not cover a resource yet is counted here first.
 
+mod ledger;
 mod scopes;
 mod usage;
 
 use auth::view::Resource;
 use auth::{View, view};
 use machinery::quantity::Quantity;
-use machinery::{ApiError, Object, UserInfo};
-use registry::{Context, Operation, Registry};
+use machinery::{ApiError, Object};
+use registry::{Operation, Registry};
 use serde_json::{Map, Value, json};
 
 use crate::Admit;
 use crate::pods::{Amounts, add, amounts};
+pub use ledger::Ledger;
 
 /// Checks and charges all quotas of the namespace that the object falls under.
-pub async fn charge(admit: &Admit<'_>, registry: &Registry, object: Option<&Object>) -> Result<(), ApiError> {
+pub async fn charge(
+    admit: &Admit<'_>,
+    ledger: &Ledger,
+    registry: &Registry,
+    object: Option<&Object>,
+) -> Result<(), ApiError> {
     let Some(object) = object else { return Ok(()) };
     let charges = charges(admit, object)?;
     if admit.request.context.dry_run {
         return Ok(());
     }
     for charge in &charges {
-        charge.write(admit, registry, object).await?;
+        let charged = ledger.charge(registry, admit.request.namespace, charge).await?;
+        charged.map_err(|why| admit.forbidden(Some(object), why))?;
     }
     Ok(())
 }
 
 /// What one quota is charged for one object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Charge {
     quota: String,
     /// May be negative: an update that needs less.
@@ -139,17 +147,6 @@ impl Charge {
         quota.set(&["status", "hard"], hard_status);
         quota.set(&["status", "used"], used_status);
         Ok(())
-    }
-
-    async fn write(&self, admit: &Admit<'_>, registry: &Registry, object: &Object) -> Result<(), ApiError> {
-        let kind = registry.kinds().find("", "v1", "resourcequotas").expect("quotas are served");
-        let cx = Context {
-            user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]),
-            field_manager: "kube-apiserver".to_owned(),
-            ..Context::default()
-        };
-        let change = |quota: &mut Object| self.apply(quota).map_err(|why| admit.forbidden(Some(object), why));
-        registry.mutate(&cx, kind, admit.request.namespace, &self.quota, "status", change).await.map(drop)
     }
 }
 

@@ -3,7 +3,7 @@
 use machinery::{ApiError, Reason};
 use serde_json::{Value, json};
 
-use crate::{cluster, create, kind, named};
+use crate::{cluster, cluster_with_namespace, create, kind, named};
 
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}})
@@ -50,6 +50,32 @@ async fn of_two_pods_for_the_last_place_one_is_refused() {
     assert!(refused[0].message.ends_with(expected), "{}", refused[0].message);
     let quota = registry.get(kind("resourcequotas"), "dev", "q", "").await.unwrap().object();
     assert_eq!(quota.str(&["status", "used", "pods"]), "1");
+}
+
+#[tokio::test]
+async fn of_many_at_once_as_many_are_made_as_may_be_and_given_up_ones_hold_up_nobody() {
+    let registry = cluster_with_namespace().await;
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"count/configmaps": "50"}}});
+    create(&registry, "resourcequotas", "dev", quota).await.unwrap();
+    registry.get(kind("resourcequotas"), "dev", "q", "").await.unwrap();
+    let make = |name: String| {
+        let registry = registry.clone();
+        tokio::spawn(async move { create(&registry, "configmaps", "dev", named(&name)).await.map(drop) })
+    };
+    let given_up: Vec<_> = (0..20).map(|at| make(format!("given-up-{at}"))).collect();
+    let making: Vec<_> = (0..80).map(|at| make(format!("a-{at}"))).collect();
+    for (turns, task) in given_up.iter().enumerate() {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+    }
+    let made = futures::future::join_all(making).await.into_iter().filter(|made| made.as_ref().unwrap().is_ok());
+    let made = made.count();
+    let there = registry.list(kind("configmaps"), "dev", &registry::ListOptions::default()).await.unwrap();
+    let quota = registry.get(kind("resourcequotas"), "dev", "q", "").await.unwrap().object();
+    assert_eq!(quota.str(&["status", "used", "count/configmaps"]), "50");
+    assert!(made >= 30 && there.items.len() <= 50, "{made} of those, {} in all", there.items.len());
 }
 
 #[tokio::test]
