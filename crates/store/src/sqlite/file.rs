@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::{Error, Result};
@@ -64,7 +65,7 @@ fn io(path: &Path, error: &std::io::Error) -> Error {
 
 /// Opens the file for writing, making it if needed, and checks its format.
 pub fn open_writer(dir: &Path, path: &Path) -> Result<Connection> {
-    let connection = Connection::open(path).map_err(error)?;
+    let connection = open(path)?;
     let set_up = || {
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
         connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
@@ -97,11 +98,18 @@ pub fn check_format(connection: &Connection, dir: &Path) -> Result<()> {
 }
 
 pub fn open_reader(path: &Path) -> Result<Connection> {
-    let connection = Connection::open(path).map_err(error)?;
+    let connection = open(path)?;
     connection
         .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024; PRAGMA wal_autocheckpoint = 0;")
         .map_err(error)?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(error)?;
+    Ok(connection)
+}
+
+/// A connection that plans each statement once: by default some are planned again for the values they are given.
+fn open(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).map_err(error)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(error)?;
     Ok(connection)
 }
 
