@@ -44,6 +44,7 @@ impl Server {
                 return Err(refused.into());
             }
         }
+        self.config().identity_headers.clear(&mut call.parts.headers);
         Ok(())
     }
 

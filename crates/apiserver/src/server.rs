@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use auth::authn::HeaderNames;
 use auth::authz::Rbac;
 use auth::tls::Identity;
 use auth::tokens::TokenIssuer;
@@ -48,6 +49,8 @@ use crate::version::Version;
 pub struct ServerConfig {
     pub registry: Registry,
     pub authenticator: Arc<dyn Authenticator>,
+    /// By which headers proxies tell who asks. From all others, they go no further than authentication.
+    pub identity_headers: HeaderNames,
     pub authorizer: Arc<dyn Authorizer>,
     /// What users may do, for those who ask for a list.
     pub rbac: Arc<Rbac>,

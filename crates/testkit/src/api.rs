@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apiserver::{Bootstrap, Limits, Server, ServerConfig, Version};
 use async_trait::async_trait;
+use auth::authn::HeaderNames;
 use auth::authz::escalation::Escalation;
 use auth::authz::{Rbac, Union};
 use auth::tokens::TokenIssuer;
@@ -61,6 +62,7 @@ pub async fn serve(setup: Setup) -> Server {
         rbac,
         registry,
         authenticator: Arc::new(Everyone),
+        identity_headers: HeaderNames::default(),
         authorizer,
         tokens,
         node_tls,

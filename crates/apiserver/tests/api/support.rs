@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use apiserver::{Body, Bootstrap, Limits, LocalApi, Server, ServerConfig, Version};
 use async_trait::async_trait;
-use auth::authn::{AnonymousRequests, OrAnonymous, Union};
+use auth::authn::{AnonymousRequests, HeaderNames, OrAnonymous, Union};
 use auth::authz::{Masters, Rbac};
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
@@ -91,6 +91,7 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let keys = tempfile::tempdir().unwrap();
     let server = Server::new(ServerConfig {
         registry,
+        identity_headers: HeaderNames::default(),
         authenticator: Arc::new(OrAnonymous {
             known: Union(vec![Arc::new(ByToken)]),
             anonymous: Arc::new(AnonymousRequests::default()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use http::HeaderMap;
+use http::header::HeaderName;
 use machinery::{UserInfo, percent};
 
 use super::{Authenticator, Credentials, Refused};
@@ -67,6 +68,18 @@ impl Authenticator for RequestHeaders {
 }
 
 impl HeaderNames {
+    /// Takes away what a client says of itself, by these names or the usual ones, so that nobody further on believes it.
+    pub fn clear(&self, headers: &mut HeaderMap) {
+        let told: Vec<HeaderName> = headers.keys().filter(|name| self.tells(name.as_str())).cloned().collect();
+        told.iter().for_each(|name| drop(headers.remove(name)));
+    }
+
+    fn tells(&self, name: &str) -> bool {
+        let named = [&self.username, &self.uid, &self.groups].iter().any(|names| names.iter().any(|of| of == name));
+        let begins = || self.extra_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        named || name.starts_with("x-remote-") || begins()
+    }
+
     fn user(&self, headers: &HeaderMap) -> Option<UserInfo> {
         let name = first(headers, &self.username)?;
         let groups: Vec<&str> = self.groups.iter().flat_map(|name| values(headers, name)).collect();
@@ -157,5 +170,16 @@ mod tests {
         let authority = ClientAuthority::new(&stranger.certificate_pem().unwrap()).unwrap();
         let authenticator = RequestHeaders::new(authority, vec![], HeaderNames::default());
         assert_eq!(authenticator.authenticate(&bare).await, Ok(None));
+    }
+
+    #[test]
+    fn what_clients_say_of_themselves_is_taken_away() {
+        let names = HeaderNames { username: vec!["x-corp-user".to_owned()], ..HeaderNames::default() };
+        let mut headers = headers();
+        for name in ["x-corp-user", "accept"] {
+            headers.append(name, "root".parse().unwrap());
+        }
+        names.clear(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["accept"]);
     }
 }

@@ -154,6 +154,7 @@ async fn start(
     let authentication = authentication::build(&flags.authentication, &identities, view)?;
     let server = Server::new(ServerConfig {
         authenticator: authentication.authenticator,
+        identity_headers: authentication::header_names(&flags.authentication.request_header),
         authorizer: authorizer.clone(),
         rbac,
         tokens: Some(identities.issuer.clone()),
