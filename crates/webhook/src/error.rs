@@ -79,7 +79,7 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Why no connection to `address` was made.
-pub(crate) fn dial(address: &str, error: &io::Error) -> String {
+pub fn dial(address: &str, error: &io::Error) -> String {
     let why = match error.kind() {
         ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
         ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
@@ -91,7 +91,7 @@ pub(crate) fn dial(address: &str, error: &io::Error) -> String {
 }
 
 /// Why the other side is not whom it should be.
-pub(crate) fn handshake(error: &io::Error) -> String {
+pub fn handshake(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(problem)) = inner else { return error.to_string() };
     let why = match problem {

@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 pub use connect::{ConnectError, Connector, Resolve, Stream};
-pub use error::Error;
+pub use error::{Error, dial, handshake};
 pub use tls::{Identity, Trust, Unverified, client_config};
 
 /// The most of an answer that is read.

@@ -126,14 +126,13 @@ fn strip(headers: &mut HeaderMap, names: &[HeaderName]) {
 async fn connect(server: &Server, backend: &Backend) -> Result<SendRequest<Body>, ApiError> {
     let connecting = open(server, backend);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(connected) => connected.map_err(|error| unreachable(backend, &error.to_string())),
-        Err(_) => Err(unreachable(backend, "i/o timeout")),
+        Ok(connected) => connected.map_err(|why| unreachable(backend, &why)),
+        Err(_) => Err(unreachable(backend, &format!("dial tcp {}: i/o timeout", backend.address))),
     }
 }
 
 /// Upstream's text and code differ between a node and what is proxied to.
 fn unreachable(backend: &Backend, why: &str) -> ApiError {
-    let why = format!("dial tcp {}: {why}", backend.address);
     if matches!(backend.secure, Secure::Node) {
         ApiError::internal(format!("error dialing backend: {why}"))
     } else {
@@ -141,25 +140,26 @@ fn unreachable(backend: &Backend, why: &str) -> ApiError {
     }
 }
 
-async fn open(server: &Server, backend: &Backend) -> Result<SendRequest<Body>, body::BoxError> {
-    let stream = TcpStream::connect(&backend.address).await?;
-    stream.set_nodelay(true)?;
+async fn open(server: &Server, backend: &Backend) -> Result<SendRequest<Body>, String> {
+    let dial = |error| webhook::dial(&backend.address, &error);
+    let stream = TcpStream::connect(&backend.address).await.map_err(dial)?;
+    stream.set_nodelay(true).map_err(dial)?;
     let (config, name) = match &backend.secure {
         Secure::Not => return handshake(stream).await,
         Secure::As { config, name } => (config.clone(), name.clone()),
         Secure::Node => {
             let config = server.config().node_tls.clone().ok_or("no client certificate for nodes is set up")?;
             let host = backend.address.rsplit_once(':').map_or(backend.address.as_str(), |(host, _)| host);
-            (config, ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?)
+            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+            (config, name.map_err(|error| error.to_string())?)
         }
     };
-    handshake(TlsConnector::from(config).connect(name, stream).await?).await
+    let stream = TlsConnector::from(config).connect(name, stream).await;
+    handshake(stream.map_err(|error| webhook::handshake(&error))?).await
 }
 
-async fn handshake(
-    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<SendRequest<Body>, body::BoxError> {
-    let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+async fn handshake(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Body>, String> {
+    let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "the connection to a backend broke");
