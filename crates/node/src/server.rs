@@ -16,6 +16,7 @@ pub mod websocket;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use containers::ContainerStatus;
@@ -23,7 +24,8 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -38,6 +40,9 @@ use crate::pod::spec;
 use crate::pods::Table;
 use auth::{Access, access};
 use query::Query;
+
+/// How long a caller may take for the handshake, for the head of a request, and to answer a ping.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(32);
 
 pub type Body = BoxBody<Bytes, Infallible>;
 
@@ -90,7 +95,7 @@ impl Server {
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         }
@@ -100,17 +105,20 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "no TCP_NODELAY");
         }
-        let stream = match acceptor.accept(stream).await {
-            Ok(stream) => stream,
-            Err(error) => return debug!(%error, "a TLS handshake failed"),
+        let stream = match tokio::time::timeout(CALLER_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
+            Err(_) => return,
         };
         let access = access(stream.get_ref().1.peer_certificates());
         let service = service_fn(move |request| {
             let (server, access) = (self.clone(), access.clone());
             async move { Ok::<_, Infallible>(server.answer(request, access).await) }
         });
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = connection.with_upgrades().await {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(CALLER_TIMEOUT);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(CALLER_TIMEOUT);
+        if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
             debug!(%error, "a connection ended");
         }
     }
