@@ -38,6 +38,9 @@ pub fn json_patch_if(document: Value, patch: &Value) -> Result<Option<Value>, Ap
         if !spent.allows(&document, operation) {
             return Err(rejected());
         }
+        if is_absent_as_wanted(&document, operation) {
+            continue;
+        }
         match ::json_patch::patch_unsafe(&mut document, std::slice::from_ref(operation)) {
             Ok(()) => {}
             Err(error) if matches!(error.kind, PatchErrorKind::TestFailed) => return Ok(None),
@@ -45,6 +48,13 @@ pub fn json_patch_if(document: Value, patch: &Value) -> Result<Option<Value>, Ap
         }
     }
     Ok(Some(document))
+}
+
+/// Go's library finds null where a field is not, and clients test so that it is not.
+fn is_absent_as_wanted(document: &Value, operation: &PatchOperation) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    let parent = test.path.parent().and_then(|parent| document.pointer(parent.as_str()));
+    test.value.is_null() && parent.is_some_and(Value::is_object) && document.pointer(test.path.as_str()).is_none()
 }
 
 /// What a patch has cost besides its own size.
@@ -124,7 +134,19 @@ mod tests {
     fn what_does_not_apply_is_rejected() {
         let rejected = json!("the server rejected our request due to an error in our request");
         check(json!([{"op": "test", "path": "/a/b", "value": 2}]), rejected.clone());
-        check(json!([{"op": "remove", "path": "/x"}]), rejected);
+        check(json!([{"op": "remove", "path": "/x"}]), rejected.clone());
+        for path in ["/a/b", "/x/y", "/list/2"] {
+            check(json!([{"op": "test", "path": path, "value": null}]), rejected.clone());
+        }
+    }
+
+    #[test]
+    fn a_test_for_null_holds_where_no_field_is() {
+        check(
+            json!([{"op": "test", "path": "/a/c", "value": null}, {"op": "add", "path": "/a", "value": null},
+                {"op": "test", "path": "/a", "value": null}, {"op": "remove", "path": "/list"}]),
+            json!({"a": null}),
+        );
     }
 
     proptest! {
