@@ -187,7 +187,7 @@ pub struct Agent {
     #[arg(long, value_name = "URL")]
     pub server: String,
     /// What `keelson token create` printed; needed until the machine has joined
-    #[arg(long, value_name = "TOKEN", env = "KEELSON_TOKEN")]
+    #[arg(long, value_name = "TOKEN", env = "KEELSON_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
 

@@ -1,6 +1,7 @@
 //! Where things are in a data directory.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,11 +13,13 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Makes the directory if there is none.
+    /// Makes the directory if there is none, and closes it to others if there was.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
         made.with_context(|| format!("cannot make the data directory {}", root.display()))?;
-        Ok(Self { root: root.canonicalize().with_context(|| format!("cannot use {}", root.display()))? })
+        let root = root.canonicalize().with_context(|| format!("cannot use {}", root.display()))?;
+        close(&root).with_context(|| format!("cannot close {} to others", root.display()))?;
+        Ok(Self { root })
     }
 
     pub fn root(&self) -> &Path {
@@ -80,6 +83,15 @@ impl Paths {
         let digest = sha2_prefix(self.root.as_os_str().as_encoded_bytes());
         Path::new("/run/keelson").join(digest)
     }
+}
+
+fn close(directory: &Path) -> std::io::Result<()> {
+    let mut permissions = fs::metadata(directory)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    permissions.set_mode(0o700);
+    fs::set_permissions(directory, permissions)
 }
 
 fn sha2_prefix(bytes: &[u8]) -> String {
