@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::support::machine::enter;
-use crate::support::{Cluster, Machine};
+use crate::support::{Cluster, Machine, Script, Serving};
 
 #[path = "../../../admission/tests/admission/server.rs"]
 mod server;
@@ -138,4 +138,102 @@ fn a_webhook_that_is_the_server_itself_is_nobody_there() {
     let refused = cluster.try_kubectl("create secret generic any").fails();
     assert!(refused.contains("failed calling webhook \"self.example.com\""), "{refused}");
     cluster.kubectl("create configmap other");
+}
+
+/// As projects with a webhook ship them: the authority is put in later, by who made the certificate.
+const GUARD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: guard}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: webhook, namespace: guard}
+spec: {ports: [{name: https, port: 443, targetPort: PORT}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: webhook-1, namespace: guard, labels: {kubernetes.io/service-name: webhook}}
+addressType: IPv4
+ports: [{name: https, port: PORT}]
+endpoints: [{addresses: [ADDRESS]}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: guard, annotations: {cert-manager.io/inject-ca-from: guard/serving}}
+webhooks:
+- name: mutate.guard.dev
+  clientConfig: {service: {namespace: guard, name: webhook, path: /mutate}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps], scope: Namespaced}]
+  objectSelector: {matchExpressions: [{key: guard.dev/skip, operator: DoesNotExist}]}
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: default}}
+  sideEffects: None
+  admissionReviewVersions: [v1, v1beta1]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: guard, annotations: {cert-manager.io/inject-ca-from: guard/serving}}
+webhooks:
+- name: validate.guard.dev
+  clientConfig: {service: {namespace: guard, name: webhook, path: /validate}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE, DELETE], resources: [configmaps]}]
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: default}}
+  matchConditions: [{name: not-the-collector, expression: "!request.userInfo.username.startsWith('system:')"}]
+  sideEffects: None
+  admissionReviewVersions: [v1]
+"#;
+
+#[test]
+fn a_webhook_behind_a_service_is_trusted_once_its_authority_is_injected() {
+    let cluster = Cluster::start_without_image();
+    let address = cluster.field("node n1", ".status.addresses[?(@.type==\"InternalIP\")].address");
+    let serving = Serving::issue(cluster.scratch(), "webhook.guard.svc", address.parse().expect("an address"));
+    let webhook = Script::start(&cluster.machine, "webhook.py", &serving.files());
+    cluster.apply(&GUARD.replace("PORT", &webhook.port).replace("ADDRESS", &address));
+
+    let refused = cluster.try_kubectl("create configmap early").fails();
+    for part in [
+        "failed calling webhook \"mutate.guard.dev\": failed to call webhook: Post \
+         \"https://webhook.guard.svc:443/mutate?timeout=10s\"",
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    ] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    // What skips the first is held by the second, which is not trusted either.
+    let skips = "{apiVersion: v1, kind: ConfigMap, metadata: {name: early, labels: {guard.dev/skip: ''}}}";
+    let refused = cluster.kubectl_stdin("create -f -", &format!("---\n{skips}")).fails();
+    assert!(refused.contains("failed calling webhook \"validate.guard.dev\""), "{refused}");
+    let inject =
+        json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": serving.bundle}]).to_string();
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        cluster.kubectl(&format!("patch {kind} guard --type=json -p {inject}"));
+    }
+
+    cluster.kubectl("create configmap blue --from-literal=color=blue");
+    assert_eq!(cluster.field("configmap blue", ".metadata.labels.by"), "kubernetes-admin");
+    let dry = cluster.kubectl("create configmap dry --dry-run=server -o jsonpath={.metadata.labels.by}");
+    assert_eq!(dry, "kubernetes-admin");
+    let warned = cluster.try_kubectl("create configmap green --from-literal=color=green");
+    assert!(warned.code == 0 && warned.stderr.contains("Warning: green goes out of fashion"), "{warned:?}");
+    let refused = cluster.try_kubectl("create configmap red --from-literal=color=red").fails();
+    let why = "admission webhook \"validate.guard.dev\" denied the request: red must not be red";
+    assert!(refused.contains(why), "{refused}");
+    let refused = cluster.try_kubectl(r#"patch configmap blue -p {"data":{"color":"red"}}"#).fails();
+    assert!(refused.contains("denied the request: blue must not be red"), "{refused}");
+    cluster.kubectl("create configmap kept --from-literal=keep=yes");
+    let refused = cluster.try_kubectl("delete configmap kept").fails();
+    assert!(
+        refused.contains("(Conflict): admission webhook \"validate.guard.dev\" denied the request: it is to be kept"),
+        "{refused}"
+    );
+    cluster.kubectl("create configmap elsewhere -n guard --from-literal=color=red");
+
+    drop(webhook);
+    let refused = cluster.try_kubectl("create configmap late").fails();
+    assert!(refused.contains(&format!("dial tcp {address}")) && refused.contains("connection refused"), "{refused}");
+    let open = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]).to_string();
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        cluster.kubectl(&format!("patch {kind} guard --type=json -p {open}"));
+    }
+    cluster.kubectl("create configmap late --from-literal=color=red");
 }

@@ -13,6 +13,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, Output};
+use crate::{operator, rights};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 /// Where `.ci/install` puts what the scripts need.
@@ -25,24 +26,27 @@ fn installed(file: &str) -> PathBuf {
     path
 }
 
-/// Runs a program on the server's machine.
-fn run(cluster: &Cluster, program: &Path, script: &str, variable: (&str, &Path)) {
-    let mut command = cluster.machine.command(program.to_str().expect("a plain path"));
-    command.arg(format!("{SCRIPTS}/{script}")).arg(cluster.data_dir().join("kubeconfig"));
-    Output::of(command.env(variable.0, variable.1)).succeeds();
+/// Runs scripts on the server's machine.
+fn run(cluster: &Cluster, program: &Path, scripts: &[&str], variable: (&str, &Path)) {
+    for script in scripts {
+        let mut command = cluster.machine.command(program.to_str().expect("a plain path"));
+        command.arg(format!("{SCRIPTS}/{script}")).arg(cluster.data_dir().join("kubeconfig"));
+        Output::of(command.env(variable.0, variable.1)).succeeds();
+    }
 }
 
 #[test]
 fn the_python_client_works() {
     let cluster = Cluster::start_without_image();
-    run(&cluster, &installed("python/bin/python3"), "client.py", ("PYTHONDONTWRITEBYTECODE", Path::new("1")));
+    let python = installed("python/bin/python3");
+    run(&cluster, &python, &["client.py", "custom.py", "helm.py"], ("PYTHONDONTWRITEBYTECODE", Path::new("1")));
 }
 
 #[test]
 fn the_javascript_client_works() {
     let cluster = Cluster::start_without_image();
     let modules = installed("javascript/node_modules");
-    run(&cluster, Path::new("node"), "client.mjs", ("NODE_PATH", &modules));
+    run(&cluster, Path::new("node"), &["client.mjs", "custom.mjs"], ("NODE_PATH", &modules));
 }
 
 #[test]
@@ -50,7 +54,11 @@ fn the_rust_client_works() {
     let cluster = Cluster::start_without_image();
     cluster.machine.inside(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-        runtime.block_on(async { rust_client(Api::default_namespaced(cluster.client().await)).await });
+        runtime.block_on(async {
+            let client = cluster.client().await;
+            rust_client(Api::default_namespaced(client.clone())).await;
+            operator::run(client).await;
+        });
     });
 }
 
@@ -131,7 +139,7 @@ fn owned(map: &ConfigMap) -> Vec<String> {
     map.managed_fields().iter().map(line).collect()
 }
 
-/// `kubectl` and the versions beside it, as the Google Cloud CLI brings them.
+/// `kubectl`, the versions beside it, as the Google Cloud CLI brings them, and a newer one.
 fn kubectls() -> Vec<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found = path.split(':').map(|directory| Path::new(directory).join("kubectl")).find(|kubectl| kubectl.exists());
@@ -140,7 +148,7 @@ fn kubectls() -> Vec<PathBuf> {
     let versions = beside.filter_map(|entry| entry.ok()).map(|entry| entry.path());
     let is_version =
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl.1."));
-    let mut all: Vec<PathBuf> = versions.filter(is_version).chain([kubectl]).collect();
+    let mut all: Vec<PathBuf> = versions.filter(is_version).chain([kubectl, installed("python/bin/kubectl")]).collect();
     all.sort();
     all
 }
@@ -152,6 +160,7 @@ fn every_kubectl_that_is_installed_works() {
         eprintln!("{}", kubectl.display());
         drive(&cluster, &kubectl);
         drive_apply(&cluster, &kubectl);
+        rights::drive(&cluster, &kubectl);
     }
 }
 

@@ -1,16 +1,8 @@
 //! Custom resources through kubectl, and a conversion webhook of the test's own.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::net::Ipv4Addr;
 
-use auth::pki::{Authority, LeafSpec};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::support::{Cluster, until};
-
-const CONVERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/convert.py");
+use crate::support::{Cluster, Script, Serving, until};
 
 const DEFINITION: &str = r#"
 apiVersion: apiextensions.k8s.io/v1
@@ -105,38 +97,19 @@ fn kubectl_works_with_custom_resources() {
     until("the group is gone", || (!cluster.kubectl("get --raw /apis").contains("example.com")).then_some(()));
 }
 
-/// A webhook that ends with the test.
-struct Webhook(Child);
-
-impl Drop for Webhook {
-    fn drop(&mut self) {
-        self.0.kill().and_then(|()| self.0.wait()).expect("the webhook is this test's");
-    }
-}
-
 #[test]
 fn a_webhook_converts_between_versions() {
     let cluster = Cluster::start_without_image();
-    let authority = Authority::create("webhook-ca").expect("an authority is made");
-    let spec = LeafSpec::server("webhook", Vec::new(), vec!["127.0.0.1".parse().expect("an address")]);
-    let (certificate, key) = authority.issue(&spec).expect("a certificate is issued");
-    let files = ["webhook.crt", "webhook.key"].map(|name| cluster.scratch().join(name));
-    fs::write(&files[0], certificate).and_then(|()| fs::write(&files[1], key)).expect("files can be written");
-    let mut command = cluster.machine.command("python3");
-    let mut child = command.arg(CONVERT).args(&files).stdout(Stdio::piped()).spawn().expect("python3 is there");
-    let mut port = String::new();
-    let output = child.stdout.take().expect("it is piped");
-    let _webhook = Webhook(child);
-    BufReader::new(output).read_line(&mut port).expect("the webhook tells its port");
-    let bundle = STANDARD.encode(authority.certificate_pem().expect("it has a certificate"));
+    let serving = Serving::issue(cluster.scratch(), "webhook", Ipv4Addr::LOCALHOST.into());
+    let webhook = Script::start(&cluster.machine, "convert.py", &serving.files());
+    let (port, bundle) = (&webhook.port, &serving.bundle);
     let version = |name: &str, storage: bool, field: &str| {
         format!(
             "  - name: {name}\n    served: true\n    storage: {storage}\n    schema:\n      openAPIV3Schema:\n        type: object\n        properties:\n          spec: {{type: object, properties: {{{field}}}}}\n"
         )
     };
     let definition = format!(
-        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: widgets.example.com}}\nspec:\n  group: example.com\n  scope: Namespaced\n  names: {{plural: widgets, kind: Widget}}\n  conversion:\n    strategy: Webhook\n    webhook:\n      conversionReviewVersions: [v1]\n      clientConfig: {{url: 'https://127.0.0.1:{}/convert', caBundle: {bundle}}}\n  versions:\n{}{}",
-        port.trim(),
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: widgets.example.com}}\nspec:\n  group: example.com\n  scope: Namespaced\n  names: {{plural: widgets, kind: Widget}}\n  conversion:\n    strategy: Webhook\n    webhook:\n      conversionReviewVersions: [v1]\n      clientConfig: {{url: 'https://127.0.0.1:{port}/convert', caBundle: {bundle}}}\n  versions:\n{}{}",
         version("v1", true, "size: {type: integer}"),
         version("v1beta1", false, "amount: {type: string}"),
     );

@@ -13,22 +13,27 @@ mod clients;
 mod collector;
 mod definitions;
 mod dns;
+mod escalation;
+mod extension;
 mod faults;
 mod flags;
 mod keys;
 mod lifecycle;
 mod machines;
+mod operator;
 mod placement;
 // Not all that it can do is of use here.
 #[allow(dead_code)]
 #[path = "../../../encryption/tests/plugin/mod.rs"]
 mod plugin;
 mod reset;
+mod rights;
 mod rollout;
 mod scale;
 mod security;
 mod servers;
 mod snapshots;
+mod strangers;
 mod streams;
 mod support;
 mod volumes;

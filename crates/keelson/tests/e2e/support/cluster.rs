@@ -33,15 +33,19 @@ impl Cluster {
     }
 
     pub fn start_on(machine: Machine, flags: &[&str]) -> Cluster {
-        let mut cluster = Cluster::prepare(machine);
-        cluster.start_server(flags);
+        let cluster = Cluster::start_with(machine, flags);
         cluster.import("n1");
         cluster
     }
 
     pub fn start_without_image() -> Cluster {
-        let mut cluster = Cluster::prepare(Machine::new());
-        cluster.start_server(&[]);
+        Cluster::start_with(Machine::new(), &[])
+    }
+
+    /// The same on a certain machine, by flags.
+    pub fn start_with(machine: Machine, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(machine);
+        cluster.start_server(flags);
         cluster
     }
 

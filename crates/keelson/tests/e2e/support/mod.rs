@@ -6,6 +6,7 @@ mod load;
 pub mod machine;
 pub mod manifests;
 mod output;
+mod script;
 mod servers;
 mod wait;
 
@@ -13,6 +14,7 @@ pub use cluster::Cluster;
 pub use load::Load;
 pub use machine::{Machine, enter};
 pub use output::Output;
+pub use script::{Script, Serving};
 pub use servers::Servers;
 pub use wait::{until, until_within};
 
