@@ -3,9 +3,9 @@
 use machinery::Object;
 use serde_json::{Value, json};
 
-use super::validate::{validate, validate_status, validate_update};
+use super::validate::{validate, validate_status, validate_update, within};
 use crate::def::{KindDef, Scope, Strategy, Subresource, keep_status};
-use crate::tree::{child, child_or_new, default, default_text, list_of, str_of, text};
+use crate::tree::{child, child_or_new, default, default_text, str_of, text};
 
 const SERVICE_PORT: i32 = 443;
 
@@ -99,8 +99,5 @@ fn unknown_formats(schema: &Value, warnings: &mut Vec<String>) {
     if !format.is_empty() && !structural::is_known_format(format, str_of(schema, "type")) {
         warnings.push(format!("unrecognized format {format:?}"));
     }
-    let single = ["items", "additionalProperties", "not"].into_iter().filter_map(|name| schema.get(name));
-    let several = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|name| list_of(schema, name));
-    let named = schema["properties"].as_object().into_iter().flat_map(|properties| properties.values());
-    single.chain(several).chain(named).for_each(|inner| unknown_formats(inner, warnings));
+    within(schema).for_each(|inner| unknown_formats(inner, warnings));
 }

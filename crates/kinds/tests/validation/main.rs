@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod certificates;
 mod core;
+mod definitions;
 mod devices;
 mod flow_control;
 mod networking;

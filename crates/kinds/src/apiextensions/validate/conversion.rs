@@ -8,14 +8,14 @@ use machinery::validation::dns1035_label;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::Options;
+use super::forgiven::Forgiven;
 use crate::admissionregistration::client::{validate_service, validate_url};
 use crate::check::{At, required_one_of};
 
 /// Versions of ConversionReview that this server speaks.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 
-pub fn validate(conversion: &At, options: Options) -> ErrorList {
+pub fn validate(conversion: &At, forgiven: &Forgiven) -> ErrorList {
     if !conversion.is_set() {
         return ErrorList::new();
     }
@@ -25,8 +25,8 @@ pub fn validate(conversion: &At, options: Options) -> ErrorList {
     let client = webhook.child("clientConfig").at(conversion.path.child("webhookClientConfig"));
     let reviews = webhook.child("conversionReviewVersions").at(conversion.path.child("conversionReviewVersions"));
     if strategy.text() == "Webhook" {
-        errors.extend(validate_client(&client, options));
-        errors.extend(validate_reviews(&reviews));
+        errors.extend(validate_client(&client, forgiven));
+        errors.extend(validate_reviews(&reviews, forgiven));
         return errors;
     }
     const UNASKED: &str = "should not be set when strategy is not set to Webhook";
@@ -35,7 +35,7 @@ pub fn validate(conversion: &At, options: Options) -> ErrorList {
     errors
 }
 
-fn validate_client(client: &At, options: Options) -> ErrorList {
+fn validate_client(client: &At, forgiven: &Forgiven) -> ErrorList {
     if !client.is_set() {
         return vec![client.required("required when strategy is set to Webhook")];
     }
@@ -46,7 +46,7 @@ fn validate_client(client: &At, options: Options) -> ErrorList {
         _ => vec![client.required("exactly one of url or service is required")],
     };
     let bundle = client.child("caBundle");
-    if !bundle.is_empty() && !options.any_ca_bundle && !is_bundle(bundle.text()) {
+    if !bundle.is_empty() && !forgiven.ca_bundle && !is_bundle(bundle.text()) {
         let text = "unable to load root certificates: unable to parse bytes as PEM block";
         errors.push(bundle.invalid(text));
     }
@@ -65,7 +65,12 @@ pub fn has_invalid_ca_bundle(definition: &Object) -> bool {
     !bundle.is_empty() && !is_bundle(bundle)
 }
 
-fn validate_reviews(reviews: &At) -> ErrorList {
+pub fn has_unknown_reviews(definition: &Object) -> bool {
+    let reviews = definition.list(&["spec", "conversion", "webhook", "conversionReviewVersions"]);
+    !reviews.is_empty() && !reviews.iter().any(|review| REVIEWS.iter().any(|known| review == known))
+}
+
+fn validate_reviews(reviews: &At, forgiven: &Forgiven) -> ErrorList {
     if reviews.is_empty() {
         return vec![reviews.required("")];
     }
@@ -79,7 +84,7 @@ fn validate_reviews(reviews: &At) -> ErrorList {
         seen.push(review.text());
         errors.extend(review.messages(dns1035_label(review.text())));
     }
-    if !seen.iter().any(|review| REVIEWS.contains(review)) {
+    if !forgiven.review_versions && !seen.iter().any(|review| REVIEWS.contains(review)) {
         errors.push(reviews.invalid(format!("must include at least one of {}", REVIEWS.join(", "))));
     }
     errors

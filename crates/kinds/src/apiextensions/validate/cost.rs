@@ -12,9 +12,15 @@ const MOST_EXPENSIVE: usize = 4;
 pub struct Total {
     cost: u64,
     expensive: Vec<(u64, Path)>,
+    /// Whether one rule may cost what it likes.
+    forgives: bool,
 }
 
 impl Total {
+    pub fn new(forgives: bool) -> Self {
+        Self { forgives, ..Self::default() }
+    }
+
     /// Adds a rule; the error says that it is too dear alone.
     pub fn add(&mut self, path: &Path, name: &str, cost: u64) -> Option<Error> {
         self.cost = self.cost.saturating_add(cost);
@@ -23,7 +29,7 @@ impl Total {
             self.expensive.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
             self.expensive.truncate(MOST_EXPENSIVE);
         }
-        (cost > ESTIMATED_RULE_LIMIT)
+        (cost > ESTIMATED_RULE_LIMIT && !self.forgives)
             .then(|| Error::forbidden(path, exceeds(&format!("estimated {name} cost"), cost, ESTIMATED_RULE_LIMIT)))
     }
 

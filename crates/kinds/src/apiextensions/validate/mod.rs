@@ -7,6 +7,7 @@
 mod approval;
 mod conversion;
 mod cost;
+mod forgiven;
 mod rules;
 mod schema;
 mod versions;
@@ -19,18 +20,14 @@ use serde_json::Value;
 use crate::check::{At, immutable, required_one_of};
 use crate::tree::condition_is_true;
 
-pub(super) use approval::validate_approval;
+use forgiven::Forgiven;
 
-/// What updates are forgiven.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
-    /// Of webhooks: who serves a definition that is not established yet may put the right one later.
-    pub any_ca_bundle: bool,
-}
+pub(super) use approval::validate_approval;
+pub(super) use schema::within;
 
 pub fn validate(definition: &Object) -> ErrorList {
     let mut errors = validate_name(definition);
-    errors.extend(validate_spec(definition, Options { any_ca_bundle: true }));
+    errors.extend(validate_spec(definition, &Forgiven::new()));
     errors.extend(validate_approval(definition, None));
     errors.extend(validate_preserves(definition, None));
     errors
@@ -39,8 +36,7 @@ pub fn validate(definition: &Object) -> ErrorList {
 /// What objects are stored under does not change once the names are taken.
 pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     let established = condition_is_true(old, "Established");
-    let any_ca_bundle = !established || conversion::has_invalid_ca_bundle(old);
-    let mut errors = validate_spec(new, Options { any_ca_bundle });
+    let mut errors = validate_spec(new, &Forgiven::update(new, old));
     let (spec, was) = (At::field(new, "spec"), At::field(old, "spec"));
     if established {
         errors.extend(immutable(&spec.child("scope"), &was.child("scope")));
@@ -66,18 +62,23 @@ fn validate_name(definition: &Object) -> ErrorList {
     (definition.name() != expected).then(wrong).into_iter().collect()
 }
 
-fn validate_spec(definition: &Object, options: Options) -> ErrorList {
+fn validate_spec(definition: &Object, forgiven: &Forgiven) -> ErrorList {
     let spec = At::field(definition, "spec");
     let mut errors = validate_group(&spec.child("group"));
     errors.extend(required_one_of(&spec.child("scope"), &["Cluster", "Namespaced"]));
-    errors.extend(versions::validate(&spec));
+    errors.extend(versions::validate(&spec, forgiven));
     for name in ["plural", "singular", "kind", "listKind"] {
         let at = spec.child("names").child(name);
         errors.extend(at.is_empty().then(|| at.required("")));
     }
     errors.extend(validate_names(&spec.child("names")));
-    errors.extend(versions::validate_hoisted(&spec));
-    errors.extend(conversion::validate(&spec.child("conversion"), options));
+    errors.extend(versions::validate_hoisted(&spec, forgiven));
+    let conversion = spec.child("conversion");
+    let strategy = conversion.child("strategy");
+    if conversion.is_set() && strategy.text() != "None" && versions::preserves(&spec) {
+        errors.push(strategy.invalid("must be None if spec.preserveUnknownFields is true"));
+    }
+    errors.extend(conversion::validate(&conversion, forgiven));
     errors
 }
 

@@ -5,10 +5,13 @@ use serde_json::Value;
 use structural::Schema;
 
 use super::cost::{Total, often_below};
+use super::forgiven::Forgiven;
 use super::rules;
 use crate::check::At;
+use crate::tree::list_of;
 
 const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
+const MAP_TYPES: &[&str] = &["atomic", "granular"];
 const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
 
 /// Fields that a schema may have at its root while the status has a path of its own: its schema is cut out then.
@@ -38,7 +41,15 @@ const AT_ROOT: &[(&str, &str)] = &[
 ];
 
 /// Checks `schema`, which is that of a version or of all.
-pub fn validate(schema: &At, has_status: bool) -> ErrorList {
+///
+/// `structural` says whether it has to be; `forgives_costs` whether one rule may cost what it likes.
+pub fn validate(
+    schema: &At,
+    has_status: bool,
+    forgiven: &Forgiven,
+    structural: bool,
+    forgives_costs: bool,
+) -> ErrorList {
     if !schema.is_set() {
         return ErrorList::new();
     }
@@ -46,11 +57,16 @@ pub fn validate(schema: &At, has_status: bool) -> ErrorList {
     if schema.child("nullable").is_true() {
         errors.push(Error::forbidden(&schema.path.child("nullable"), "nullable cannot be true at the root"));
     }
-    let mut structure = structural::check_invariants(&schema.path, schema.value);
-    if structure.is_empty() {
-        structure = structural::check_defaults(&schema.path, &Schema::root(schema.value), true);
+    let mut structure = ErrorList::new();
+    if structural {
+        structure = structural::check_invariants(&schema.path, schema.value);
+        if structure.is_empty() {
+            let pruned = !forgiven.unpruned_defaults;
+            structure = structural::check_defaults(&schema.path, &Schema::root(schema.value), pruned);
+        }
     }
-    let mut walk = Walk { total: Total::default(), evaluates: structure.is_empty() };
+    let evaluates = structural && structure.is_empty();
+    let mut walk = Walk { total: Total::new(forgives_costs), evaluates, forgiven };
     errors.extend(structure);
     let Found { schemas, rules } = walk.visit(schema, Context { is_root: true, often: Some(1), ..Context::default() });
     errors.extend(schemas);
@@ -124,20 +140,21 @@ impl Context {
     }
 }
 
-struct Walk {
+struct Walk<'a> {
     total: Total,
     /// Rules are compiled only where the schema is structural.
     evaluates: bool,
+    forgiven: &'a Forgiven,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn visit(&mut self, schema: &At, context: Context) -> Found {
-        let mut found = Found { schemas: forbidden(schema, &context), rules: ErrorList::new() };
+        let mut found = Found { schemas: forbidden(schema, &context, self.forgiven), rules: ErrorList::new() };
         if !schema.value.is_object() {
             return found;
         }
         self.visit_below(schema, &context, &mut found);
-        found.schemas.extend(extensions(schema));
+        found.schemas.extend(extensions(schema, self.forgiven));
         found.schemas.extend(rules::validate_texts(schema));
         let has_rules = !schema.child("x-kubernetes-validations").is_empty();
         if has_rules && found.schemas.is_empty() && self.evaluates && !context.in_logic {
@@ -172,8 +189,12 @@ impl Walk {
             }
         }
         let embedded = schema.child("x-kubernetes-embedded-resource").is_true();
+        let map = schema.child("x-kubernetes-map-type");
         for (name, property) in properties.entries() {
             let mut below = below.clone();
+            if map.is_set() && !MAP_TYPES.contains(&map.text()) {
+                below.uncorrelated.get_or_insert_with(|| schema.path.clone());
+            }
             if (context.is_root || embedded) && META.contains(&name) {
                 below.in_meta = true;
                 if context.is_root {
@@ -196,19 +217,34 @@ impl Walk {
         if items.value.is_object() {
             let mut below = below;
             // Only items of maps have counterparts.
-            if schema.child("x-kubernetes-list-type").text() != "map" && below.uncorrelated.is_none() {
-                below.uncorrelated = Some(schema.path.clone());
+            if schema.child("x-kubernetes-list-type").text() != "map" {
+                below.uncorrelated.get_or_insert_with(|| schema.path.clone());
             }
             found.add(self.visit(&items, below));
         }
     }
 }
 
+pub fn has_unknown_type(schema: &At) -> bool {
+    let of = schema.child("type");
+    !of.is_empty() && !TYPES.contains(&of.text())
+}
+
+/// The schemas that are parts of one.
+pub fn within(schema: &Value) -> impl Iterator<Item = &Value> {
+    let single =
+        ["items", "additionalProperties", "additionalItems", "not"].into_iter().filter_map(|name| schema.get(name));
+    let several = ["allOf", "anyOf", "oneOf", "items"].into_iter().flat_map(|name| list_of(schema, name));
+    let named = ["properties", "patternProperties", "definitions", "dependencies"];
+    let named = named.into_iter().flat_map(|name| schema[name].as_object()).flat_map(serde_json::Map::values);
+    single.chain(several).chain(named).filter(|within| within.is_object())
+}
+
 /// What no schema may say.
-fn forbidden(schema: &At, context: &Context) -> ErrorList {
+fn forbidden(schema: &At, context: &Context, forgiven: &Forgiven) -> ErrorList {
     let mut errors = ErrorList::new();
     let of = schema.child("type");
-    if !of.is_empty() && !TYPES.contains(&of.text()) {
+    if !forgiven.types && has_unknown_type(schema) {
         errors.push(of.not_supported(TYPES));
     }
     if let Some(why) = context.no_default.as_ref().filter(|_| schema.child("default").is_set()) {
@@ -237,7 +273,7 @@ fn forbidden(schema: &At, context: &Context) -> ErrorList {
     errors
 }
 
-fn extensions(schema: &At) -> ErrorList {
+fn extensions(schema: &At, forgiven: &Forgiven) -> ErrorList {
     let mut errors = ErrorList::new();
     let preserve = schema.child("x-kubernetes-preserve-unknown-fields");
     if preserve.value == &Value::Bool(false) {
@@ -245,15 +281,15 @@ fn extensions(schema: &At) -> ErrorList {
     }
     errors.extend(of_type(schema, "x-kubernetes-map-type", "object"));
     let map = schema.child("x-kubernetes-map-type");
-    if map.is_set() && !["atomic", "granular"].contains(&map.text()) {
-        errors.push(map.not_supported(&["atomic", "granular"]));
+    if map.is_set() && !MAP_TYPES.contains(&map.text()) {
+        errors.push(map.not_supported(MAP_TYPES));
     }
     let of_list = of_type(schema, "x-kubernetes-list-type", "array");
     let is_list = of_list.is_none();
     errors.extend(of_list);
     let list = schema.child("x-kubernetes-list-type");
-    if is_list && list.text() == "set" {
-        errors.extend(set_items(&schema.child("items")));
+    if is_list && !forgiven.set_items {
+        errors.extend(set_items(schema));
     }
     if list.is_set() && !["atomic", "set", "map"].contains(&list.text()) {
         errors.push(list.not_supported(&["atomic", "set", "map"]));
@@ -266,8 +302,8 @@ fn extensions(schema: &At) -> ErrorList {
     if list.text() == "map" {
         errors.extend(list_map(schema, &keys));
     }
-    if ["set", "map"].contains(&list.text()) {
-        errors.extend(told_apart(schema, &keys, list.text()));
+    if !forgiven.items_told_apart {
+        errors.extend(told_apart(schema));
     }
     errors
 }
@@ -280,10 +316,13 @@ fn of_type(schema: &At, name: &str, wanted: &str) -> Option<Error> {
     wrong.then(|| if of.is_empty() { of.required(&text) } else { of.invalid(text) })
 }
 
-fn set_items(items: &At) -> Option<Error> {
+/// Items of a set that are not compared as a whole.
+pub fn set_items(schema: &At) -> Option<Error> {
+    let items = schema.child("items");
     let text = "must be atomic as item of a list with x-kubernetes-list-type=set";
     let (of_list, of_map) = (items.child("x-kubernetes-list-type"), items.child("x-kubernetes-map-type"));
     match items.child("type").text() {
+        _ if schema.child("x-kubernetes-list-type").text() != "set" => None,
         "array" if of_list.is_set() && of_list.text() != "atomic" => Some(of_list.invalid(text)),
         "object" if of_map.text() != "atomic" => Some(Error::invalid(&of_map.path, of_list.value.clone(), text)),
         _ => None,
@@ -298,6 +337,10 @@ fn list_map(schema: &At, keys: &At) -> ErrorList {
     let items = schema.child("items");
     if !items.is_set() {
         errors.push(items.required("must have a schema if x-kubernetes-list-type is map"));
+        return errors;
+    }
+    if items.value.is_array() {
+        errors.push(items.invalid("must only have a single schema if x-kubernetes-list-type is map"));
         return errors;
     }
     let of = items.child("type");
@@ -331,9 +374,13 @@ fn list_map(schema: &At, keys: &At) -> ErrorList {
 }
 
 /// Items are no nulls, and what tells them apart is always there.
-fn told_apart(schema: &At, keys: &At, list: &str) -> ErrorList {
-    let items = schema.child("items");
+pub fn told_apart(schema: &At) -> ErrorList {
+    let (items, keys) = (schema.child("items"), schema.child("x-kubernetes-list-map-keys"));
+    let list = schema.child("x-kubernetes-list-type").text();
     let mut errors = ErrorList::new();
+    if !["set", "map"].contains(&list) {
+        return errors;
+    }
     let nullable = items.child("nullable");
     if nullable.is_true() {
         errors.push(nullable.forbidden(format!("cannot be nullable when x-kubernetes-list-type is {list}")));

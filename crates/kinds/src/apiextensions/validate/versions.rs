@@ -5,8 +5,10 @@ use machinery::validation::dns1035_label;
 use serde_json::Value;
 use structural::{Schema, Type, resolve_path};
 
+use super::forgiven::{Forgiven, has, is_set};
 use super::schema;
 use crate::check::At;
+use crate::tree::list_of;
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
@@ -25,13 +27,25 @@ fn has_status(version: &At) -> bool {
     version.child("subresources").child("status").is_set()
 }
 
-pub fn validate(spec: &At) -> ErrorList {
+pub fn validate(spec: &At, forgiven: &Forgiven) -> ErrorList {
     let list = spec.child("versions");
     let versions = list.items();
+    let (preserves, asks) = (preserves(spec), Asks::of(spec, forgiven));
     let mut errors = ErrorList::new();
     for version in &versions {
         let schema = version.child("schema").child("openAPIV3Schema");
-        errors.extend((!schema.is_set()).then(|| schema.required("")));
+        if schema.is_set() {
+            continue;
+        }
+        if !forgiven.missing_schemas {
+            errors.push(schema.required(""));
+        } else if !preserves && version.child("served").is_true() {
+            errors.push(schema.required("because otherwise all fields are pruned"));
+        }
+    }
+    if preserves && any_schema(spec, &|schema| is_set(schema, "default")) {
+        let text = "must be false in order to use defaults in the schema";
+        errors.push(spec.child("preserveUnknownFields").invalid(text));
     }
     for version in &versions {
         let name = version.child("name");
@@ -39,7 +53,7 @@ pub fn validate(spec: &At) -> ErrorList {
         if !messages.is_empty() {
             errors.push(machinery::field::Error::invalid(&name.path, name.text(), messages.join(",")));
         }
-        errors.extend(validate_version(spec, version));
+        errors.extend(validate_version(spec, version, &asks));
     }
     let names: std::collections::BTreeSet<&str> = versions.iter().map(|version| version.child("name").text()).collect();
     if names.len() != versions.len() {
@@ -51,11 +65,54 @@ pub fn validate(spec: &At) -> ErrorList {
     errors
 }
 
-fn validate_version(spec: &At, version: &At) -> ErrorList {
+pub fn preserves(spec: &At) -> bool {
+    spec.child("preserveUnknownFields").is_true()
+}
+
+fn any_schema(spec: &At, is: &dyn Fn(&Value) -> bool) -> bool {
+    let versions = spec.child("versions").items();
+    versions.iter().any(|version| has(version.child("schema").child("openAPIV3Schema").value, is))
+}
+
+/// What is asked of the schemas of a definition.
+struct Asks<'a> {
+    forgiven: &'a Forgiven,
+    structural: bool,
+}
+
+impl<'a> Asks<'a> {
+    fn of(spec: &At, forgiven: &'a Forgiven) -> Self {
+        let needs_structure = |schema: &Value| {
+            let extends = ["x-kubernetes-embedded-resource", "x-kubernetes-int-or-string"];
+            let extends = extends.iter().any(|name| schema[name] == true);
+            let said = ["default", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type"];
+            let listed = ["x-kubernetes-list-map-keys", "x-kubernetes-validations"];
+            extends
+                || said.iter().any(|name| is_set(schema, name))
+                || listed.iter().any(|name| !list_of(schema, name).is_empty())
+        };
+        let structural = !forgiven.structure || !preserves(spec) || any_schema(spec, &needs_structure);
+        Self { forgiven, structural }
+    }
+
+    fn schema(&self, schema: &At, has_status: bool, version: &str) -> ErrorList {
+        let forgives_costs = self.forgiven.costs.iter().any(|name| name == version);
+        schema::validate(schema, has_status, self.forgiven, self.structural, forgives_costs)
+    }
+
+    fn selectable(&self, fields: &At, version: &At) -> ErrorList {
+        let name = version.child("name").text();
+        let many = self.forgiven.selectable_fields.iter().any(|known| known == name);
+        selectable(fields, version, many)
+    }
+}
+
+fn validate_version(spec: &At, version: &At, asks: &Asks) -> ErrorList {
     let mut errors = deprecation(version);
     let apart = |name: &str| !is_hoisted(spec, name);
     if apart("schema") {
-        errors.extend(schema::validate(&version.child("schema").child("openAPIV3Schema"), has_status(version)));
+        let schema = version.child("schema").child("openAPIV3Schema");
+        errors.extend(asks.schema(&schema, has_status(version), version.child("name").text()));
     }
     if apart("subresources") {
         errors.extend(subresources(&version.child("subresources")));
@@ -64,21 +121,22 @@ fn validate_version(spec: &At, version: &At) -> ErrorList {
         errors.extend(version.child("additionalPrinterColumns").items().iter().flat_map(column));
     }
     if apart("selectableFields") {
-        errors.extend(selectable(&version.child("selectableFields"), version));
+        errors.extend(asks.selectable(&version.child("selectableFields"), version));
     }
     errors
 }
 
 /// What the versions say alike, at the top.
-pub fn validate_hoisted(spec: &At) -> ErrorList {
+pub fn validate_hoisted(spec: &At, forgiven: &Forgiven) -> ErrorList {
     let versions = spec.child("versions").items();
     let Some(first) = versions.first() else { return ErrorList::new() };
+    let asks = Asks::of(spec, forgiven);
     let at = |name: &str, top: &str| first.child(name).at(spec.path.child(top));
     let hoisted = |name: &str| is_hoisted(spec, name);
     let mut errors = ErrorList::new();
     if hoisted("schema") {
-        let any_status = versions.iter().any(has_status);
-        errors.extend(schema::validate(&at("schema", "validation").child("openAPIV3Schema"), any_status));
+        let schema = at("schema", "validation").child("openAPIV3Schema");
+        errors.extend(asks.schema(&schema, versions.iter().any(has_status), first.child("name").text()));
     }
     if hoisted("subresources") {
         errors.extend(subresources(&at("subresources", "subresources")));
@@ -87,7 +145,7 @@ pub fn validate_hoisted(spec: &At) -> ErrorList {
         errors.extend(at("additionalPrinterColumns", "additionalPrinterColumns").items().iter().flat_map(column));
     }
     if hoisted("selectableFields") {
-        errors.extend(selectable(&at("selectableFields", "selectableFields"), first));
+        errors.extend(asks.selectable(&at("selectableFields", "selectableFields"), first));
     }
     errors
 }
@@ -162,7 +220,11 @@ fn column(column: &At) -> ErrorList {
     errors
 }
 
-fn selectable(fields: &At, version: &At) -> ErrorList {
+pub fn has_too_many_selectable(version: &Value) -> bool {
+    list_of(version, "selectableFields").len() > SELECTABLE_MAX
+}
+
+fn selectable(fields: &At, version: &At, may_be_many: bool) -> ErrorList {
     if fields.is_empty() {
         return ErrorList::new();
     }
@@ -197,7 +259,7 @@ fn selectable(fields: &At, version: &At) -> ErrorList {
             seen.push(found.text);
         }
     }
-    if seen.len() > SELECTABLE_MAX {
+    if seen.len() > SELECTABLE_MAX && !may_be_many {
         errors.push(machinery::field::Error::too_many(&fields.path, seen.len(), SELECTABLE_MAX));
     }
     errors

@@ -1,0 +1,208 @@
+//! CustomResourceDefinitions that were made before something was asked of them: what updates leave as it was is
+//! forgiven, what they add is not. (upstream: apiextensions-apiserver pkg/apis/apiextensions/validation)
+
+use serde_json::{Value, json};
+
+use crate::update_errors;
+
+/// A definition whose versions have these schemas; a version without a schema has `null`.
+fn definition(schemas: &[Value]) -> Value {
+    let version = |(number, schema): (usize, &Value)| {
+        let mut version = json!({"name": format!("v{number}"), "served": true, "storage": number == 1});
+        if !schema.is_null() {
+            version["schema"] = json!({"openAPIV3Schema": schema});
+        }
+        version
+    };
+    let versions: Vec<Value> = (1..).zip(schemas).map(version).collect();
+    json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": versions,
+        },
+        "status": {"storedVersions": ["v1"], "conditions": [{"type": "Established", "status": "True"}]},
+    })
+}
+
+fn with(mut definition: Value, change: impl Fn(&mut Value)) -> Value {
+    change(&mut definition);
+    definition
+}
+
+/// A definition that keeps what it does not know, as only old ones may.
+fn preserving(schemas: &[Value]) -> Value {
+    with(definition(schemas), |of| of["spec"]["preserveUnknownFields"] = json!(true))
+}
+
+fn update(old: Value, new: Value) -> Vec<String> {
+    update_errors("apiextensions.k8s.io", "customresourcedefinitions", old, new)
+}
+
+/// A schema with this property `f`.
+fn field(of: &Value) -> Value {
+    json!({"type": "object", "properties": {"f": of}})
+}
+
+/// A definition may keep `faulty`, whose fault is told where it comes in anew.
+fn check(faulty: &Value, fault: &str) {
+    let (fine, faulty_field) = (field(&json!({"type": "string"})), field(faulty));
+    let told = |path: &str| fault.replace("AT", &format!("{path}.openAPIV3Schema.properties[f]"));
+    let single = told("spec.validation");
+    assert_eq!(update(definition(&[fine.clone()]), definition(&[faulty_field.clone()])), [single], "{faulty}");
+    let old = definition(&[faulty_field.clone()]);
+    assert_eq!(update(old.clone(), old.clone()), Vec::<String>::new(), "{faulty}");
+    // Once it is there, it may be in other places too.
+    let more = field(&json!({"type": "object", "properties": {"g": faulty, "h": faulty}}));
+    assert_eq!(update(old, definition(&[more])), Vec::<String>::new(), "{faulty}");
+}
+
+#[test]
+fn what_was_not_asked_of_old_definitions_is_not_asked_of_their_updates() {
+    let set = |items: Value| json!({"type": "array", "x-kubernetes-list-type": "set", "items": items});
+    let atomic = "must be atomic as item of a list with x-kubernetes-list-type=set";
+    check(
+        &set(json!({"type": "object", "properties": {}})),
+        &format!("AT.items.x-kubernetes-map-type: Invalid value: null: {atomic}"),
+    );
+    check(
+        &set(json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}})),
+        &format!("AT.items.x-kubernetes-list-type: Invalid value: \"set\": {atomic}"),
+    );
+    check(
+        &set(json!({"type": "string", "nullable": true})),
+        "AT.items.nullable: Forbidden: cannot be nullable when x-kubernetes-list-type is set",
+    );
+    let map = |key: Value| {
+        json!({
+            "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+            "items": {"type": "object", "properties": {"k": key}},
+        })
+    };
+    check(
+        &map(json!({"type": "string"})),
+        "AT.items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a \
+         default or be a required property",
+    );
+    check(
+        &map(json!({"type": "string", "default": "x", "nullable": true})),
+        "AT.items.properties[k].nullable: Forbidden: this property is in x-kubernetes-list-map-keys, so it cannot be \
+         nullable",
+    );
+    check(
+        &json!({"type": "object", "properties": {}, "default": {"x": 1}}),
+        "AT.default: Invalid value: {\"x\":1}: must not have unknown fields",
+    );
+    // What breaks every rule stays refused, however old.
+    let recursive = field(&json!({"type": "object", "$ref": "#/definitions/x"}));
+    assert_eq!(
+        update(definition(&[recursive.clone()]), definition(&[recursive])),
+        ["spec.validation.openAPIV3Schema.properties[f].$ref: Forbidden: $ref is not supported"]
+    );
+}
+
+#[test]
+fn schemas_that_are_no_structure_stay_with_what_is_not_pruned() {
+    let loose = json!({"properties": {"f": {}}});
+    let untyped = [
+        "spec.validation.openAPIV3Schema.properties[f].type: Required value: must not be empty for specified object fields",
+        "spec.validation.openAPIV3Schema.type: Required value: must not be empty at the root",
+    ];
+    let none = Vec::<String>::new();
+    assert_eq!(update(preserving(&[loose.clone()]), preserving(&[loose.clone()])), none);
+    let more = json!({"properties": {"f": {}, "g": {}}});
+    assert_eq!(update(preserving(&[loose.clone()]), preserving(&[more])), none);
+    // Pruning asks for a structure, and so do defaults and extensions.
+    assert_eq!(update(preserving(&[loose.clone()]), definition(&[loose.clone()])), untyped);
+    let extended = json!({"properties": {"f": {}}, "x-kubernetes-preserve-unknown-fields": true});
+    assert_eq!(update(preserving(&[loose.clone()]), preserving(&[extended])), &untyped[..1]);
+    let defaulted = json!({"properties": {"f": {"default": 1}}});
+    let errors = update(preserving(&[loose.clone()]), preserving(&[defaulted]));
+    let told = "spec.preserveUnknownFields: Invalid value: true: must be false in order to use defaults in the schema";
+    assert_eq!(errors, [&[told][..], &untyped].concat());
+    let typed = json!({"type": "object", "properties": {"f": {"type": "string"}}});
+    assert_eq!(update(preserving(&[typed.clone()]), preserving(&[loose.clone()])), untyped);
+    // Types that there are not, and no schema at all.
+    let odd = json!({"type": "object", "properties": {"f": {"type": "int"}}});
+    let unknown = "spec.validation.openAPIV3Schema.properties[f].type: Unsupported value: \"int\": supported values: \
+                   \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"";
+    assert_eq!(update(preserving(&[odd.clone()]), preserving(&[odd.clone()])), none);
+    assert_eq!(update(preserving(&[typed.clone()]), preserving(&[odd])), [unknown]);
+    assert_eq!(update(preserving(&[Value::Null]), preserving(&[Value::Null])), none);
+    let missing = "spec.versions[0].schema.openAPIV3Schema: Required value";
+    assert_eq!(update(preserving(&[typed.clone()]), preserving(&[Value::Null])), [missing]);
+    let pruned = format!("{missing}: because otherwise all fields are pruned");
+    assert_eq!(update(preserving(&[Value::Null]), definition(&[Value::Null])), [pruned]);
+    // It can be given up, and not be taken up.
+    assert_eq!(update(preserving(&[typed.clone()]), definition(&[typed.clone()])), none);
+    let text = "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set \
+                x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+    assert_eq!(update(definition(&[typed.clone()]), preserving(&[typed])), [text]);
+}
+
+#[test]
+fn a_rule_may_stay_too_dear_while_its_schema_stays() {
+    let rule = json!({"type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 4_000_000},
+        "x-kubernetes-validations": [{"rule": "self.all(x, self.exists(y, x == y))"}]});
+    let (old, fine) = (field(&rule), field(&json!({"type": "string"})));
+    let at = |path: &str| {
+        format!(
+            "{path}.openAPIV3Schema.properties[f].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds \
+             budget by factor of 4.0x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where \
+             arrays, maps, and strings are declared)"
+        )
+    };
+    assert_eq!(update(definition(&[fine.clone()]), definition(&[old.clone()])), [at("spec.validation")]);
+    assert_eq!(update(definition(&[old.clone()]), definition(&[old.clone()])), Vec::<String>::new());
+    // Other versions may change meanwhile; the same rule in another version, or beside something new, counts again.
+    assert_eq!(
+        update(definition(&[old.clone(), fine.clone()]), definition(&[old.clone(), json!({"type": "object"})])),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        update(definition(&[fine.clone(), old.clone()]), definition(&[old.clone(), fine])),
+        [at("spec.versions[0].schema")]
+    );
+    let mut described = old.clone();
+    described["description"] = json!("new");
+    assert_eq!(update(definition(&[old]), definition(&[described])), [at("spec.validation")]);
+}
+
+#[test]
+fn webhooks_and_selectable_fields_are_forgiven_while_they_stay() {
+    let schema = json!({"type": "object"});
+    let webhook = |reviews: &[&str], bundle: &str| {
+        with(definition(&[schema.clone()]), |of| {
+            let client = json!({"url": "https://example.com/", "caBundle": bundle});
+            let webhook = json!({"conversionReviewVersions": reviews, "clientConfig": client});
+            of["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": webhook});
+        })
+    };
+    let none = Vec::<String>::new();
+    let unknown =
+        "spec.conversion.conversionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1";
+    assert_eq!(update(webhook(&["v1"], ""), webhook(&["v2"], "")), [unknown]);
+    assert_eq!(update(webhook(&["v2"], ""), webhook(&["v2"], "")), none);
+    let rubbish = "spec.conversion.webhookClientConfig.caBundle: Invalid value: \"cnViYmlzaA==\": unable to load root \
+                   certificates: unable to parse bytes as PEM block";
+    assert_eq!(update(webhook(&["v1"], ""), webhook(&["v1"], "cnViYmlzaA==")), [rubbish]);
+    assert_eq!(update(webhook(&["v1"], "eA=="), webhook(&["v1"], "cnViYmlzaA==")), none);
+    let preserving = with(webhook(&["v1"], ""), |of| of["spec"]["preserveUnknownFields"] = json!(true));
+    assert_eq!(
+        update(preserving.clone(), preserving),
+        ["spec.conversion.strategy: Invalid value: \"Webhook\": must be None if spec.preserveUnknownFields is true"]
+    );
+    let selectable = |first: usize| {
+        let names: Vec<String> = (first..first + 9).map(|number| format!("f{number}")).collect();
+        let properties: serde_json::Map<String, Value> =
+            names.iter().map(|name| (name.clone(), json!({"type": "string"}))).collect();
+        with(definition(&[json!({"type": "object", "properties": properties})]), |of| {
+            let fields: Vec<Value> = names.iter().map(|name| json!({"jsonPath": format!(".{name}")})).collect();
+            of["spec"]["versions"][0]["selectableFields"] = json!(fields);
+        })
+    };
+    let many = "spec.selectableFields: Too many: 9: must have at most 8 items";
+    assert_eq!(update(definition(&[schema.clone()]), selectable(0)), [many]);
+    assert_eq!(update(selectable(0), selectable(0)), none);
+    assert_eq!(update(selectable(0), selectable(1)), [many]);
+}
