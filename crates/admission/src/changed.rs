@@ -4,6 +4,7 @@ use kinds::KindDef;
 use machinery::apply::Form;
 use machinery::decode::{FieldPolicy, decode_patched};
 use machinery::{ApiError, GroupVersionKind, Object};
+use registry::Registry;
 use serde_json::Value;
 
 use crate::subject::Subject;
@@ -56,10 +57,15 @@ pub fn decode(before: &Object, after: Value, shape: &Shape, policy: FieldPolicy)
 }
 
 /// The object, which was changed in the version of `kind`, with its defaults and in the version of the request.
-pub fn taken_over(subject: &Subject<'_>, kind: &'static KindDef, mut object: Object) -> Object {
+pub async fn taken_over(
+    registry: &Registry,
+    subject: &Subject<'_>,
+    kind: &'static KindDef,
+    mut object: Object,
+) -> Result<Object, ApiError> {
     if subject.object_kind(kind) != kind.gvk() {
-        return object;
+        return Ok(object);
     }
     kind.default(&mut object);
-    subject.kinds.convert(kind, subject.request.kind, object)
+    registry.convert(kind, subject.request.kind, object).await
 }

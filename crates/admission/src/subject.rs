@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use kinds::{KindDef, Subresource};
 use machinery::{ApiError, GroupVersionKind, Object};
-use registry::{AdmissionRequest, KindTable, Operation};
+use registry::{AdmissionRequest, KindTable, Operation, Registry};
 use serde_json::{Map, Value, json};
 
 const CONFIGURATION: &str = "admissionregistration.k8s.io";
@@ -75,10 +75,18 @@ impl<'a> Subject<'a> {
 
     /// The object, or the old one, where the request is seen as one for `kind`; only the kind's own objects differ
     /// by version.
-    pub fn seen_as(&self, kind: &'static KindDef, object: &Object) -> Object {
-        let own = self.object_kind(self.request.kind) == self.request.kind.gvk();
-        let object = object.clone();
-        if own { self.kinds.convert(self.request.kind, kind, object) } else { object }
+    async fn seen_as<'o>(
+        &self,
+        registry: &Registry,
+        kind: &'static KindDef,
+        object: &'o Object,
+    ) -> Result<Cow<'o, Object>, ApiError> {
+        let own = self.request.kind;
+        if std::ptr::eq(kind, own) || self.object_kind(own) != own.gvk() {
+            return Ok(Cow::Borrowed(object));
+        }
+        let converted = registry.convert(own, kind, object.clone()).await;
+        converted.map(Cow::Owned).map_err(|error| ApiError::internal(error.message))
     }
 
     /// An AdmissionRequest without its objects, seen as one for `kind`.
@@ -126,12 +134,15 @@ pub struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub fn new(subject: &Subject<'a>, kind: &'static KindDef) -> Self {
-        let seen = |object: &'a Object| match std::ptr::eq(kind, subject.request.kind) {
-            true => Cow::Borrowed(object),
-            false => Cow::Owned(subject.seen_as(kind, object)),
-        };
-        Self { object: subject.object.map(seen), old: subject.request.old.map(seen) }
+    pub async fn new(registry: &Registry, subject: &Subject<'a>, kind: &'static KindDef) -> Result<Self, ApiError> {
+        let mut seen = Self { object: None, old: None };
+        if let Some(object) = subject.object {
+            seen.object = Some(subject.seen_as(registry, kind, object).await?);
+        }
+        if let Some(old) = subject.request.old {
+            seen.old = Some(subject.seen_as(registry, kind, old).await?);
+        }
+        Ok(seen)
     }
 
     pub fn objects(&self) -> [Option<&Object>; 2] {

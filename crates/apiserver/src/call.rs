@@ -26,6 +26,8 @@ pub struct Call {
     pub parts: Parts,
     pub info: RequestInfo,
     pub query: Query,
+    /// The kind that is addressed, if it is one of this server's.
+    pub kind: Option<&'static KindDef>,
     /// Who asks; anonymous until authentication has said so.
     pub user: UserInfo,
     /// Made by a component of this process, not read from a connection.
@@ -58,6 +60,7 @@ impl Call {
             parts,
             info,
             query,
+            kind: None,
             user,
             local: false,
             warnings,
@@ -132,6 +135,7 @@ impl Call {
             create_denied: None,
             warnings: self.warnings.clone(),
             annotations: self.annotations.clone(),
+            conversions: registry::Conversions::default(),
         })
     }
 

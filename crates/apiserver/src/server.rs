@@ -185,10 +185,10 @@ impl Server {
     pub(crate) async fn handle(&self, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
         let mut call = Call::new(parts, body);
-        let kind = self.kind_of(&call).await;
+        call.kind = self.known_kind(&call);
         let started = clock::monotonic();
         let span = tracing::info_span!("request", method = %call.parts.method, path = %call.info.path);
-        let answering = AssertUnwindSafe(self.answer(&mut call, kind)).catch_unwind();
+        let answering = AssertUnwindSafe(self.answer(&mut call)).catch_unwind();
         let outcome = answering.instrument(span).await;
         let panicked = outcome.is_err();
         let (mut answer, error) = match outcome.unwrap_or_else(|_| Err(panic_of(&call))) {
@@ -219,51 +219,54 @@ impl Server {
         {
             answer = answer.map(|body| pace.keep(body));
         }
-        let labels = Labels::new(&call.info, &call.parts.method, kind);
+        let labels = Labels::new(&call.info, &call.parts.method, call.kind);
         let dry_run = call.query.has("dryRun");
         self.metrics().observe_size(&labels, http_body::Body::size_hint(answer.body()).exact());
         self.metrics().observe(labels, dry_run, answer.status().as_u16(), (started.elapsed(), call.waited));
         answer
     }
 
-    /// The kind that a request addresses, once it is what all definitions say that were written before.
-    async fn kind_of(&self, call: &Call) -> Option<&'static KindDef> {
+    /// The kind that a request addresses, as far as that is known without waiting for anything.
+    fn known_kind(&self, call: &Call) -> Option<&'static KindDef> {
         let info = &call.info;
         if !info.is_resource || self.local_api(call).is_some() {
             return None;
         }
-        let (group, version, resource) = (&info.group, &info.version, &info.resource);
         let kinds = self.registry().kinds();
-        let found = self.registry().find_kind(group, version, resource).await;
-        let found = found.unwrap_or_else(|error| {
-            tracing::warn!(%error, "kinds are looked up as they are");
-            kinds.find(group, version, resource)
-        });
-        found.filter(|kind| kinds.is_served(kind))
+        kinds.find(&info.group, &info.version, &info.resource).filter(|kind| kinds.is_served(kind))
     }
 
-    async fn answer(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
+    /// The same, once it is what all definitions say that were written before. That may ask the store, which nobody can
+    /// make it do who may not do what he asks for.
+    async fn settled_kind(&self, call: &Call) -> Option<&'static KindDef> {
+        let info = &call.info;
+        let settled = self.registry().settle_kind(&info.group, &info.version, &info.resource).await;
+        settled.unwrap_or_else(|error| tracing::warn!(%error, "kinds are looked up as they are"));
+        self.known_kind(call)
+    }
+
+    async fn answer(&self, call: &mut Call) -> Result<Answer, ApiError> {
         let authenticated = self.authenticate(call).await;
         call.auditing = self.audit().and_then(|audit| audit.begin(call));
         authenticated?;
         // Only now: who asks decides whether they may say what is traced.
         call.span = self.tracer().and_then(|tracer| spans::begin(tracer, call));
-        trace::within(call.span.clone(), self.answer_known(call, kind)).await
+        trace::within(call.span.clone(), self.answer_known(call)).await
     }
 
     /// Answers somebody who is known.
-    async fn answer_known(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
+    async fn answer_known(&self, call: &mut Call) -> Result<Answer, ApiError> {
         self.impersonate(call).await?;
         // Held until there is an answer: a watch no longer counts once it has begun.
-        let _permit = self.take_turn(call, kind).await?;
+        let _permit = self.take_turn(call).await?;
         self.authorize(call).await?;
         if call.info.long_running() {
-            return self.dispatch(call, kind).await;
+            return self.dispatch(call).await;
         }
         let mutating = !matches!(call.parts.method, Method::GET | Method::HEAD);
         let _running = self.metrics().in_flight(mutating);
         let limit = self.time_limit(call)?;
-        match tokio::time::timeout(limit, self.dispatch(call, kind)).await {
+        match tokio::time::timeout(limit, self.dispatch(call)).await {
             Ok(answered) => answered,
             Err(_) => Err(timed_out()),
         }
@@ -282,26 +285,27 @@ impl Server {
     }
 
     /// Components of this process are not made to wait, nor are connections to nodes counted.
-    async fn take_turn(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Option<Permit>, ApiError> {
+    async fn take_turn(&self, call: &mut Call) -> Result<Option<Permit>, ApiError> {
         if call.local || (call.info.long_running() && call.info.verb != "watch") {
             return Ok(None);
         }
         let Some(schema) = self.0.fairness.classify(&call.user, &call.info) else { return Ok(None) };
         call.flow = Some(schema.clone());
-        let seats = self.seats(call, kind);
+        let seats = self.seats(call);
         let begun = clock::monotonic();
         let entered = self.0.fairness.enter(schema, &call.user, &call.info, seats).await;
         call.waited = begun.elapsed();
         entered.map(Some)
     }
 
-    fn seats(&self, call: &Call, kind: Option<&'static KindDef>) -> u32 {
-        let listed = kind.filter(|kind| call.info.verb == "list" && call.info.name.is_empty() && !kind.virtual_kind);
+    fn seats(&self, call: &Call) -> u32 {
+        let listed =
+            call.kind.filter(|kind| call.info.verb == "list" && call.info.name.is_empty() && !kind.virtual_kind);
         let limit = call.query.get("limit").parse().unwrap_or(0);
         listed.map_or(1, |kind| fairness::list_seats(self.registry().lister(kind).count(), limit))
     }
 
-    async fn dispatch(&self, call: &mut Call, kind: Option<&'static KindDef>) -> Result<Answer, ApiError> {
+    async fn dispatch(&self, call: &mut Call) -> Result<Answer, ApiError> {
         if !call.info.is_resource {
             return self.serve_path(call).await;
         }
@@ -311,7 +315,8 @@ impl Server {
         if let Some(api) = self.local_api(call) {
             return api.call(call).await;
         }
-        let kind = kind.ok_or_else(ApiError::no_such_path)?;
+        call.kind = self.settled_kind(call).await;
+        let kind = call.kind.ok_or_else(ApiError::no_such_path)?;
         if let Some(warning) = kind.deprecation_warning() {
             call.warnings.add(warning);
             self.counts().deprecated(kind, &call.info.subresource);

@@ -2,18 +2,22 @@
 //!
 //! upstream: apiextensions-apiserver pkg/apiserver/conversion
 
+use std::ptr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use kinds::KindDef;
 use kinds::custom::Webhook;
 use machinery::field::{Path, aggregate};
+use machinery::patch::go_type;
 use machinery::validation::{validate_annotations, validate_labels};
-use machinery::{ApiError, Object};
+use machinery::{ApiError, Object, Reason};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::convert::{from_storage, view};
 use crate::entry::Entry;
+use crate::kind_table::KindTable;
 use crate::registry::Registry;
 
 /// Calls webhooks; who does is decided elsewhere.
@@ -36,7 +40,7 @@ impl Registry {
         }
     }
 
-    /// Entries as `kind`, whatever versions they are stored in.
+    /// Entries as `kind`, whatever versions they are stored in. What a webhook made of an entry is kept with it.
     pub(crate) async fn seen(
         &self,
         entries: Vec<Arc<Entry>>,
@@ -45,20 +49,15 @@ impl Registry {
         if !converts_by_webhook(kind) {
             return Ok(entries.iter().map(|entry| view(entry, kind)).collect());
         }
-        let others = entries.iter().filter(|entry| entry.kind().version != kind.version);
-        let converted = self.by_webhook(kind, others.map(|entry| entry.object()).collect()).await?;
-        let mut converted = converted.into_iter();
-        let seen = |entry: &Arc<Entry>| match entry.kind().version == kind.version {
-            true => view(entry, kind),
-            false => Arc::new(entry.seen_as(kind, converted.next().expect("one for each that was sent"))),
-        };
+        let strange: Vec<&Arc<Entry>> = entries.iter().filter(|entry| known_as(entry, kind).is_none()).collect();
+        let converted = self.by_webhook(kind, strange.iter().map(|entry| entry.object()).collect()).await?;
+        let converted = strange.iter().zip(converted);
+        converted.for_each(|(entry, object)| entry.keep_converted(entry.seen_as(kind, object).into()));
+        let seen = |entry: &Arc<Entry>| known_as(entry, kind).expect("what was not known has just been converted");
         Ok(entries.iter().map(seen).collect())
     }
 
     pub(crate) async fn seen_one(&self, entry: &Arc<Entry>, kind: &'static KindDef) -> Result<Arc<Entry>, ApiError> {
-        if !converts_by_webhook(kind) {
-            return Ok(view(entry, kind));
-        }
         let seen = self.seen(vec![entry.clone()], kind).await?;
         Ok(seen.into_iter().next().expect("one for each that was given"))
     }
@@ -70,6 +69,38 @@ impl Registry {
         }
         let converted = self.by_webhook(kind, vec![object]).await?;
         Ok(converted.into_iter().next().expect("one for each that was sent"))
+    }
+
+    /// An object of `from` as `to`, which is another version of the same. Webhooks are not asked about what is empty.
+    pub async fn convert(
+        &self,
+        from: &'static KindDef,
+        to: &'static KindDef,
+        object: Object,
+    ) -> Result<Object, ApiError> {
+        match converts_by_webhook(to) && object.0.contains_key("metadata") {
+            true => self.read_as(to, object).await,
+            false => Ok(self.kinds().convert(from, to, object)),
+        }
+    }
+
+    /// Runs what converts objects and can not wait, again and again until all its conversions are known.
+    pub(crate) async fn knowing<T: Send>(
+        &self,
+        conversions: &Conversions,
+        run: impl Fn() -> T + Send,
+    ) -> Result<T, ApiError> {
+        loop {
+            let done = run();
+            let asked = std::mem::take(&mut conversions.0.lock().asked);
+            if asked.is_empty() {
+                return Ok(done);
+            }
+            for Asked { object, from, to } in asked {
+                let answer = self.convert(from, to, object.clone()).await?;
+                conversions.0.lock().known.push((to, object, answer));
+            }
+        }
     }
 
     /// Sends objects of other versions to the webhook of `kind`, so many at a time that a review stays small.
@@ -94,22 +125,69 @@ impl Registry {
             return Err(ApiError::internal("nobody converts custom resources here"));
         };
         let from = objects[0].gvk();
-        let failed = |why: String| ApiError::internal(format!("conversion webhook for {from} failed: {why}"));
+        let wrong = |why: String| ApiError::new(Reason::Unknown, format!("conversion webhook for {from} {why}"));
+        let failed = |why: String| wrong(format!("failed: {why}"));
         let uid = clock::uuid();
         let version = webhook.reviews.iter().find(|version| REVIEWS.contains(&version.as_str()));
-        let version = version.ok_or_else(|| failed("no supported conversion review versions".to_owned()))?;
+        let unsupported = || ApiError::new(Reason::Unknown, "no supported conversion review versions");
+        let version = version.ok_or_else(unsupported)?;
         let review = json!({
             "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
             "request": {"uid": uid, "desiredAPIVersion": kind.group_version().to_string(), "objects": objects},
         });
         let answer = converter.call(webhook, &review).await.map_err(failed)?;
         let converted = converted_objects(&answer, version, &uid).map_err(failed)?;
-        let wrong = |why: String| ApiError::internal(format!("conversion webhook for {from} {why}"));
         if converted.len() != objects.len() {
             return Err(wrong(format!("returned {} objects, expected {}", converted.len(), objects.len())));
         }
-        let pairs = (0..).zip(objects.iter().zip(converted));
-        pairs.map(|(index, (original, made))| accept(kind, index, original, made).map_err(wrong)).collect()
+        let pairs = objects.iter().zip(converted);
+        pairs.map(|(original, made)| accept(kind, original, made).map_err(wrong)).collect()
+    }
+}
+
+/// `entry` as `kind`, if that takes no webhook any more.
+fn known_as(entry: &Arc<Entry>, kind: &'static KindDef) -> Option<Arc<Entry>> {
+    if entry.kind().version == kind.version { Some(view(entry, kind)) } else { entry.converted(kind) }
+}
+
+/// Conversions of one request that something asks for which can not wait for webhooks; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Conversions(Arc<Mutex<Answers>>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    known: Vec<(&'static KindDef, Object, Object)>,
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    object: Object,
+    from: &'static KindDef,
+    to: &'static KindDef,
+}
+
+impl Conversions {
+    /// An object of `from` as `to`; anything, where that is not known yet.
+    pub(crate) fn convert(
+        &self,
+        kinds: &KindTable,
+        from: &'static KindDef,
+        to: &'static KindDef,
+        object: Object,
+    ) -> Object {
+        if !converts_by_webhook(to) {
+            return kinds.convert(from, to, object);
+        }
+        let mut answers = self.0.lock();
+        let known = answers.known.iter().find(|(kind, asked, _)| ptr::eq(*kind, to) && *asked == object);
+        match known.map(|(_, _, answer)| answer.clone()) {
+            Some(answer) => answer,
+            None => {
+                answers.asked.push(Asked { object: object.clone(), from, to });
+                object
+            }
+        }
     }
 }
 
@@ -149,17 +227,19 @@ fn converted_objects<'a>(answer: &'a Value, version: &str, uid: &str) -> Result<
 }
 
 /// A converted object: of the version asked for, the same object, and with metadata that only the webhook's labels and
-/// annotations change.
-fn accept(kind: &KindDef, index: usize, original: &Object, made: &Value) -> Result<Object, String> {
-    let at = |why: String| format!("returned invalid converted object at index {index}: {why}");
-    let mut made = Object::from_value(made.clone()).ok_or_else(|| at("it is no object".to_owned()))?;
-    let wanted = kind.group_version();
-    if made.gvk().group_version() != wanted {
-        let got = made.gvk().group_version();
-        return Err(at(format!("invalid groupVersion (expected {wanted}, received {got})")));
+/// annotations change. Errors speak of one object, as upstream's do, which sends each on its own.
+fn accept(kind: &KindDef, original: &Object, made: &Value) -> Result<Object, String> {
+    let invalid = |why: String| format!("returned invalid object: {why}");
+    let mut made = Object::from_value(made.clone()).ok_or_else(|| invalid("it is no object".to_owned()))?;
+    let (wanted, got) = (kind.group_version(), made.gvk().group_version());
+    if got != wanted {
+        return Err(format!(
+            "returned invalid object at index 0: invalid groupVersion (expected {wanted}, received {got})"
+        ));
     }
     if made.kind() != original.kind() {
-        return Err(at(format!("invalid kind (expected {}, received {})", original.kind(), made.kind())));
+        let (wanted, got) = (original.kind(), made.kind());
+        return Err(format!("returned invalid object at index 0: invalid kind (expected {wanted}, received {got})"));
     }
     for (name, is, was) in [
         ("name", made.name(), original.name()),
@@ -167,29 +247,45 @@ fn accept(kind: &KindDef, index: usize, original: &Object, made: &Value) -> Resu
         ("UID", made.uid(), original.uid()),
     ] {
         if is != was {
-            return Err(at(format!("must have the same {name}: {was} != {is}")));
+            return Err(invalid(format!("must have the same {name}: {was} != {is}")));
         }
     }
-    restore_metadata(&mut made, original)
-        .map_err(|why| format!("returned invalid metadata in object at index {index}: {why}"))?;
-    kind.read_converted(&mut made).map_err(at)?;
+    restore_metadata(&mut made, original).map_err(|why| format!("returned invalid metadata: {why}"))?;
+    kind.read_converted(&mut made).map_err(invalid)?;
     Ok(made)
 }
 
 fn restore_metadata(made: &mut Object, original: &Object) -> Result<(), String> {
     let answered = made.0.get("metadata").cloned().ok_or("missing metadata in converted object")?;
-    let mut metadata = original.0.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let of = || format!("invalid metadata of type {} in converted object", go_type(&answered));
+    let answered = answered.as_object().ok_or_else(of)?;
+    let mut metadata = original.0.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut changed = false;
     for field in ["labels", "annotations"] {
-        let own = answered.get(field).filter(|own| !own.is_null());
-        match (own, metadata.as_object_mut()) {
-            (Some(own), Some(metadata)) => metadata.insert(field.to_owned(), own.clone()),
-            (None, Some(metadata)) => metadata.remove(field),
-            (_, None) => None,
-        };
+        match answered.get(field).filter(|own| !own.is_null()) {
+            None => drop(metadata.remove(field)),
+            Some(own) => {
+                check_texts(field, own)?;
+                let before = metadata.insert(field.to_owned(), own.clone());
+                changed |= before.as_ref() != Some(own);
+            }
+        }
     }
-    made.0.insert("metadata".to_owned(), metadata);
+    made.0.insert("metadata".to_owned(), metadata.into());
+    if !changed {
+        return Ok(());
+    }
     let path = Path::new("metadata");
     let mut errors = validate_labels(&made.labels(), &path.child("labels"));
     errors.extend(validate_annotations(&made.strings(&["metadata", "annotations"]), &path.child("annotation")));
     if errors.is_empty() { Ok(()) } else { Err(aggregate(&errors)) }
+}
+
+fn check_texts(field: &str, own: &Value) -> Result<(), String> {
+    let of = || format!("invalid metadata.{field} of type {} in converted object", go_type(own));
+    let texts = own.as_object().ok_or_else(of)?;
+    let wrong = texts.iter().find(|(_, value)| !value.is_string());
+    wrong.map_or(Ok(()), |(key, value)| {
+        Err(format!("metadata.{field}[{key}] must be a string, but is {} in converted object", go_type(value)))
+    })
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::ptr;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use kinds::KindDef;
 use machinery::Object;
 use machinery::protobuf::{self, ENVELOPE_TAIL};
+use parking_lot::Mutex;
 use store::Revision;
 
 /// An object at one revision, or at revision zero when a dry run did not write it. Its JSON carries the resource
@@ -25,6 +27,8 @@ pub struct Entry {
     /// Where the digits of the resource version start in `json`; zero when the object has no metadata.
     splice: u32,
     selectable: OnceLock<Box<Selectable>>,
+    /// What webhooks made of it, each of another version.
+    converted: OnceLock<Box<Mutex<Vec<Arc<Self>>>>>,
 }
 
 /// What selectors may look at.
@@ -75,7 +79,17 @@ impl Entry {
             protobuf: OnceLock::new(),
             splice: splice as u32,
             selectable: OnceLock::new(),
+            converted: OnceLock::new(),
         }
+    }
+
+    /// What a webhook made of it as `kind`, if one has.
+    pub(crate) fn converted(&self, kind: &'static KindDef) -> Option<Arc<Self>> {
+        self.converted.get()?.lock().iter().find(|entry| ptr::eq(entry.kind, kind)).cloned()
+    }
+
+    pub(crate) fn keep_converted(&self, converted: Arc<Self>) {
+        self.converted.get_or_init(Box::default).lock().push(converted);
     }
 
     /// The same object as a later write left it: what a deletion delivers.
@@ -86,7 +100,10 @@ impl Entry {
             0 => self.json.to_vec(),
             _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
         };
-        Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start)
+        let later = Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start);
+        let converted = self.converted.get().map(|converted| converted.lock().clone()).unwrap_or_default();
+        converted.iter().for_each(|entry| later.keep_converted(entry.at_revision(revision).into()));
+        later
     }
 
     /// The key in the store.

@@ -31,6 +31,7 @@ enum At {
 }
 
 /// One page to be read.
+#[derive(Clone)]
 struct Query<'a> {
     kind: &'static KindDef,
     selection: Selection,
@@ -54,24 +55,48 @@ impl Registry {
     /// `namespace` may be empty: all of them.
     pub async fn list(&self, kind: &'static KindDef, namespace: &str, options: &ListOptions) -> Result<List, ApiError> {
         let attributes = || vec![attribute("type", kind.group_resource().to_string())];
-        let mut list = trace::step("cacher.GetList", attributes, self.list_selected(kind, namespace, options)).await?;
-        if converts_by_webhook(kind) {
-            list.items = self.seen(list.items, kind).await?;
-        }
-        Ok(list)
-    }
-
-    async fn list_selected(
-        &self,
-        kind: &'static KindDef,
-        namespace: &str,
-        options: &ListOptions,
-    ) -> Result<List, ApiError> {
         // The prefix holds the namespace: to look at each object's would cost a tenth of a long list.
         let selection = Selection::new(kind, "", &options.label_selector, &options.field_selector)?;
-        let prefix = namespace_prefix(self.kinds().storage(kind), namespace);
-        let limit = if options.resource_version == "0" { 0 } else { options.limit };
-        let mut query = Query { kind, selection, start: String::new(), prefix, limit, options };
+        let query = Query {
+            kind,
+            selection,
+            prefix: namespace_prefix(self.kinds().storage(kind), namespace),
+            start: String::new(),
+            limit: if options.resource_version == "0" { 0 } else { options.limit },
+            options,
+        };
+        let listing = async {
+            match converts_by_webhook(kind) {
+                true => self.list_converted(query).await,
+                false => self.list_selected(query).await,
+            }
+        };
+        trace::step("cacher.GetList", attributes, listing).await
+    }
+
+    /// Reads a page at a time of what a webhook is to convert, and selects among what came of it.
+    async fn list_converted(&self, query: Query<'_>) -> Result<List, ApiError> {
+        let selection = query.selection.of_any_version();
+        let limit = if query.selection.takes_all() { query.limit } else { query.limit.max(STORE_PAGE) };
+        let limit = if query.limit == 0 { 0 } else { limit };
+        let mut page = Page::new(query.limit);
+        let mut options = query.options.clone();
+        loop {
+            let read = Query { selection: selection.clone(), limit, options: &options, ..query.clone() };
+            let list = self.list_selected(read).await?;
+            let seen = self.seen(list.items, query.kind).await?;
+            let whole = seen.iter().all(|entry| page.take(&query.selection, entry));
+            if query.selection.takes_all() {
+                return Ok(List { items: page.items, ..list });
+            }
+            if !whole || list.continue_token.is_empty() {
+                return Ok(query.answer(page, list.revision, None));
+            }
+            options = ListOptions { continue_token: list.continue_token, ..ListOptions::default() };
+        }
+    }
+
+    async fn list_selected(&self, mut query: Query<'_>) -> Result<List, ApiError> {
         let at = query.place()?;
         match at {
             At::Newest => {
@@ -87,7 +112,7 @@ impl Registry {
             }
         }
         trace::event("Ready", Vec::new);
-        let list = list_cached(&*self.resource(kind)?, self.0.cache.applied(), &query);
+        let list = list_cached(&*self.resource(query.kind)?, self.0.cache.applied(), &query);
         trace::event("Filtered items", || vec![attribute("count", list.items.len())]);
         Ok(list)
     }

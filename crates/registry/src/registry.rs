@@ -201,22 +201,16 @@ impl Registry {
         answer.is_ok_and(|answer| answer.is_ok())
     }
 
-    /// The kind that a path names, once all that was written before is served.
-    pub async fn find_kind(
-        &self,
-        group: &str,
-        version: &str,
-        resource: &str,
-    ) -> Result<Option<&'static KindDef>, ApiError> {
+    /// Waits until the kind that a path names is what all definitions say that were written before.
+    pub async fn settle_kind(&self, group: &str, version: &str, resource: &str) -> Result<(), ApiError> {
         match self.kinds().find(group, version, resource) {
-            Some(kind) if kind.custom.is_none() => return Ok(Some(kind)),
+            Some(kind) if kind.custom.is_none() => return Ok(()),
             // Custom groups have a dot; what else is not there will not come.
-            None if !group.contains('.') => return Ok(None),
+            None if !group.contains('.') => return Ok(()),
             Some(_) => {}
             None => self.fresh().await?,
         }
-        self.settle().await?;
-        Ok(self.kinds().find(group, version, resource))
+        self.settle().await
     }
 
     /// Waits until the kinds are what all definitions say that the cache has.
@@ -299,7 +293,7 @@ impl Registry {
                 self.wait_for(&options.resource_version).await?;
                 match initial {
                     Some(false) => Start::After(self.0.cache.applied()),
-                    _ => self.objects(&resource, namespace, &selection),
+                    _ => self.objects(&resource, namespace, &selection).await?,
                 }
             }
         };
@@ -313,14 +307,20 @@ impl Registry {
         Ok(if converts_by_webhook(kind) { watch.converting(Arc::downgrade(&self.0), kind) } else { watch })
     }
 
-    fn objects(&self, resource: &Resource, namespace: &str, selection: &Selection) -> Start {
+    async fn objects(&self, resource: &Resource, namespace: &str, selection: &Selection) -> Result<Start, ApiError> {
         let prefix = crate::keys::namespace_prefix(resource.kind(), namespace);
+        let converts = converts_by_webhook(selection.kind());
+        let readable = if converts { selection.of_any_version() } else { selection.clone() };
         let mut objects = Vec::new();
         let revision = resource.scan(&prefix, "", self.0.cache.applied(), |entry| {
-            objects.extend(selection.pick(entry));
+            objects.extend(readable.pick(entry));
             true
         });
-        Start::Objects(objects, revision)
+        if converts {
+            let seen = self.seen(objects, selection.kind()).await?;
+            objects = seen.iter().filter_map(|entry| selection.pick(entry)).collect();
+        }
+        Ok(Start::Objects(objects, revision))
     }
 
     /// The object as an `autoscaling/v1` Scale.

@@ -6,6 +6,8 @@ use kinds::Propagation;
 use machinery::{ApiError, Object, UserInfo};
 use tokio::time::Instant;
 
+use crate::conversion::Conversions;
+
 /// Who asks, and what holds for the whole request.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
@@ -21,6 +23,7 @@ pub struct Context {
     pub warnings: Warnings,
     /// What admission wants the audit log to say of the request.
     pub annotations: Annotations,
+    pub conversions: Conversions,
 }
 
 impl Context {

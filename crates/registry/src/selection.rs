@@ -36,6 +36,10 @@ impl Selection {
         })
     }
 
+    pub fn kind(&self) -> &'static KindDef {
+        self.kind
+    }
+
     /// Whether every object of the namespace is selected.
     pub fn takes_all(&self) -> bool {
         self.labels.is_none() && self.fields.is_none()
@@ -52,12 +56,17 @@ impl Selection {
         Some(object_key(stored, &self.namespace, name).into())
     }
 
-    /// The object, if it is selected: in the version asked for, unless a webhook is to make that of it.
+    /// The same without what the version may matter to: only a name that is asked for stays.
+    pub fn of_any_version(&self) -> Self {
+        let name = self.exact_name().and_then(|name| FieldSelector::parse(&format!("metadata.name={name}")).ok());
+        Self { labels: None, fields: name, ..self.clone() }
+    }
+
+    /// The object, if it is selected: in the version asked for, unless a webhook is yet to make that of it.
     pub fn pick(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
         if !self.namespace.is_empty() && entry.namespace() != &*self.namespace {
             return None;
         }
-        // What a webhook converts is looked at as it is stored.
         let seen = if converts_by_webhook(self.kind) { entry.clone() } else { view(entry, self.kind) };
         self.matches(&seen).then_some(seen)
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use kinds::KindDef;
 use machinery::ApiError;
 use store::{Event, Revision, Store, Watched};
@@ -27,6 +28,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Changes that are looked at before other tasks get their turn.
 const TURN: u32 = 128;
+/// Changes that a webhook converts at once.
+const BATCH: usize = 100;
 
 /// Changes of one kind, in order, as one client asked for them.
 pub struct Watch {
@@ -39,9 +42,26 @@ pub struct Watch {
     /// Everything up to here has been delivered or was not selected.
     delivered: Revision,
     bookmark: Option<Bookmark>,
-    /// Where events are converted by a webhook: who calls it, to what, and the event that waits for its answer.
-    conversion: Option<(Weak<Inner>, &'static KindDef)>,
-    unconverted: Option<WatchEvent>,
+    /// Where a webhook converts what happens.
+    conversion: Option<Conversion>,
+}
+
+/// What happens in versions that a webhook converts, as far as it has been read.
+struct Conversion {
+    registry: Weak<Inner>,
+    kind: &'static KindDef,
+    /// Of the version asked for; before the webhook has answered, the watch selects objects of any.
+    selection: Selection,
+    /// What waits for the webhook's answer, which takes it all at once.
+    unconverted: Vec<Step>,
+    converted: VecDeque<WatchEvent>,
+}
+
+/// Something that happens on a watch.
+enum Step {
+    Tell(WatchEvent),
+    /// It is yet to be seen what the webhook makes of it.
+    Convert(Change),
 }
 
 struct Bookmark {
@@ -87,14 +107,30 @@ enum Source {
     Over,
 }
 
-impl WatchEvent {
-    async fn converted(self, registry: &Registry, kind: &'static KindDef) -> Result<Self, ApiError> {
-        Ok(match self {
-            Self::Added(entry) => Self::Added(registry.seen_one(&entry, kind).await?),
-            Self::Modified(entry) => Self::Modified(registry.seen_one(&entry, kind).await?),
-            Self::Deleted(entry) => Self::Deleted(registry.seen_one(&entry, kind).await?),
-            other => other,
-        })
+impl Conversion {
+    /// Has the webhook convert all that waits.
+    async fn convert(&mut self) -> Result<(), ApiError> {
+        let Some(registry) = self.registry.upgrade().map(Registry) else {
+            return Err(ApiError::unavailable("the server is closing"));
+        };
+        let changes = self.unconverted.iter().filter_map(|step| match step {
+            Step::Convert(change) => Some(change),
+            Step::Tell(_) => None,
+        });
+        let entries = changes.flat_map(|change| change.previous.iter().chain([&change.entry]).cloned()).collect();
+        let mut seen = registry.seen(entries, self.kind).await?.into_iter();
+        for step in self.unconverted.drain(..) {
+            let told = match step {
+                Step::Tell(event) => Some(event),
+                Step::Convert(change) => {
+                    let previous = change.previous.as_ref().and_then(|_| seen.next());
+                    let entry = seen.next().expect("one for each that was given");
+                    seen_by(&self.selection, &Change { entry, previous, ..change })
+                }
+            };
+            self.converted.extend(told);
+        }
+        Ok(())
     }
 }
 
@@ -121,42 +157,58 @@ impl Watch {
         };
         let bookmark = Bookmark::new(bookmarks, delivered, deadline);
         let follower = Follower::new(resource.clone(), selection.exact_key(resource.kind()));
-        let (conversion, unconverted) = (None, None);
-        Self { cache, store, follower, selection, source, delivered, bookmark, conversion, unconverted }
+        Self { cache, store, follower, selection, source, delivered, bookmark, conversion: None }
     }
 
-    /// The same with events that a webhook makes `kind` of.
+    /// The same with events that a webhook makes `kind` of, selected only then.
     pub(crate) fn converting(self, registry: Weak<Inner>, kind: &'static KindDef) -> Self {
-        Self { conversion: Some((registry, kind)), ..self }
+        let selection = self.selection.of_any_version();
+        let (unconverted, converted) = (Vec::new(), VecDeque::new());
+        let conversion = Conversion { registry, kind, selection: self.selection, unconverted, converted };
+        Self { selection, conversion: Some(conversion), ..self }
     }
 
     /// The next event; nothing when the watch is over. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<WatchEvent> {
-        if self.conversion.is_none() {
-            return self.next_stored().await;
+        loop {
+            if let Some(event) = self.conversion.as_mut().and_then(|conversion| conversion.converted.pop_front()) {
+                return Some(event);
+            }
+            if self.conversion.as_ref().is_none_or(|conversion| conversion.unconverted.is_empty()) {
+                match self.next_stored().await? {
+                    Step::Tell(event) => return Some(event),
+                    change => self.keep_unconverted(change),
+                }
+            }
+            // What else has happened goes to the webhook with it.
+            while self.conversion.as_ref().is_some_and(|conversion| conversion.unconverted.len() < BATCH)
+                && let Some(step) = self.next_stored().now_or_never().flatten()
+            {
+                self.keep_unconverted(step);
+            }
+            if let Err(error) = self.conversion.as_mut()?.convert().await {
+                return Some(self.end(error));
+            }
         }
-        if self.unconverted.is_none() {
-            self.unconverted = self.next_stored().await;
-        }
-        let converted = match (&self.conversion, &self.unconverted) {
-            (Some((inner, kind)), Some(event)) => event.clone().converted(&Registry(inner.upgrade()?), kind).await,
-            _ => return None,
-        };
-        self.unconverted = None;
-        Some(converted.unwrap_or_else(|error| self.end(error)))
     }
 
-    async fn next_stored(&mut self) -> Option<WatchEvent> {
+    fn keep_unconverted(&mut self, step: Step) {
+        if let Some(conversion) = &mut self.conversion {
+            conversion.unconverted.push(step);
+        }
+    }
+
+    async fn next_stored(&mut self) -> Option<Step> {
         for turn in 1.. {
             if turn % TURN == 0 {
                 tokio::task::yield_now().await;
             }
             let step = match &mut self.source {
                 Source::Initial(objects) => match objects.pop_front() {
-                    Some(entry) => return Some(WatchEvent::Added(entry)),
-                    None => self.end_initial(),
+                    Some(entry) => return Some(Step::Tell(WatchEvent::Added(entry))),
+                    None => self.end_initial().map(Step::Tell),
                 },
-                Source::Unknown => self.find_source().await,
+                Source::Unknown => self.find_source().await.map(Step::Tell),
                 Source::Ring(cursor) => {
                     let cursor = *cursor;
                     self.read_ring(cursor).await
@@ -195,7 +247,7 @@ impl Watch {
         None
     }
 
-    async fn read_ring(&mut self, cursor: u64) -> Option<WatchEvent> {
+    async fn read_ring(&mut self, cursor: u64) -> Option<Step> {
         // How far the cache is must be known before the ring is read: it holds all of that.
         let applied = self.cache.applied();
         match self.follower.read(cursor) {
@@ -213,7 +265,7 @@ impl Watch {
             }
             Read::UpToDate => {
                 self.delivered = self.delivered.max(applied);
-                self.wait().await
+                self.wait().await.map(Step::Tell)
             }
         }
     }
@@ -238,7 +290,7 @@ impl Watch {
         None
     }
 
-    async fn read_history(&mut self) -> Option<WatchEvent> {
+    async fn read_history(&mut self) -> Option<Step> {
         let Source::History { messages, changes } = &mut self.source else { return None };
         if let Some(change) = changes.pop_front() {
             return self.deliver(&change);
@@ -263,8 +315,8 @@ impl Watch {
                 self.delivered = self.delivered.max(revision);
                 None
             }
-            Some(Watched::Compacted(oldest)) => Some(self.end(too_old(self.delivered, oldest))),
-            None => Some(self.end(ApiError::unavailable("the store ended the watch"))),
+            Some(Watched::Compacted(oldest)) => Some(Step::Tell(self.end(too_old(self.delivered, oldest)))),
+            None => Some(Step::Tell(self.end(ApiError::unavailable("the store ended the watch")))),
         }
     }
 
@@ -272,13 +324,14 @@ impl Watch {
         events.iter().filter_map(|event| self.cache.change(self.follower.resource(), event, None)).collect()
     }
 
-    fn deliver(&mut self, change: &Change) -> Option<WatchEvent> {
+    fn deliver(&mut self, change: &Change) -> Option<Step> {
         // A watch may begin at a revision that is yet to come.
         if change.entry.revision() <= self.delivered {
             return None;
         }
         self.delivered = change.entry.revision();
-        seen_by(&self.selection, change)
+        let told = seen_by(&self.selection, change)?;
+        Some(if self.conversion.is_some() { Step::Convert(change.clone()) } else { Step::Tell(told) })
     }
 
     fn end(&mut self, error: ApiError) -> WatchEvent {

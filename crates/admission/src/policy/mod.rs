@@ -51,6 +51,15 @@ pub struct Policies {
     metrics: Metrics,
 }
 
+/// As what a policy that mutates looks at a request.
+struct Look<'a> {
+    registry: &'a Registry,
+    subject: Subject<'a>,
+    kind: &'static KindDef,
+    namespace: Option<&'a Object>,
+    params: Option<&'a Object>,
+}
+
 /// The first policy that refuses decides what is answered.
 struct Denial {
     message: String,
@@ -94,7 +103,7 @@ impl Policies {
         let mut findings = Findings::default();
         for selected in selected {
             match selected {
-                Ok(invocation) => self.ask(&subject, &invocation, &mut findings)?,
+                Ok(invocation) => self.ask(registry, &subject, &invocation, &mut findings).await?,
                 Err(misconfigured) if misconfigured.policy.ignores_failures => {}
                 Err(misconfigured) => {
                     let message = misconfigured.message();
@@ -123,7 +132,7 @@ impl Policies {
         let mut problems = Problems::default();
         for selected in selected {
             match selected {
-                Ok(invocation) => self.change(subject, &invocation, object, rounds, &mut problems)?,
+                Ok(invocation) => self.change(registry, subject, &invocation, object, rounds, &mut problems).await?,
                 Err(misconfigured) => problems.misconfigured(&misconfigured),
             }
         }
@@ -131,8 +140,9 @@ impl Policies {
         problems.tell(&Subject { object: Some(object), ..subject })
     }
 
-    fn change(
+    async fn change(
         &self,
+        registry: &Registry,
         subject: Subject<'_>,
         invocation: &Invocation<'_, mutating::Policy>,
         object: &mut Object,
@@ -142,10 +152,9 @@ impl Policies {
         let Invocation { policy, binding, kind, params } = invocation;
         let frame = &policy.frame;
         let namespace = self.namespace(&subject)?;
-        let met = self.seeing(subject, kind, object, namespace.as_ref(), params.as_ref(), |_, inputs| {
-            frame.conditions.evaluate(inputs)
-        });
-        match met {
+        let look = Look { registry, subject, kind, namespace: namespace.as_ref(), params: params.as_ref() };
+        let met = self.seeing(&look, object, |_, inputs| frame.conditions.evaluate(inputs));
+        match met.await? {
             Met::Yes => {}
             Met::No => return Ok(()),
             Met::Unknown(why) => {
@@ -159,10 +168,15 @@ impl Policies {
         let before = object.clone();
         for mutation in &policy.mutations {
             let begun = clock::monotonic();
-            let changed = self.seeing(subject, kind, object, namespace.as_ref(), params.as_ref(), |now, inputs| {
-                let changed = mutation.apply(frame, now, kind, inputs)?;
-                Ok(changed.map(|changed| changed::taken_over(now, kind, changed)))
-            });
+            let changed = self.seeing(&look, object, |now, inputs| mutation.apply(frame, now, kind, inputs)).await?;
+            let changed = match changed {
+                Ok(Some(changed)) => {
+                    let now = Subject { object: Some(object), ..subject };
+                    let taken = changed::taken_over(registry, &now, kind, changed).await;
+                    taken.map(Some).map_err(|error| error.message)
+                }
+                other => other,
+            };
             let why = changed.as_ref().err();
             self.metrics.mutated(&frame.name, &binding.name, why.map(String::as_str), begun.elapsed());
             match changed {
@@ -181,30 +195,28 @@ impl Policies {
         Ok(())
     }
 
-    /// Looks at the object as it is now, as one of `kind`.
-    fn seeing<T>(
+    /// Looks at the object as it is now.
+    async fn seeing<T>(
         &self,
-        subject: Subject<'_>,
-        kind: &'static KindDef,
+        look: &Look<'_>,
         object: &Object,
-        namespace: Option<&Object>,
-        params: Option<&Object>,
-        look: impl FnOnce(&Subject<'_>, &Inputs<'_>) -> T,
-    ) -> T {
-        let now = Subject { object: Some(object), ..subject };
-        let seen = Seen::new(&now, kind);
-        let inputs = Inputs::new(now, kind, seen.objects(), self.authorizer.clone());
-        look(&now, &inputs.with_namespace(namespace).with_params(params))
+        at: impl FnOnce(&Subject<'_>, &Inputs<'_>) -> T,
+    ) -> Result<T, ApiError> {
+        let now = Subject { object: Some(object), ..look.subject };
+        let seen = Seen::new(look.registry, &now, look.kind).await?;
+        let inputs = Inputs::new(now, look.kind, seen.objects(), self.authorizer.clone());
+        Ok(at(&now, &inputs.with_namespace(look.namespace).with_params(look.params)))
     }
 
-    fn ask(
+    async fn ask(
         &self,
+        registry: &Registry,
         subject: &Subject<'_>,
         invocation: &Invocation<'_, validating::Policy>,
         findings: &mut Findings,
     ) -> Result<(), ApiError> {
         let Invocation { policy, binding, kind, params } = invocation;
-        let seen = Seen::new(subject, kind);
+        let seen = Seen::new(registry, subject, kind).await?;
         let namespace = self.namespace(subject)?;
         let inputs = Inputs::new(*subject, kind, seen.objects(), self.authorizer.clone())
             .with_namespace(namespace.as_ref())

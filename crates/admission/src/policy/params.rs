@@ -6,7 +6,7 @@ use auth::View;
 use auth::view::Resource;
 use kinds::KindDef;
 use machinery::{GroupVersionKind, Object};
-use registry::Registry;
+use registry::{ListOptions, Registry};
 
 use super::frame::{ParamRef, Which};
 
@@ -26,7 +26,10 @@ pub async fn collect(
     let found = match &reference.which {
         Which::Named(name) => named(registry, view, kind, (resource, namespace, name)).await.into_iter().collect(),
         Which::Selected(selector) => {
-            let mut listed = view.list(resource, namespace);
+            let mut listed = match kind.custom {
+                None => view.list(resource, namespace),
+                Some(_) => listed(registry, kind, namespace).await?,
+            };
             listed.retain(|object| selector.matches_map(&object.labels()));
             listed
         }
@@ -54,10 +57,19 @@ async fn named(
     kind: &'static KindDef,
     (resource, namespace, name): (Resource, &str, &str),
 ) -> Option<Object> {
-    match view.get(resource, namespace, name) {
-        Some(found) => Some(found),
-        None => registry.get(kind, namespace, name, "").await.ok().map(|entry| entry.object()),
-    }
+    let read = async |version| registry.get(kind, namespace, name, version).await.ok().map(|entry| entry.object());
+    let at_hand = match kind.custom {
+        None => view.get(resource, namespace, name),
+        Some(_) => read("0").await,
+    };
+    if at_hand.is_some() { at_hand } else { read("").await }
+}
+
+/// Custom resources may have to be converted, which no view waits for.
+async fn listed(registry: &Registry, kind: &'static KindDef, namespace: &str) -> Result<Vec<Object>, String> {
+    let at_hand = ListOptions { resource_version: "0".to_owned(), ..ListOptions::default() };
+    let list = registry.list(kind, namespace, &at_hand).await.map_err(|error| error.message)?;
+    Ok(list.items.iter().map(|entry| entry.object()).collect())
 }
 
 /// The kind of this name, if it is served.

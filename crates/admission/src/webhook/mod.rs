@@ -130,7 +130,7 @@ impl Webhooks {
         rounds: &Rounds,
     ) -> Result<Option<bool>, ApiError> {
         let now = Subject { object: object.as_deref(), ..subject };
-        let Some(kind) = self.wants(hook, Step::Mutating, &now)? else { return Ok(None) };
+        let Some(kind) = self.wants(registry, hook, Step::Mutating, &now).await? else { return Ok(None) };
         if !rounds.webhooks.takes(rounds.second, &hook.key()) {
             return Ok(None);
         }
@@ -139,10 +139,12 @@ impl Webhooks {
         if self.does_without(&call, &now) {
             return Ok(None);
         }
+        let seen = Seen::new(registry, &now, kind).await?;
         let begun = clock::monotonic();
-        let seen = Seen::new(&now, kind);
-        let asked = self.ask(registry, &call, &now, &seen).await;
-        let patched = asked.and_then(|answer| patch::patched(hook, &now, kind, &seen, answer.patch));
+        let patched = match self.ask(registry, &call, &now, &seen).await {
+            Ok(answer) => patch::patched(registry, hook, &now, kind, &seen, answer.patch).await,
+            Err(failure) => Err(failure),
+        };
         self.end(&call, &now, patched.as_ref().err(), begun);
         let annotations = &subject.request.context.annotations;
         let changed = patched.as_ref().is_ok_and(|patched| patched.as_ref().is_some_and(|patched| patched.changed));
@@ -170,7 +172,7 @@ impl Webhooks {
         let configurations = self.validating.get(&*self.view);
         let mut calls = Vec::new();
         for hook in hooks(&configurations) {
-            if let Some(kind) = self.wants(hook, Step::Validating, &subject)? {
+            if let Some(kind) = self.wants(registry, hook, Step::Validating, &subject).await? {
                 let place = format!("round_0_index_{}", calls.len());
                 calls.push(Call { hook, step: Step::Validating, kind, place });
             }
@@ -188,19 +190,26 @@ impl Webhooks {
         if self.does_without(call, subject) {
             return Ok(());
         }
+        let seen = Seen::new(registry, subject, call.kind).await?;
         let begun = clock::monotonic();
-        let asked = self.ask(registry, call, subject, &Seen::new(subject, call.kind)).await;
+        let asked = self.ask(registry, call, subject, &seen).await;
         self.end(call, subject, asked.as_ref().err(), begun);
         self.settle(call, subject, asked).map(drop)
     }
 
     /// The version as which the webhook wants to be asked about the request; nothing if it does not.
-    fn wants(&self, hook: &Hook, step: Step, subject: &Subject<'_>) -> Result<Option<&'static KindDef>, ApiError> {
+    async fn wants(
+        &self,
+        registry: &Registry,
+        hook: &Hook,
+        step: Step,
+        subject: &Subject<'_>,
+    ) -> Result<Option<&'static KindDef>, ApiError> {
         let Some(kind) = hook.matching.find(subject, &*self.view)? else { return Ok(None) };
         if hook.conditions.is_empty() {
             return Ok(Some(kind));
         }
-        let seen = Seen::new(subject, kind);
+        let seen = Seen::new(registry, subject, kind).await?;
         let inputs = Inputs::new(*subject, kind, seen.objects(), self.authorizer.clone());
         let operation = subject.request.operation;
         match hook.conditions.evaluate(&inputs) {

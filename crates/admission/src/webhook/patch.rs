@@ -3,6 +3,7 @@
 use kinds::KindDef;
 use machinery::decode::FieldPolicy;
 use machinery::{ApiError, Object, patch};
+use registry::Registry;
 use serde_json::Value;
 
 use super::Failure;
@@ -20,7 +21,8 @@ pub struct Patched {
 }
 
 /// `seen` is the object in the version of `kind`, to which the patch applies. None where there is no patch.
-pub fn patched(
+pub async fn patched(
+    registry: &Registry,
     hook: &Hook,
     subject: &Subject<'_>,
     kind: &'static KindDef,
@@ -43,5 +45,6 @@ pub fn patched(
     let shape = Shape::of(subject, kind);
     let after = changed::decode(before, after, &shape, FieldPolicy::Ignore).map_err(Failure::Own)?;
     let changed = after != *before;
-    Ok(Some(Patched { object: changed::taken_over(subject, kind, after), changed, patch }))
+    let object = changed::taken_over(registry, subject, kind, after).await.map_err(Failure::Own)?;
+    Ok(Some(Patched { object, changed, patch }))
 }

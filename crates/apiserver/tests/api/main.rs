@@ -23,6 +23,7 @@ mod network;
 mod node;
 mod objects;
 mod operations;
+mod strangers;
 mod subresources;
 mod support;
 mod tracing;

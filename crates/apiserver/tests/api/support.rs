@@ -41,7 +41,7 @@ impl Authenticator for ByToken {
 }
 
 /// Masters may do everything; `reader` may read.
-struct Readers;
+pub struct Readers;
 
 impl Authorizer for Readers {
     fn authorize(&self, attributes: &Attributes) -> Decision {
@@ -69,6 +69,8 @@ pub struct Options {
     pub audit: Option<apiserver::Audit>,
     pub tracer: Option<trace::Tracer>,
     pub proxy_client: Option<Arc<Identity>>,
+    /// In the place of a memory of its own.
+    pub store: Option<Arc<dyn store::Store>>,
 }
 
 pub async fn start() -> Api {
@@ -84,7 +86,8 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
     let transformer = Arc::new(registry::Identity);
     let kinds::Selection { served, unserved } = kinds::select(&options.runtime_config).unwrap();
     let hooks = registry::Hooks { unserved: Vec::leak(unserved), ..registry::Hooks::default() };
-    let config = Config { store: store.clone(), kinds: Vec::leak(served), transformer, hooks };
+    let used = options.store.unwrap_or_else(|| store.clone());
+    let config = Config { store: used, kinds: Vec::leak(served), transformer, hooks };
     let registry = Registry::open(config).await.unwrap();
     let rbac = Arc::new(Rbac::new(Arc::new(registry.clone())));
     let authority = Authority::create("test-ca").unwrap();

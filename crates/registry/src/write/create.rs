@@ -33,7 +33,7 @@ impl Registry {
         meta::check_namespace(kind, namespace, &mut object)?;
         meta::wipe(&mut object);
         kind.default(&mut object);
-        self.authorship(cx, kind, Target::Main).track(None, &mut object);
+        self.track(cx, kind, Target::Main, None, &mut object).await;
         self.make(cx, kind, namespace, object).await
     }
 

@@ -6,8 +6,8 @@ use machinery::apply::{Filter, Form, Set, Versions, Writer};
 use machinery::{ApiError, GroupVersion, GroupVersionKind, Object};
 use serde_json::{Map, Value};
 
-use super::subresource;
-use crate::convert::{from_storage, to_storage};
+use super::{meta, subresource};
+use crate::conversion::{Conversions, converts_by_webhook};
 use crate::kind_table::KindTable;
 use crate::registry::Registry;
 use crate::request::{Context, Target};
@@ -41,7 +41,37 @@ impl Registry {
             gvk,
             form,
             filter,
-            versions: KindVersions { kinds: self.kinds(), kind },
+            versions: KindVersions { kinds: self.kinds(), kind, conversions: &cx.conversions },
+        }
+    }
+
+    /// Notes who wrote what of an object. It goes without managers where nobody can say what it is in their versions.
+    ///
+    /// upstream: managedfields UpdateNoErrors
+    pub(super) async fn track(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        target: Target,
+        old: Option<&Object>,
+        new: &mut Object,
+    ) {
+        let authorship = self.authorship(cx, kind, target);
+        if !converts_by_webhook(kind) {
+            return authorship.track(old, new);
+        }
+        let untracked = new.clone();
+        let tracked = self.knowing(&cx.conversions, || {
+            let mut new = untracked.clone();
+            authorship.track(old, &mut new);
+            new
+        });
+        match tracked.await {
+            Ok(tracked) => *new = tracked,
+            Err(error) => {
+                tracing::error!(%error, kind = %kind.gvk(), "failed to update managedFields");
+                new.remove(meta::MANAGED_FIELDS);
+            }
         }
     }
 }
@@ -72,6 +102,7 @@ impl Authorship<'_> {
 struct KindVersions<'a> {
     kinds: &'a KindTable,
     kind: &'static KindDef,
+    conversions: &'a Conversions,
 }
 
 impl KindVersions<'_> {
@@ -90,6 +121,6 @@ impl Versions for KindVersions<'_> {
 
     fn convert(&self, object: Map<String, Value>, from: &str, to: &str) -> Map<String, Value> {
         let (Some(from), Some(to)) = (self.find(from), self.find(to)) else { return object };
-        from_storage(to, to_storage(from, self.kinds.storage(from), Object(object))).0
+        self.conversions.convert(self.kinds, from, to, Object(object)).0
     }
 }

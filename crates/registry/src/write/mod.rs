@@ -112,8 +112,13 @@ impl Registry {
         }
     }
 
-    /// Whether the value would be encrypted otherwise today, so that even a write that changes nothing stores it.
-    async fn is_outdated(&self, key: &str) -> Result<bool, ApiError> {
+    /// Whether the value would be of another version, or encrypted otherwise, today, so that even a write that changes
+    /// nothing stores it.
+    async fn is_outdated(&self, kind: &'static KindDef, current: &Entry) -> Result<bool, ApiError> {
+        let key = current.key();
+        if current.kind().version != self.kinds().storage(kind).version {
+            return Ok(true);
+        }
         if !self.0.transformer.covers(key) {
             return Ok(false);
         }

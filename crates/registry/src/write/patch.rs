@@ -37,7 +37,8 @@ impl Registry {
                 Err(error) if makes && is_absent(subject, &error) => {}
                 done => return done,
             }
-            match self.make_applied(cx, subject, self.patched_whole(cx, subject, patch, None)?).await {
+            let applied = self.knowing(&cx.conversions, || self.patched_whole(cx, subject, patch, None)).await??;
+            match self.make_applied(cx, subject, applied).await {
                 Err(error) if error.reason == Reason::AlreadyExists => {}
                 done => return done,
             }

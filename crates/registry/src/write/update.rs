@@ -118,7 +118,7 @@ impl Registry {
         let mut current = self.current(subject.kind, subject.namespace, subject.name)?;
         for _ in 0..ATTEMPTS {
             let old = self.read_as(subject.kind, current.object()).await?;
-            let new = make(&old)?;
+            let new = self.knowing(&cx.conversions, || make(&old)).await??;
             match self.replace(cx, subject, &current, &old, new).await? {
                 Outcome::Written(entry) => return Ok(Written { entry, created: false }),
                 Outcome::Lost(held) => current = self.newer(subject.kind, subject.name, held)?,
@@ -141,7 +141,7 @@ impl Registry {
         meta::inherit(kind, target, &mut new, old);
         kind.default(&mut new);
         if tracking == Tracking::Compare {
-            self.authorship(cx, kind, target).track(Some(old), &mut new);
+            self.track(cx, kind, target, Some(old), &mut new).await;
         }
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
         if admits {
@@ -173,7 +173,7 @@ impl Registry {
         }
         warn(cx, kind, &new, Some(old));
         meta::forget_times(&mut new, old);
-        if new == *old && (cx.dry_run || !self.is_outdated(current.key()).await?) {
+        if new == *old && (cx.dry_run || !self.is_outdated(kind, current).await?) {
             return Ok(Outcome::Written(self.seen_one(current, kind).await?));
         }
         let ends = deletion::ends_with(kind, &new, old);
