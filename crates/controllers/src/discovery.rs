@@ -46,6 +46,23 @@ pub async fn discover(client: &Client) -> Result<Discovered, kube::Error> {
     Ok(found)
 }
 
+/// The kind of a resource, in the group's preferred version or in the first that has it.
+pub async fn find(client: &Client, group: &str, resource: &str) -> Result<Option<Served>, kube::Error> {
+    let named = |found: Discovered| found.served.into_iter().find(|served| served.resource.plural == resource);
+    let mut found = Discovered::default();
+    if group.is_empty() {
+        collect(&mut found, "", "v1", Ok(client.list_core_api_resources("v1").await?));
+        return Ok(named(found));
+    }
+    let groups = client.list_api_groups().await?.groups;
+    let Some(known) = groups.into_iter().find(|known| known.name == group) else { return Ok(None) };
+    for version in known.preferred_version.into_iter().chain(known.versions) {
+        let list = client.list_api_group_resources(&version.group_version).await?;
+        collect(&mut found, group, &version.version, Ok(list));
+    }
+    Ok(named(found))
+}
+
 fn collect(found: &mut Discovered, group: &str, version: &str, list: Result<APIResourceList, kube::Error>) {
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     match list {

@@ -13,6 +13,7 @@ pub mod endpoints;
 pub mod garbage;
 mod history;
 pub mod job;
+pub mod migration;
 pub mod namespace;
 pub mod nodes;
 pub mod podgc;

@@ -18,6 +18,7 @@ use crate::disruption::DisruptionController;
 use crate::endpoints::{EndpointSliceController, EndpointsController};
 use crate::garbage::GarbageCollector;
 use crate::job::JobController;
+use crate::migration::MigrationController;
 use crate::namespace::NamespaceController;
 use crate::nodes::{Cidr, NodeIpam, NodeLifecycle, TaintEviction};
 use crate::podgc::PodGc;
@@ -94,5 +95,8 @@ pub async fn run(config: ControllersConfig) {
     all.add(PodGc::new(&shell), 1);
     all.add(NamespaceController::new(&shell), WORKERS);
     all.add(GarbageCollector::new(&shell), GARBAGE_WORKERS);
+    if MigrationController::is_needed(&shell).await {
+        all.add(MigrationController::new(&shell), WORKERS);
+    }
     all.tasks.join_all().await;
 }

@@ -1,6 +1,7 @@
 //! Custom resources as clients see them: definitions, what they serve, and how it goes away.
 
 mod conversion;
+mod migration;
 mod schemas;
 mod serving;
 #[path = "../api/support.rs"]

@@ -12,7 +12,7 @@
 //! - `system:kube-dns` may read endpoint slices.
 //! - The controllers of volumes may not read Services, which only Portworx's volumes need.
 //! - Roles behind gates that are off by default are left out, such as those of cluster trust bundles, pod certificates
-//!   and device taints.
+//!   and device taints; that of the migrator is there where migrations of stored versions are served.
 
 mod bindings;
 mod controllers;
@@ -92,6 +92,23 @@ pub fn bootstrap_policy() -> Vec<Object> {
     objects.extend(roles::NAMESPACE_ROLES.iter().map(role_object));
     objects.extend(bindings::NAMESPACE_BINDINGS.iter().map(binding_object));
     objects
+}
+
+/// What is there besides where migrations of stored versions are served: upstream's role, for its account and for the
+/// user that runs controllers here.
+fn migrator_policy() -> Vec<Object> {
+    const NAME: &str = "storage-version-migrator-controller";
+    const LINES: &[Line] = &[
+        Line::On("list create patch", "*", "*"),
+        Line::On("update", "storagemigration.k8s.io", "storageversionmigrations/status"),
+    ];
+    let role = controller_name(NAME);
+    let user = [Subject::User("system:kube-controller-manager")];
+    vec![
+        controller_role(NAME, LINES),
+        controller_binding(NAME),
+        binding("ClusterRoleBinding", "keelson:storage-version-migrator", "", &role, &user),
+    ]
 }
 
 /// What the Node authorizer grants to every node: the rules of `system:node`.

@@ -8,7 +8,7 @@ use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, DeleteOptions, Registry, Target};
 use serde_json::{Value, json};
 
-use super::{AUTOUPDATE, RBAC_GROUP, bootstrap_policy};
+use super::{AUTOUPDATE, RBAC_GROUP, bootstrap_policy, migrator_policy};
 use crate::authz::rules::{Rule, covers};
 
 /// Namespaces that hold default roles.
@@ -22,7 +22,10 @@ pub async fn reconcile(registry: &Registry) -> Result<(), ApiError> {
     let context = Context { user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]), ..Context::default() };
     try_join_all(NAMESPACES.iter().map(|namespace| ensure_namespace(registry, &context, namespace))).await?;
     // Side by side, so that they share flushes of the disk.
-    let policy = bootstrap_policy();
+    let mut policy = bootstrap_policy();
+    if registry.kinds().served().any(|kind| kind.resource == "storageversionmigrations") {
+        policy.extend(migrator_policy());
+    }
     try_join_all(policy.iter().map(|wanted| apply(registry, &context, wanted))).await?;
     Ok(())
 }
