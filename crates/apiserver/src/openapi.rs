@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use registry::openapi;
 use serde_json::{Value, json};
 
+use crate::aggregation::merge_schemas;
 use crate::body;
 use crate::call::Call;
 use crate::respond::{self, Answer};
@@ -100,13 +101,22 @@ impl Server {
         let key = (path.to_owned(), kind);
         let generation = self.registry().kinds().generation();
         let kinds: Vec<&'static KindDef> = self.registry().kinds().served().collect();
-        let of = made_of(path, &kinds).unwrap_or_else(|| generation.to_string());
+        let parts = match path {
+            "/openapi/v2" => self.aggregation().documents(self.registry()),
+            _ => Vec::new(),
+        };
+        let tags: Vec<&str> = parts.iter().map(|part| part.etag.as_str()).collect();
+        let of = made_of(path, &kinds).unwrap_or_else(|| format!("{generation} {}", tags.join(" ")));
         if let Some(kept) = documents.0.lock().get(&key).filter(|kept| kept.of == of) {
             return Ok(kept.document.clone());
         }
         let wanted = path.to_owned();
         // Printing a large document takes a while.
-        let made = tokio::task::spawn_blocking(move || make(&wanted, &kinds).map(|value| print(&value, kind)));
+        let made = tokio::task::spawn_blocking(move || {
+            let mut value = make(&wanted, &kinds)?;
+            parts.iter().for_each(|part| merge_schemas(&mut value, &part.value));
+            Some(print(&value, kind))
+        });
         let document = made.await.map_err(ApiError::internal)?.ok_or_else(ApiError::no_such_path)?;
         documents.0.lock().insert(key, Kept { of, document: document.clone() });
         Ok(document)

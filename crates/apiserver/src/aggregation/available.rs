@@ -5,15 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{join_all, try_join_all};
-use http::Request;
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, Watch, WatchOptions};
 use serde_json::{Value, json};
 use webhook::Client;
 
-use super::extension::Extension;
+use super::extension::{Extension, Part};
 use super::local::{self, Own};
-use super::{kind, proxy};
+use super::{kind, proxy, schemas};
 use crate::server::Server;
 
 /// How often other servers are asked again: whether they can be reached has no event.
@@ -128,8 +129,11 @@ impl Server {
             Ok(resources) => {
                 let known = self.extension(&read.group, &read.version);
                 let schemas = self.ask_for_schemas(&read).await;
-                if known.is_some_and(|extension| extension.learn(resources, schemas)) {
-                    self.aggregation().changed();
+                if let Some(extension) = known {
+                    self.ask_for_document(&extension).await;
+                    if extension.learn(resources, schemas) {
+                        self.aggregation().changed();
+                    }
                 }
                 Condition::passed()
             }
@@ -162,19 +166,49 @@ impl Server {
         entry["serverRelativeURL"].as_str().map(str::to_owned)
     }
 
+    /// Takes the extension's part of its server's OpenAPI 2 document over, if there is a newer one.
+    async fn ask_for_document(&self, extension: &Extension) {
+        let Ok(client) = self.client_of(extension) else { return };
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        let known = extension.document();
+        let tag = known.and_then(|known| HeaderValue::try_from(known.etag.as_str()).ok());
+        headers.extend(tag.map(|tag| (IF_NONE_MATCH, tag)));
+        let Ok(answer) = self.exchange(&client, extension, "/openapi/v2", headers).await else { return };
+        let Ok(document) = serde_json::from_slice(answer.body()) else { return };
+        let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+        let etag = tag.map_or_else(|| crate::digest::hex(answer.body()), str::to_owned);
+        if answer.status() == StatusCode::OK {
+            let prefix = format!("{}/", extension.path());
+            let value = schemas::part(&document, |path| path.starts_with(&prefix));
+            extension.learn_document(Part { etag, value });
+        }
+    }
+
     async fn ask_once(&self, client: &Client, extension: &Extension, path: &str) -> Result<Value, String> {
-        let url = format!("https://{}{path}", self.endpoint(extension)?);
-        let mut request = Request::new(Bytes::new());
-        let user =
-            UserInfo { groups: vec![UserInfo::MASTERS.to_owned()], ..UserInfo::new("system:kube-aggregator", &[]) };
-        proxy::set_identity(request.headers_mut(), &user);
-        let answer = client.send(&url, request, CHECK_TIMEOUT).await;
-        let answer = answer.map_err(|error| format!("failing or missing response from {url}: {error}"))?;
+        let answer = self.exchange(client, extension, path, HeaderMap::new()).await?;
         let status = answer.status().as_u16();
         if !(200..300).contains(&status) {
+            let url = format!("https://{}{path}", self.endpoint(extension)?);
             return Err(format!("failing or missing response from {url}: bad status from {url}: {status}"));
         }
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+    }
+
+    async fn exchange(
+        &self,
+        client: &Client,
+        extension: &Extension,
+        path: &str,
+        mut headers: HeaderMap,
+    ) -> Result<Response<Bytes>, String> {
+        let url = format!("https://{}{path}", self.endpoint(extension)?);
+        let user =
+            UserInfo { groups: vec![UserInfo::MASTERS.to_owned()], ..UserInfo::new("system:kube-aggregator", &[]) };
+        proxy::set_identity(&mut headers, &user);
+        let mut request = Request::new(Bytes::new());
+        *request.headers_mut() = headers;
+        let answer = client.send(&url, request, CHECK_TIMEOUT).await;
+        answer.map_err(|error| format!("failing or missing response from {url}: {error}"))
     }
 
     /// Groups and versions that this server serves itself.

@@ -33,7 +33,16 @@ pub(crate) struct Extension {
     resources: Arc<ArcSwapOption<Vec<Value>>>,
     /// Where its schemas are, as its server's index says; nothing if it has none.
     schemas: Arc<ArcSwapOption<String>>,
+    /// Its part of the server's OpenAPI 2 document, if that has one.
+    document: Arc<ArcSwapOption<Part>>,
     tls: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
+}
+
+/// A part of an OpenAPI 2 document.
+pub(crate) struct Part {
+    /// By which the server knows the document.
+    pub etag: String,
+    pub value: Value,
 }
 
 impl Extension {
@@ -65,6 +74,7 @@ impl Extension {
             available: conditions.iter().any(|of| of["type"] == "Available" && of["status"] == "True"),
             resources: Arc::default(),
             schemas: Arc::default(),
+            document: Arc::default(),
             tls: Arc::default(),
         })
     }
@@ -75,7 +85,8 @@ impl Extension {
             return Arc::new(self);
         }
         let (resources, schemas) = (before.resources.clone(), before.schemas.clone());
-        Arc::new(Self { resources, schemas, tls: before.tls.clone(), ..self })
+        let (document, tls) = (before.document.clone(), before.tls.clone());
+        Arc::new(Self { resources, schemas, document, tls, ..self })
     }
 
     /// By which groups and versions are ordered.
@@ -114,6 +125,15 @@ impl Extension {
     pub fn schemas(&self) -> Option<(String, String)> {
         let url = self.schemas.load_full().filter(|_| self.available)?;
         Some((self.path().trim_start_matches('/').to_owned(), (*url).clone()))
+    }
+
+    /// Its part of its server's OpenAPI 2 document, as that was read last.
+    pub fn document(&self) -> Option<Arc<Part>> {
+        self.document.load_full()
+    }
+
+    pub fn learn_document(&self, part: Part) {
+        self.document.store(Some(Arc::new(part)));
     }
 
     /// Notes what its server serves, and answers whether that is news.

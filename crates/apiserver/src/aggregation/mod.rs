@@ -5,6 +5,7 @@ mod available;
 mod extension;
 mod local;
 mod proxy;
+mod schemas;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,8 @@ use kinds::KindDef;
 use registry::discovery::Version;
 use registry::{Lister, Registry};
 
-use extension::Extension;
+use extension::{Extension, Part};
+pub(crate) use schemas::merge as merge_schemas;
 
 pub(crate) const GROUP: &str = "apiregistration.k8s.io";
 
@@ -55,6 +57,12 @@ impl Aggregation {
     /// What discovery tells of them.
     pub fn served(&self, registry: &Registry) -> Vec<(String, Version)> {
         self.all(registry).iter().map(|extension| extension.served()).collect()
+    }
+
+    /// The parts that they add to the OpenAPI 2 document.
+    pub fn documents(&self, registry: &Registry) -> Vec<Arc<Part>> {
+        let available = self.all(registry).into_iter().filter(|extension| extension.available);
+        available.filter_map(|extension| extension.document()).collect()
     }
 
     /// Grows when what discovery tells changes, of this server's kinds or of others'.

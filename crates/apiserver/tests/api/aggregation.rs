@@ -73,6 +73,16 @@ fn answer(asked: &Asked) -> Response<String> {
         "/openapi/v3" => {
             json!({"paths": {"apis/acme.com/v1": {"serverRelativeURL": "/openapi/v3/apis/acme.com/v1?hash=AB"}}})
         }
+        "/openapi/v2" => json!({
+            "swagger": "2.0",
+            "paths": {
+                "/apis/acme.com/v1/namespaces/{namespace}/widgets": {"get": {"responses": {"200": {
+                    "description": "OK", "schema": {"$ref": "#/definitions/io.k8s.api.core.v1.Pod"},
+                }}}},
+                "/healthz": {"get": {"responses": {}}},
+            },
+            "definitions": {"io.k8s.api.core.v1.Pod": {"type": "object", "description": "not that of the core group"}},
+        }),
         "/openapi/v3/apis/acme.com/v1" => json!({"openapi": "3.0.0", "info": {"title": "widgets"}}),
         path => {
             json!({"kind": "Widget", "path": path, "method": asked.method.as_str(), "told": told, "body": asked.body})
@@ -168,6 +178,12 @@ async fn discovery_tells_of_extensions_and_of_those_that_are_gone() {
     assert_eq!(schema["info"]["title"], "widgets");
     let index = api.get("/openapi/v3").await.expect(200);
     assert_eq!(index["paths"]["apis/acme.com/v1"]["serverRelativeURL"], "/openapi/v3/apis/acme.com/v1?hash=AB");
+    let whole = api.get("/openapi/v2").await.expect(200);
+    let widgets = &whole["paths"]["/apis/acme.com/v1/namespaces/{namespace}/widgets"]["get"];
+    let renamed = "io.k8s.api.core.v1.Pod_v2";
+    assert_eq!(widgets["responses"]["200"]["schema"]["$ref"], format!("#/definitions/{renamed}"));
+    assert_eq!(whole["definitions"][renamed]["description"], "not that of the core group");
+    assert!(whole["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"].is_object());
     assert!(index["paths"]["apis/apps/v1"].is_object());
     let aggregated = async || {
         let accept = [("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")];
