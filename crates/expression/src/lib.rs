@@ -42,6 +42,7 @@ pub use escape::{escape, is_identifier, unescape};
 pub use library::{Attributes, Authorizer, Decision, authorizer, quantity, resource_check, semver};
 pub use list::List;
 pub use map::Map;
+pub use pattern::compile as compile_pattern;
 pub use program::{Bindings, Evaluated, Program};
 pub use shape::{Form, Merge, REQUEST_MAX, Shape};
 pub use source::Issues;

@@ -3,12 +3,16 @@
 use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ast::ErrorKind;
+use regex_syntax::ast::parse::Parser;
 
 use crate::error::Error;
 use crate::value::{Foreign, Value};
 
-/// Bytes of a compiled pattern, and of the cache that matching it may fill.
+/// Bytes of a compiled pattern of an expression, and of the cache that matching it may fill.
 const SIZE_MAX: usize = 1 << 20;
+/// How deep groups may be within each other.
+const NEST_MAX: u32 = 250;
 
 #[derive(Debug)]
 pub struct Pattern {
@@ -17,16 +21,39 @@ pub struct Pattern {
     size: u64,
 }
 
+/// Compiles a pattern in Go's syntax to so many bytes at most. The error is worded as Go's.
+pub fn compile(text: &str, size_max: usize) -> Result<Regex, String> {
+    let fault = |why: String| format!("error parsing regexp: {why}");
+    let translated = translate(text).map_err(|why| fault(format!("{why}: ``")))?;
+    let mut builder = RegexBuilder::new(&translated);
+    builder.size_limit(size_max).dfa_size_limit(size_max).nest_limit(NEST_MAX).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => fault(format!("expression too large: `{text}`")),
+        other => fault(syntax_fault(text, &translated).unwrap_or_else(|| last_line(&other.to_string()))),
+    })
+}
+
+/// What Go says of a text that is no pattern.
+fn syntax_fault(text: &str, translated: &str) -> Option<String> {
+    let error = Parser::new().parse(translated).err()?;
+    let (start, end) = (error.span().start.offset, error.span().end.offset);
+    let (here, from_here) = (&translated[start..end], &translated[start..]);
+    let (why, what) = match error.kind() {
+        ErrorKind::ClassUnclosed => ("missing closing ]", from_here),
+        ErrorKind::ClassRangeInvalid => ("invalid character class range", here),
+        ErrorKind::GroupUnclosed => ("missing closing )", text),
+        ErrorKind::GroupUnopened => ("unexpected )", text),
+        ErrorKind::RepetitionMissing => ("missing argument to repetition operator", &from_here[..1]),
+        ErrorKind::EscapeUnrecognized | ErrorKind::UnsupportedBackreference => ("invalid escape sequence", here),
+        ErrorKind::UnsupportedLookAround => ("invalid or unsupported Perl syntax", here),
+        ErrorKind::NestLimitExceeded(_) => ("expression nests too deeply", text),
+        _ => return None,
+    };
+    Some(format!("{why}: `{what}`"))
+}
+
 impl Pattern {
     pub fn new(text: &str) -> Result<Self, Error> {
-        let fault = |reason: String| Error::failed(format!("error parsing regexp: {reason}"));
-        let translated = translate(text).map_err(|reason| fault(format!("{reason}: `{text}`")))?;
-        let built =
-            RegexBuilder::new(&translated).size_limit(SIZE_MAX).dfa_size_limit(SIZE_MAX).nest_limit(250).build();
-        let regex = built.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => fault(format!("expression too large: `{text}`")),
-            other => fault(last_line(&other.to_string())),
-        })?;
+        let regex = compile(text, SIZE_MAX).map_err(Error::failed)?;
         Ok(Self { regex, size: text.chars().count() as u64 })
     }
 

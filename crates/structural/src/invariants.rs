@@ -1,8 +1,9 @@
 //! What makes a schema structural (upstream: schema/validation.go).
 
 use machinery::field::{Error, ErrorList, Path};
-use regex::Regex;
 use serde_json::{Map, Value, json};
+
+use crate::schema::compile_pattern;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -155,7 +156,7 @@ fn value_validation(path: &Path, schema: &Value, skips_any: bool, skips_all: boo
         nested_validation(&path.child("not"), not, false, errors);
     }
     let pattern = text(schema, "pattern");
-    if let Some(why) = Regex::new(pattern).err() {
+    if let Some(why) = compile_pattern(pattern).err() {
         let text = format!("must be a valid regular expression, but isn't: {why}");
         errors.push(Error::invalid(&path.child("pattern"), pattern, text));
     }

@@ -100,6 +100,9 @@ pub struct Checks {
     pub not: Option<Box<Schema>>,
 }
 
+/// Bytes of a compiled regular expression.
+const PATTERN_SIZE_MAX: usize = 10 << 20;
+
 /// A regular expression that is compiled when a value is first held against it.
 #[derive(Debug)]
 pub struct Pattern {
@@ -114,9 +117,14 @@ impl Pattern {
 
     /// The error is the compiler's.
     pub fn regex(&self) -> Result<&Regex, &str> {
-        let compiled = self.compiled.get_or_init(|| Regex::new(&self.text).map_err(|error| error.to_string()));
+        let compiled = self.compiled.get_or_init(|| compile_pattern(&self.text));
         compiled.as_ref().map_err(String::as_str)
     }
+}
+
+/// Compiles a regular expression as Go writes it.
+pub(crate) fn compile_pattern(text: &str) -> Result<Regex, String> {
+    expression::compile_pattern(text, PATTERN_SIZE_MAX)
 }
 
 impl Schema {

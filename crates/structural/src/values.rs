@@ -239,7 +239,7 @@ impl Schema {
 }
 
 fn is_integer(number: &serde_json::Number) -> bool {
-    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(number::is_whole)
+    number.is_i64() || number.as_f64().is_some_and(number::is_whole)
 }
 
 /// What a value is called.
@@ -250,7 +250,7 @@ fn found(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(number) if !number.is_i64() => "number",
         Value::Number(_) => "integer",
     }
 }

@@ -1,5 +1,6 @@
 //! Custom resources as clients see them: definitions, what they serve, and how it goes away.
 
+mod bad_input;
 mod conversion;
 mod migration;
 mod schemas;

@@ -142,7 +142,7 @@ fn schemas_that_are_no_structure_stay_with_what_is_not_pruned() {
 
 #[test]
 fn a_rule_may_stay_too_dear_while_its_schema_stays() {
-    let rule = json!({"type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 4_000_000},
+    let rule = json!({"type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 1_000_000},
         "x-kubernetes-validations": [{"rule": "self.all(x, self.exists(y, x == y))"}]});
     let (old, fine) = (field(&rule), field(&json!({"type": "string"})));
     let at = |path: &str| {
@@ -205,4 +205,148 @@ fn webhooks_and_selectable_fields_are_forgiven_while_they_stay() {
     assert_eq!(update(definition(&[schema.clone()]), selectable(0)), [many]);
     assert_eq!(update(selectable(0), selectable(0)), none);
     assert_eq!(update(selectable(0), selectable(1)), [many]);
+}
+
+/// What is said of a new definition with this property `f`; `AT` stands for where it is.
+fn told(of: &Value) -> Vec<String> {
+    let at = "spec.validation.openAPIV3Schema.properties[f]";
+    let errors = crate::errors("apiextensions.k8s.io", "customresourcedefinitions", definition(&[field(of)]));
+    errors.iter().map(|error| error.replace(at, "AT")).collect()
+}
+
+#[test]
+fn schemas_do_not_recur_nor_contradict_themselves() {
+    let object = |more: Value| {
+        let mut object = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    for name in ["$ref", "id"] {
+        assert_eq!(told(&object(json!({name: "#/f"}))), [format!("AT.{name}: Forbidden: {name} is not supported")]);
+    }
+    for name in ["definitions", "dependencies", "patternProperties"] {
+        let errors = told(&object(json!({name: {"f": {"type": "object"}}})));
+        assert_eq!(errors, [format!("AT.{name}: Forbidden: {name} is not supported")]);
+    }
+    for (schema, wanted) in [
+        (
+            object(json!({"allOf": [{"properties": {"a": {"type": "integer"}}}]})),
+            vec!["AT.allOf[0].properties[a].type: Forbidden: must be empty to be structural"],
+        ),
+        (
+            object(json!({"additionalProperties": {"type": "string"}})),
+            vec!["AT.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"],
+        ),
+        (
+            object(json!({"not": {"not": {"additionalProperties": {"type": "string"}}}})),
+            vec!["AT.not.not.additionalProperties: Forbidden: must be undefined to be structural"],
+        ),
+        (
+            json!({"type": "array", "items": [{"type": "string"}, {"type": "integer"}]}),
+            vec![
+                "AT.items: Required value: must be specified",
+                "AT.items: Forbidden: items must be a schema object and not an array",
+            ],
+        ),
+        (json!({"type": "string", "nullable": true, "default": null, "enum": ["a"]}), vec![]),
+        (
+            json!({"type": "string", "enum": ["a"], "default": "b"}),
+            vec!["AT.default: Unsupported value: \"b\": supported values: \"a\""],
+        ),
+        (
+            json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true,
+                "default": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a/b"}}}),
+            vec!["AT.default.metadata.name: Invalid value: \"a/b\": may not contain '/'"],
+        ),
+    ] {
+        assert_eq!(told(&schema), wanted, "{schema}");
+    }
+    // As deep as a request may be.
+    let deep =
+        (0..40).fold(json!({"type": "string"}), |inner, _| json!({"type": "object", "properties": {"f": inner}}));
+    assert_eq!(told(&deep), Vec::<String>::new());
+}
+
+#[test]
+fn patterns_are_gos() {
+    for (pattern, wanted) in [
+        ("[a", "missing closing ]: `[a`"),
+        ("x[a", "missing closing ]: `[a`"),
+        ("(a", "missing closing ): `(a`"),
+        ("a)", "unexpected ): `a)`"),
+        ("*a", "missing argument to repetition operator: `*`"),
+        (r"\y", r"invalid escape sequence: `\y`"),
+        (r"(a)\1", r"invalid escape sequence: `\1`"),
+        ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+        ("[z-a]", "invalid character class range: `z-a`"),
+        (r"a\", "trailing backslash at end of expression: ``"),
+        ("((a{1000}){1000}){1000}", "expression too large: `((a{1000}){1000}){1000}`"),
+    ] {
+        let wanted = format!(
+            "AT.pattern: Invalid value: {pattern:?}: must be a valid regular expression, but isn't: error parsing regexp: {wanted}"
+        );
+        assert_eq!(told(&json!({"type": "string", "pattern": pattern})), [wanted]);
+    }
+    for pattern in [r"^[[:alpha:]&&a]\z", r"\Qa.b\E", "a{1000}", "[]a]"] {
+        assert_eq!(told(&json!({"type": "string", "pattern": pattern})), Vec::<String>::new(), "{pattern}");
+    }
+}
+
+#[test]
+fn rules_name_fields_as_they_are_escaped() {
+    let properties = json!({
+        "namespace": {"type": "string"}, "a-b": {"type": "string"}, "c.d/e": {"type": "string"}, "f__g": {"type": "string"},
+        "1h": {"type": "string"}, "i j": {"type": "string"}, "for": {"type": "string"},
+    });
+    let with_rule =
+        |rule: &str| json!({"type": "object", "properties": properties, "x-kubernetes-validations": [{"rule": rule}]});
+    for rule in [
+        "has(self.__namespace__)",
+        "has(self.a__dash__b)",
+        "has(self.c__dot__d__slash__e)",
+        "has(self.f__underscores__g)",
+        "has(self.__for__)",
+        "has(self.for)",
+    ] {
+        assert_eq!(told(&with_rule(rule)), Vec::<String>::new(), "{rule}");
+    }
+    let fault = |rule: &str, why: &str| {
+        let shown = json!({"FieldPath": "", "Message": "", "MessageExpression": "", "OptionalOldSelf": null, "Reason": null, "Rule": rule});
+        format!("AT.x-kubernetes-validations[0].rule: Invalid value: {shown}: compilation failed: ERROR: <input>:{why}")
+    };
+    for (rule, why) in [
+        ("has(self.f__g)", "1:4: undefined field 'f__g'\n | has(self.f__g)\n | ...^"),
+        ("self.a__b == ''", "1:5: undefined field 'a__b'\n | self.a__b == ''\n | ....^"),
+        ("self.x", "1:5: undefined field 'x'\n | self.x\n | ....^"),
+    ] {
+        assert_eq!(told(&with_rule(rule)), [fault(rule, why)], "{rule}");
+    }
+}
+
+#[test]
+fn rules_that_are_cheap_alone_may_be_too_dear_together() {
+    let list = json!({
+        "type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 225_000},
+        "x-kubernetes-validations": [{"rule": "self.all(x, self.exists(y, x == y))"}],
+    });
+    let lists = |count: usize| {
+        let properties: serde_json::Map<String, Value> =
+            (0..count).map(|number| (format!("f{number:02}"), list.clone())).collect();
+        let schema = json!({"type": "object", "properties": properties});
+        crate::errors("apiextensions.k8s.io", "customresourcedefinitions", definition(&[schema]))
+    };
+    assert_eq!(lists(11), Vec::<String>::new());
+    let errors = lists(12);
+    assert_eq!(errors.len(), 5, "{errors:?}");
+    assert_eq!(
+        errors[0],
+        "spec.validation.openAPIV3Schema.properties[f00].x-kubernetes-validations[0].rule: Forbidden: contributed to \
+         estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+    );
+    assert_eq!(
+        errors[4],
+        "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for entire \
+         OpenAPIv3 schema exceeds budget by factor of 1.080078x (try simplifying the rule, or adding maxItems, \
+         maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    );
 }
