@@ -126,7 +126,6 @@ impl Registry {
         };
         let from = objects[0].gvk();
         let wrong = |why: String| ApiError::new(Reason::Unknown, format!("conversion webhook for {from} {why}"));
-        let failed = |why: String| wrong(format!("failed: {why}"));
         let uid = clock::uuid();
         let version = webhook.reviews.iter().find(|version| REVIEWS.contains(&version.as_str()));
         let unsupported = || ApiError::new(Reason::Unknown, "no supported conversion review versions");
@@ -135,14 +134,23 @@ impl Registry {
             "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
             "request": {"uid": uid, "desiredAPIVersion": kind.group_version().to_string(), "objects": objects},
         });
-        let answer = converter.call(webhook, &review).await.map_err(failed)?;
-        let converted = converted_objects(&answer, version, &uid).map_err(failed)?;
-        if converted.len() != objects.len() {
-            return Err(wrong(format!("returned {} objects, expected {}", converted.len(), objects.len())));
-        }
-        let pairs = objects.iter().zip(converted);
-        pairs.map(|(original, made)| accept(kind, original, made).map_err(wrong)).collect()
+        let answer = converter.call(webhook, &review).await.map_err(|why| format!("failed: {why}"));
+        answer.and_then(|answer| read_review(kind, &objects, (version, &uid), &answer)).map_err(wrong)
     }
+}
+
+/// The objects of a webhook's answer, each as `kind`; `asked` is the version and the uid of the review.
+pub fn read_review(
+    kind: &'static KindDef,
+    objects: &[Object],
+    asked: (&str, &str),
+    answer: &Value,
+) -> Result<Vec<Object>, String> {
+    let converted = converted_objects(answer, asked).map_err(|why| format!("failed: {why}"))?;
+    if converted.len() != objects.len() {
+        return Err(format!("returned {} objects, expected {}", converted.len(), objects.len()));
+    }
+    objects.iter().zip(converted).map(|(original, made)| accept(kind, original, made)).collect()
 }
 
 /// `entry` as `kind`, if that takes no webhook any more.
@@ -196,7 +204,7 @@ pub(crate) fn converts_by_webhook(kind: &KindDef) -> bool {
     kind.custom.is_some_and(|custom| custom.webhook().is_some())
 }
 
-fn converted_objects<'a>(answer: &'a Value, version: &str, uid: &str) -> Result<&'a [Value], String> {
+fn converted_objects<'a>(answer: &'a Value, (version, uid): (&str, &str)) -> Result<&'a [Value], String> {
     let response = answer.get("response").filter(|response| response.is_object());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if version == "v1" {

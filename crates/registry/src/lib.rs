@@ -28,7 +28,7 @@ mod write;
 
 pub use admission::Admission;
 pub use answer::{Changed, Deleted, List, WatchEvent, Written};
-pub use conversion::{Conversions, Converter};
+pub use conversion::{Conversions, Converter, read_review};
 pub use entry::Entry;
 pub use kind_table::KindTable;
 pub use registry::{Config, Hooks, Lister, Registry};
