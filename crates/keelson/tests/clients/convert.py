@@ -3,10 +3,9 @@
 Usage: convert.py CERTIFICATE KEY; prints the port that it serves HTTPS on.
 """
 
-import http.server
-import json
-import ssl
 import sys
+
+from serve import serve
 
 
 def convert(widget, desired):
@@ -19,28 +18,11 @@ def convert(widget, desired):
     return widget
 
 
-class Webhook(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        review = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        asked = review.pop("request")
-        widgets = [convert(widget, asked["desiredAPIVersion"]) for widget in asked["objects"]]
-        review["response"] = {"uid": asked["uid"], "result": {"status": "Success"}, "convertedObjects": widgets}
-        answer = json.dumps(review).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_):
-        pass
+def answer(_, review):
+    asked = review.pop("request")
+    widgets = [convert(widget, asked["desiredAPIVersion"]) for widget in asked["objects"]]
+    review["response"] = {"uid": asked["uid"], "result": {"status": "Success"}, "convertedObjects": widgets}
+    return review
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print(server.server_address[1], flush=True)
-server.serve_forever()
+serve(answer, sys.argv[1], sys.argv[2])

@@ -4,10 +4,10 @@ Usage: webhook.py CERTIFICATE KEY; prints the port that it serves HTTPS on.
 """
 
 import base64
-import http.server
 import json
-import ssl
 import sys
+
+from serve import serve
 
 
 def mutate(request):
@@ -25,28 +25,10 @@ def validate(request):
     return {"allowed": True, "warnings": [f"{color} goes out of fashion"] if color == "green" else []}
 
 
-class Webhook(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        review = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        request = review.pop("request")
-        answer = {"/mutate": mutate, "/validate": validate}[self.path.partition("?")[0]](request)
-        review["response"] = {"uid": request["uid"], **answer}
-        body = json.dumps(review).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def answer(path, review):
+    request = review.pop("request")
+    response = {"/mutate": mutate, "/validate": validate}[path](request)
+    return {**review, "response": {"uid": request["uid"], **response}}
 
 
-server = http.server.ThreadingHTTPServer(("0.0.0.0", 0), Webhook)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print(server.server_address[1], flush=True)
-server.serve_forever()
+serve(answer, sys.argv[1], sys.argv[2], "0.0.0.0")

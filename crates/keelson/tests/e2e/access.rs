@@ -145,6 +145,11 @@ fn people_of_another_issuer_come_by_its_tokens_and_go_by_its_policy() {
     let jane = company.token(&json!({}));
     let whoami = kubectl(&jane, "auth whoami -o jsonpath={.status.userInfo.username}{.status.userInfo.groups}");
     assert_eq!(whoami.succeeds(), "company:jane[\"company:dev\",\"system:authenticated\"]");
+    let plugin =
+        company.write("plugin", &with_plugin(&company, &fs::read_to_string(&bare).expect("it was written"), &jane));
+    let mut by_plugin = cluster.machine.command("kubectl");
+    by_plugin.args(["--kubeconfig", &plugin, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]);
+    assert_eq!(Output::of(by_plugin.env("HOME", company.files.path())).succeeds(), "company:jane");
     let refused = kubectl(&jane, "get pods").fails();
     let forbidden = "pods is forbidden: User \"company:jane\" cannot list resource \"pods\" in API group \"\" in the \
                      namespace \"default\": company policy";
@@ -179,6 +184,18 @@ fn people_of_another_issuer_come_by_its_tokens_and_go_by_its_policy() {
         let name = kubectl(&jane, "auth whoami -o jsonpath={.status.userInfo.username}");
         (name.stdout == "acme:jane").then_some(())
     });
+}
+
+/// A kubeconfig whose user is told by a credential plugin.
+fn with_plugin(company: &Company, bare: &str, token: &str) -> String {
+    let told = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token},
+    });
+    let told = company.write("credential", &told.to_string());
+    let exec = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "command": "cat", "args": [told],
+    });
+    bare.replace("user: {}", &format!("user: {{exec: {exec}}}"))
 }
 
 /// The administrator's kubeconfig without a user.

@@ -203,11 +203,12 @@ fn a_webhook_behind_a_service_is_trusted_once_its_authority_is_injected() {
     let skips = "{apiVersion: v1, kind: ConfigMap, metadata: {name: early, labels: {guard.dev/skip: ''}}}";
     let refused = cluster.kubectl_stdin("create -f -", &format!("---\n{skips}")).fails();
     assert!(refused.contains("failed calling webhook \"validate.guard.dev\""), "{refused}");
-    let inject =
-        json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": serving.bundle}]).to_string();
-    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-        cluster.kubectl(&format!("patch {kind} guard --type=json -p {inject}"));
-    }
+    let patch_both = |patch: Value| {
+        for kind in ["mutating", "validating"] {
+            cluster.kubectl(&format!("patch {kind}webhookconfiguration guard --type=json -p {patch}"));
+        }
+    };
+    patch_both(json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": serving.bundle}]));
 
     cluster.kubectl("create configmap blue --from-literal=color=blue");
     assert_eq!(cluster.field("configmap blue", ".metadata.labels.by"), "kubernetes-admin");
@@ -231,9 +232,6 @@ fn a_webhook_behind_a_service_is_trusted_once_its_authority_is_injected() {
     drop(webhook);
     let refused = cluster.try_kubectl("create configmap late").fails();
     assert!(refused.contains(&format!("dial tcp {address}")) && refused.contains("connection refused"), "{refused}");
-    let open = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]).to_string();
-    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-        cluster.kubectl(&format!("patch {kind} guard --type=json -p {open}"));
-    }
+    patch_both(json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]));
     cluster.kubectl("create configmap late --from-literal=color=red");
 }

@@ -77,6 +77,13 @@ fn kubectl_works_with_custom_resources() {
         .kubectl_stdin("apply --server-side --force-conflicts --field-manager other -f -", &widget("a", "{min: 3}"))
         .succeeds();
     assert_eq!(cluster.field("widget a", ".spec.min"), "3");
+    for what in ["condition=Ready", "jsonpath={.spec.min}=3"] {
+        cluster.kubectl(&format!("wait widget/a --for={what} --timeout=30s"));
+    }
+    let differs = cluster.kubectl_stdin("diff -f -", &widget("a", "{replicas: 2, size: 9}"));
+    assert!(differs.code == 1 && differs.stdout.contains("+  size: 9"), "{differs:?}");
+    let scaled = cluster.kubectl("get widget a --subresource=scale -o jsonpath={.kind}/{.spec.replicas}");
+    assert_eq!(scaled, "Scale/7");
 
     cluster.kubectl("create namespace away");
     cluster.kubectl_stdin("apply -n away -f -", &widget("c", "{}")).succeeds();

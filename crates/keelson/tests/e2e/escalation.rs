@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use auth::csr::{self, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER};
-use auth::pki::{Authority, LeafSpec};
+use auth::pki::LeafSpec;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::support::{Cluster, Output, until};
+use crate::support::{Cluster, Output, bearer, until};
 
 /// Two machines that never came, with a pod each; a developer with many rights; an approver with half of what it takes.
 const WORLD: &str = r#"
@@ -278,7 +278,8 @@ impl World {
             ("n2", "system:node:n2", &["system:nodes"]),
             ("named as n2", "system:node:n2", &["dev"]),
         ] {
-            world.certify(who, name, groups);
+            let shown = world.cluster.shows(&world.cluster.authority("ca"), name, groups);
+            world.credentials.insert(who, shown);
         }
         world.give_tokens();
         for (name, object) in [("$p2", "pod p2"), ("$p3", "pod p3"), ("$n2", "node n2")] {
@@ -323,21 +324,9 @@ impl World {
             ("for another", another),
             ("builder", builder),
         ] {
-            self.credentials.insert(who, vec!["--header".to_owned(), format!("Authorization: Bearer {token}")]);
+            self.credentials.insert(who, bearer(&token));
         }
         self.credentials.insert("nobody", Vec::new());
-    }
-
-    fn certify(&mut self, who: &'static str, name: &str, groups: &[&str]) {
-        let authority = Authority::load(&self.cluster.data_dir().join("pki"), "ca").expect("the server has one");
-        let issued = authority.issue(&LeafSpec::client(name, groups)).expect("it signs");
-        let file = |of: &str, text: String| {
-            let path = self.cluster.scratch().join(format!("{}.{of}", who.replace(' ', "-")));
-            fs::write(&path, text).expect("a small file is written");
-            path.to_string_lossy().into_owned()
-        };
-        let words = ["--cert".to_owned(), file("crt", issued.0), "--key".to_owned(), file("key", issued.1)];
-        self.credentials.insert(who, words.into());
     }
 
     /// A text with what its words stand for; those that begin alike are replaced longest first.

@@ -3,9 +3,7 @@
 use std::fs::{self, File};
 use std::net::IpAddr;
 
-use auth::pki::{Authority, LeafSpec};
-
-use crate::support::{Cluster, Machine, Output, Script, Serving, until};
+use crate::support::{Cluster, Machine, Output, Script, Serving, bearer, until};
 
 const NOTES: &str = "/apis/ext.acme.dev/v1/namespaces/default/notes";
 const SERVICE: &str = "apiservice v1.ext.acme.dev";
@@ -89,11 +87,7 @@ impl Extension {
     }
 
     fn serve(&mut self, port: &str) {
-        let file = |name: &str, text: &str| {
-            let path = self.cluster.scratch().join(name);
-            fs::write(&path, text).expect("a small file is written");
-            path.to_string_lossy().into_owned()
-        };
+        let file = |name: &str, text: &str| self.cluster.file(name, text).to_string_lossy().into_owned();
         let authority = file("cluster.crt", &self.cluster.field("configmap kube-root-ca.crt", ".data['ca\\.crt']"));
         let token = file("ext.token", &self.token("ext"));
         let [certificate, key] = self.serving.files();
@@ -119,21 +113,6 @@ impl Extension {
         curl.args(["--silent", "--show-error", "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}"]);
         let answer = Output::of(curl.args(words).arg(format!("https://{}:{}{NOTES}", self.address, self.port())));
         if answer.code == 0 { answer.stdout } else { answer.stderr }
-    }
-
-    /// A certificate of an authority of the cluster, as arguments of curl.
-    fn shown(&self, authority: &str, name: &str) -> Vec<String> {
-        let authority = Authority::load(&self.cluster.data_dir().join("pki"), authority).expect("the server has it");
-        let issued = authority.issue(&LeafSpec::client(name, &["system:masters"])).expect("it signs");
-        let [certificate, key] = [("shown.crt", issued.0), ("shown.key", issued.1)].map(|(name, text)| {
-            let path = self.cluster.scratch().join(name);
-            fs::write(&path, text).expect("a small file is written");
-            path.to_string_lossy().into_owned()
-        });
-        ["--cert".to_owned(), certificate, "--key".to_owned(), key]
-            .into_iter()
-            .chain(FORGED.map(str::to_owned))
-            .collect()
     }
 }
 
@@ -171,20 +150,23 @@ fn an_extension_serves_its_group_and_learns_who_asks_from_the_cluster_alone() {
 
 fn nobody_speaks_for_others(extension: &Extension) {
     let cluster = &extension.cluster;
-    let asked = |words: &[String]| extension.direct(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(extension.direct(&FORGED), "401", "headers without a certificate");
-    let refused = asked(&extension.shown("ca", "kubernetes-admin"));
+    let asked = |who: Vec<String>| {
+        let words: Vec<&str> = who.iter().map(String::as_str).chain(FORGED).collect();
+        extension.direct(&words)
+    };
+    let shows = |authority: &str, name: &str| cluster.shows(&cluster.authority(authority), name, &["system:masters"]);
+    assert_eq!(asked(vec![]), "401", "headers without a certificate");
+    let refused = asked(shows("ca", "kubernetes-admin"));
     assert!(refused.contains("unknown ca"), "a certificate of the authority of users: {refused}");
-    assert_eq!(asked(&extension.shown("front-proxy-ca", "other")), "401", "another name of the proxies' authority");
-    assert_eq!(asked(&extension.shown("front-proxy-ca", "front-proxy-client")), "200", "the proxy itself");
-    let bearer = |account: &str| format!("Authorization: Bearer {}", extension.token(account));
-    assert_eq!(extension.direct(&["-H", &bearer("ext")]), "403", "a token that is good, of an account without rights");
-    assert_eq!(extension.direct(&["-H", "Authorization: Bearer made-up"]), "401");
+    assert_eq!(asked(shows("front-proxy-ca", "other")), "401", "another name of the proxies' authority");
+    assert_eq!(asked(shows("front-proxy-ca", "front-proxy-client")), "200", "the proxy itself");
+    assert_eq!(asked(bearer(&extension.token("ext"))), "403", "a token that is good, of an account without rights");
+    assert_eq!(asked(bearer("made-up")), "401");
 
     // Through the cluster's server, which says itself who asks.
     let mut curl = cluster.machine.command("curl");
     curl.args(["--silent", "--insecure", "-X", "POST", "-H", "Content-Type: application/json"]).args(FORGED);
-    curl.args(["-H", &bearer("writer"), "--data"]);
+    curl.args(bearer(&extension.token("writer"))).arg("--data");
     curl.arg(r#"{"apiVersion":"ext.acme.dev/v1","kind":"Note","metadata":{"name":"forged"}}"#);
     let made = Output::of(curl.arg(format!("https://127.0.0.1:6443{NOTES}"))).succeeds();
     assert!(made.contains(r#""author": "system:serviceaccount:ext:writer""#), "{made}");

@@ -1,7 +1,6 @@
 //! Who one is and what one may, as each kubectl tells and changes it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use auth::csr;
 use auth::pki::LeafSpec;
@@ -33,12 +32,6 @@ impl Kubectl<'_> {
         Output::of(self.cluster.kubectl_command_of(self.program).args(line.split_whitespace()))
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.cluster.scratch().join(name);
-        fs::write(&path, text).expect("a small file is written");
-        path
-    }
-
     /// With a kubeconfig whose user is this.
     fn run_as(&self, user: &str, line: &str) -> Output {
         let kubeconfig = format!(
@@ -46,7 +39,7 @@ impl Kubectl<'_> {
              users: [{{name: u, user: {user}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
              current-context: x\n"
         );
-        let kubeconfig = self.file("somebody", &kubeconfig);
+        let kubeconfig = self.cluster.file("somebody", &kubeconfig);
         let mut command = self.cluster.machine.command(self.program.to_str().expect("a plain path"));
         command.arg("--kubeconfig").arg(kubeconfig).args(line.split_whitespace());
         Output::of(command.env("HOME", self.cluster.scratch()))
@@ -55,7 +48,7 @@ impl Kubectl<'_> {
     /// Name and groups of a user, as kubectl before 1.28 can ask too.
     fn whoami(&self, user: &str) -> String {
         let review = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
-        let review = self.file("review.json", review);
+        let review = self.cluster.file("review.json", review);
         let path = "jsonpath={.status.userInfo.username}{.status.userInfo.groups}";
         self.run_as(user, &format!("create --validate=false -f {} -o {path}", review.display())).succeeds()
     }
@@ -72,7 +65,7 @@ pub fn drive(cluster: &Cluster, program: &Path) {
 fn rules(kubectl: &Kubectl<'_>) {
     let reconcile = |verb: &str, role: &str, user: &str, more: &str| {
         let text = RULES.replace("VERB", verb).replace("ROLE", role).replace("USER", user);
-        let file = kubectl.file("rules.yaml", &text);
+        let file = kubectl.cluster.file("rules.yaml", &text);
         let said = kubectl.run(&format!("auth reconcile {more} -f {}", file.display()));
         said.clone().succeeds();
         said.stderr
@@ -108,7 +101,7 @@ fn certificates(kubectl: &Kubectl<'_>) {
     for (name, answer) in [("jane", "approve"), ("other", "deny")] {
         let mut object = csr::object(name, "kubernetes.io/kube-apiserver-client", &request).into_value();
         object["spec"]["expirationSeconds"] = 3600.into();
-        let file = kubectl.file("csr.json", &object.to_string());
+        let file = kubectl.cluster.file("csr.json", &object.to_string());
         kubectl.run(&format!("create -f {}", file.display())).succeeds();
         kubectl.run(&format!("certificate {answer} {name}")).succeeds();
     }
@@ -133,16 +126,6 @@ fn tokens(kubectl: &Kubectl<'_>) {
     let groups = r#"["system:serviceaccounts","system:serviceaccounts:default","system:authenticated"]"#;
     let robot = format!("system:serviceaccount:default:robot{groups}");
     assert_eq!(kubectl.whoami(&plain), robot);
-    let credential = format!(
-        r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"{}"}}}}"#,
-        token.trim()
-    );
-    let credential = kubectl.file("credential.json", &credential);
-    let exec = format!(
-        "{{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: cat, args: [{}]}}}}",
-        credential.display()
-    );
-    assert_eq!(kubectl.whoami(&exec), robot, "a token that a plugin brings");
     let elsewhere = kubectl.run("create token robot --audience vault").succeeds();
     let refused = kubectl.run_as(&format!("{{token: {}}}", elsewhere.trim()), "get pods").fails();
     assert!(refused.contains("You must be logged in to the server"), "{refused}");

@@ -1,6 +1,7 @@
 //! A cluster for one test, and how a test looks at it.
 
 mod cluster;
+mod credentials;
 mod image;
 mod load;
 pub mod machine;
@@ -11,6 +12,7 @@ mod servers;
 mod wait;
 
 pub use cluster::Cluster;
+pub use credentials::bearer;
 pub use load::Load;
 pub use machine::{Machine, enter};
 pub use output::Output;
