@@ -1,6 +1,6 @@
 //! The node's own HTTPS API: logs, exec, attach, port-forward, statistics. Upstream's paths.
 //!
-//! Callers are known by their client certificates alone; see [`auth`].
+//! Callers are known by their client certificates, or by their tokens; see [`auth`].
 
 pub mod auth;
 pub mod images;
@@ -38,7 +38,7 @@ use crate::context::Node;
 use crate::pod::observe::container_name;
 use crate::pod::spec;
 use crate::pods::Table;
-use auth::{Access, access};
+use auth::{Access, access, check};
 use query::Query;
 
 /// How long a caller may take for the handshake, for the head of a request, and to answer a ping.
@@ -126,14 +126,9 @@ impl Server {
     /// Answers one request of a caller with this access.
     pub async fn answer(&self, request: Request<Incoming>, access: Access) -> Response<Body> {
         let path = request.uri().path().to_string();
-        let allowed = match access {
-            _ if path == "/healthz" => Ok(()),
-            Access::Allowed => Ok(()),
-            Access::Anonymous => Err(Refusal(StatusCode::UNAUTHORIZED, "Unauthorized".into())),
-            Access::Denied(user) => Err(Refusal(StatusCode::FORBIDDEN, format!("Forbidden (user={user})"))),
-        };
-        let answer = match allowed {
-            Ok(()) => self.route(request, &path).await,
+        let (parts, body) = request.into_parts();
+        let answer = match check(&self.node.client, &self.node.config.node_name, access, &parts).await {
+            Ok(()) => self.route(Request::from_parts(parts, body), &path).await,
             Err(refusal) => Err(refusal),
         };
         answer.unwrap_or_else(|Refusal(code, message)| response(code, "text/plain; charset=utf-8", message))

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use auth::pki::{Authority, LeafSpec};
+use auth::pki::Authority;
 
-use crate::support::{Cluster, Machine, Output, until};
+use crate::support::{Cluster, Machine, Output, bearer, until};
 
 const SERVER: &str = "10.99.0.1";
 const OTHER: &str = "10.99.0.2";
@@ -30,19 +30,20 @@ const API: &[(&str, [&str; 3])] = &[
     ("/api/v1/nodes/n1/proxy/pods", ["401", "401", "403"]),
 ];
 
-/// Of a node, by who asks: nobody, an account without roles, a user, another node, the proxy that speaks for others.
-const NODE: &[(&str, [&str; 5])] = &[
-    ("/healthz", ["200", "200", "200", "200", "000"]),
-    ("/", ["401", "401", "403", "403", "000"]),
-    ("/pods", ["401", "401", "403", "403", "000"]),
-    ("/metrics", ["401", "401", "403", "403", "000"]),
-    ("/stats/summary", ["401", "401", "403", "403", "000"]),
-    ("/configz", ["401", "401", "403", "403", "000"]),
-    ("/containerLogs/default/a/b", ["401", "401", "403", "403", "000"]),
-    ("/exec/default/a/b?command=sh", ["401", "401", "403", "403", "000"]),
-    ("/attach/default/a/b", ["401", "401", "403", "403", "000"]),
-    ("/portForward/default/a", ["401", "401", "403", "403", "000"]),
-    ("/images/import", ["401", "401", "403", "403", "000"]),
+/// Of a node, by who asks: nobody, a token that is none, an account without roles, a user, another node, the proxy that
+/// speaks for others.
+const NODE: &[(&str, [&str; 6])] = &[
+    ("/healthz", ["200", "200", "200", "200", "200", "000"]),
+    ("/", ["401", "401", "403", "403", "403", "000"]),
+    ("/pods", ["401", "401", "403", "403", "403", "000"]),
+    ("/metrics", ["401", "401", "403", "403", "403", "000"]),
+    ("/stats/summary", ["401", "401", "403", "403", "403", "000"]),
+    ("/configz", ["401", "401", "403", "403", "403", "000"]),
+    ("/containerLogs/default/a/b", ["401", "401", "403", "403", "403", "000"]),
+    ("/exec/default/a/b?command=sh", ["401", "401", "403", "403", "403", "000"]),
+    ("/attach/default/a/b", ["401", "401", "403", "403", "403", "000"]),
+    ("/portForward/default/a", ["401", "401", "403", "403", "403", "000"]),
+    ("/images/import", ["401", "401", "403", "403", "403", "000"]),
 ];
 
 struct Walk {
@@ -111,18 +112,20 @@ impl Walk {
     fn ports(&self) {
         self.cluster.kubectl("create serviceaccount robot");
         let token = self.cluster.kubectl("create token robot");
-        let bearer = |token: &str| vec!["--header".to_owned(), format!("Authorization: Bearer {}", token.trim())];
         let robot = bearer(&token);
         let callers = [vec![], bearer("made-up"), robot.clone()];
         for (path, expected) in API {
             let found = callers.each_ref().map(|who| self.ask(&format!("https://{SERVER}:6443{path}"), who));
             assert_eq!(&found.each_ref().map(String::as_str), expected, "{path}");
         }
-        let shown = |authority: &str, name: &str, groups: &[&str]| self.shown(authority, name, groups);
+        let shown = |authority: &str, name: &str, groups: &[&str]| {
+            self.cluster.shows(&self.cluster.authority(authority), name, groups)
+        };
         let forged = ["X-Remote-User: root", "X-Remote-Group: system:masters"];
         let forged = forged.iter().flat_map(|header| ["--header".to_owned(), (*header).to_owned()]);
         let callers = [
             vec![],
+            bearer("made-up"),
             robot,
             shown("ca", "jane", &["dev"]),
             shown("ca", "system:node:n3", &["system:nodes"]),
@@ -134,15 +137,32 @@ impl Walk {
                 assert_eq!(&found.each_ref().map(String::as_str), expected, "{path} of {address}");
             }
         }
-        let scrapes = shown("ca", "prometheus", &["system:monitoring"]);
-        assert_eq!(self.ask(&format!("https://{OTHER}:10250/metrics"), &scrapes), "200");
+        self.scrapers();
         for url in [format!("http://{SERVER}:6443/version"), format!("http://{OTHER}:10250/healthz")] {
             assert_ne!(self.ask(&url, &[]), "200", "nothing is spoken without TLS");
         }
         let stranger = Authority::create("stranger").expect("an authority is made");
-        let foreign = self.certificate(&stranger, "admin", &["system:masters"]);
+        let foreign = self.cluster.shows(&stranger, "admin", &["system:masters"]);
         for url in [format!("https://{SERVER}:6443/api"), format!("https://{OTHER}:10250/pods")] {
             assert_eq!(self.ask(&url, &foreign), "000", "a certificate of another authority ends the handshake");
+        }
+    }
+
+    /// Those who may read metrics do, and no more: by a certificate of their group, and by a role.
+    fn scrapers(&self) {
+        let cluster = &self.cluster;
+        let of_group = cluster.shows(&cluster.authority("ca"), "prometheus", &["system:monitoring"]);
+        assert_eq!(self.ask(&format!("https://{OTHER}:10250/metrics"), &of_group), "200");
+        cluster.kubectl("create serviceaccount scraper");
+        cluster.kubectl("create clusterrole scraper --verb=get --resource=nodes/metrics,nodes/stats");
+        cluster.kubectl("create clusterrolebinding scraper --clusterrole=scraper --serviceaccount=default:scraper");
+        let scraper = bearer(&cluster.kubectl("create token scraper"));
+        for (path, expected) in [("/metrics", "200"), ("/stats/summary", "200"), ("/pods", "403"), ("/configz", "403")]
+        {
+            for address in [SERVER, OTHER] {
+                let url = format!("https://{address}:10250{path}");
+                until(&format!("{expected} for {path}"), || (self.ask(&url, &scraper) == expected).then_some(()));
+            }
         }
     }
 
@@ -160,22 +180,6 @@ impl Walk {
             "%{http_code}",
         ]);
         Output::of(curl.args(who).arg(url)).stdout
-    }
-
-    /// A certificate of an authority of the cluster, as arguments of curl.
-    fn shown(&self, authority: &str, name: &str, groups: &[&str]) -> Vec<String> {
-        let authority = Authority::load(&self.cluster.data_dir().join("pki"), authority).expect("the server has it");
-        self.certificate(&authority, name, groups)
-    }
-
-    fn certificate(&self, authority: &Authority, name: &str, groups: &[&str]) -> Vec<String> {
-        let issued = authority.issue(&LeafSpec::client(name, groups)).expect("it signs");
-        let file = |of: &str, text: String| {
-            let path = self.cluster.scratch().join(format!("{}.{of}", name.replace(':', "-")));
-            fs::write(&path, text).expect("a small file is written");
-            path.to_string_lossy().into_owned()
-        };
-        vec!["--cert".to_owned(), file("crt", issued.0), "--key".to_owned(), file("key", issued.1)]
     }
 
     /// DNS answers names, and lists none.
