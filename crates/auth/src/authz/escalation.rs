@@ -22,19 +22,22 @@ impl Escalation {
         Self { rbac, authorizer }
     }
 
-    /// Whether `user` may write this Role or ClusterRole as it is.
-    pub fn check_role(&self, user: &UserInfo, role: &Object) -> Result<(), ApiError> {
+    /// Whether `user` may write this Role or ClusterRole as it is; `old` is what it was, if it was there.
+    pub fn check_role(&self, user: &UserInfo, role: &Object, old: Option<&Object>) -> Result<(), ApiError> {
         let resource = if role.kind() == "Role" { "roles" } else { "clusterroles" };
         let name = role.name();
-        if user.in_group(UserInfo::MASTERS) || self.may(user, "escalate", role.namespace(), resource, name) {
+        // As for every new object, the name that authorizers see is empty.
+        let asked = if old.is_some() { name } else { "" };
+        if user.in_group(UserInfo::MASTERS) || self.may(user, "escalate", role.namespace(), resource, asked) {
             return Ok(());
         }
-        let rules = Rule::list(role);
-        if role.get(&["aggregationRule"]).is_some_and(|rule| !rule.is_null()) && !self.has_everything(user) {
+        self.confirm(user, role.namespace(), &Rule::list(role)).map_err(|why| forbidden(resource, name, why))?;
+        let aggregates = |of: &Object| of.get(&["aggregationRule"]).is_some_and(|rule| !rule.is_null());
+        if (aggregates(role) || old.is_some_and(aggregates)) && !self.has_everything(user) {
             let why = "must have cluster-admin privileges to use the aggregationRule";
             return Err(forbidden(resource, name, why));
         }
-        self.confirm(user, role.namespace(), &rules).map_err(|why| forbidden(resource, name, why))
+        Ok(())
     }
 
     /// Whether `user` may write this RoleBinding or ClusterRoleBinding as it is.
@@ -104,7 +107,7 @@ fn forbidden(resource: &str, name: &str, why: impl AsRef<str>) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::view::testing::Objects;
@@ -117,9 +120,14 @@ mod tests {
             clusterroles all rules=[{"verbs":["*"],"apiGroups":["*"],"resources":["*"]},{"verbs":["*"],"nonResourceURLs":["*"]}]
             clusterroles binder rules=[{"verbs":["bind"],"apiGroups":["rbac.authorization.k8s.io"],"resources":["clusterroles"],"resourceNames":["all"]}]
             clusterroles escalator rules=[{"verbs":["escalate"],"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles"]}]
+            clusterroles escalator-of-r rules=[{"verbs":["escalate"],"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles"],"resourceNames":["r"]}]
+            roles/dev own rules=[{"verbs":["*"],"apiGroups":["apps"],"resources":["*"]}]
             clusterrolebindings reader roleRef={"kind":"ClusterRole","name":"reader"} subjects=[{"kind":"User","name":"reader"}]
             clusterrolebindings admin roleRef={"kind":"ClusterRole","name":"all"} subjects=[{"kind":"User","name":"admin"}]
             clusterrolebindings binder roleRef={"kind":"ClusterRole","name":"binder"} subjects=[{"kind":"User","name":"binder"}]
+            clusterrolebindings escalator-of-r roleRef={"kind":"ClusterRole","name":"escalator-of-r"} subjects=[{"kind":"User","name":"narrow"}]
+            rolebindings/dev owner roleRef={"kind":"Role","name":"own"} subjects=[{"kind":"User","name":"owner"},{"kind":"User","name":"broken"}]
+            rolebindings/dev broken roleRef={"kind":"Role","name":"gone"} subjects=[{"kind":"User","name":"broken"}]
             clusterrolebindings escalator roleRef={"kind":"ClusterRole","name":"escalator"} subjects=[{"kind":"User","name":"escalator"}]
             "#,
         );
@@ -127,49 +135,105 @@ mod tests {
         Escalation::new(rbac.clone(), rbac)
     }
 
-    fn role(verbs: &[&str]) -> Object {
-        let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": verbs});
-        let role = json!({"kind": "Role", "metadata": {"name": "r", "namespace": "dev"}, "rules": [rule]});
+    fn role(kind: &str, rules: Value) -> Object {
+        let namespace = if kind == "Role" { "dev" } else { "" };
+        let role = json!({"kind": kind, "metadata": {"name": "r", "namespace": namespace}, "rules": rules});
         Object::from_value(role).unwrap()
+    }
+
+    /// The second line of what is said, or the first where there is one.
+    fn said(result: Result<(), ApiError>) -> String {
+        let told = result.map_or_else(|error| error.message, |()| "yes".to_owned());
+        told.rsplit_once(": ").map_or(told.clone(), |(_, last)| last.to_owned())
     }
 
     #[test]
     fn only_held_rules_are_granted() {
         let escalation = escalation();
-        let check = |user: &str, verbs: &[&str]| escalation.check_role(&UserInfo::new(user, &[]), &role(verbs));
-        assert_eq!(check("reader", &["get"]), Ok(()));
-        assert_eq!(check("admin", &["delete"]), Ok(()));
-        assert_eq!(check("escalator", &["delete"]), Ok(()));
+        let rule = |group: &str, resource: &str, verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+        let pods = |verbs: &[&str]| json!([rule("", "pods", verbs)]);
+        for (user, kind, rules, expected) in [
+            ("reader", "Role", pods(&["get"]), true),
+            ("reader", "ClusterRole", pods(&["get", "list"]), true),
+            ("reader", "Role", pods(&["*"]), false),
+            ("reader", "Role", json!([rule("", "pods/log", &["get"])]), false),
+            ("reader", "Role", json!([rule("*", "pods", &["get"])]), false),
+            ("reader", "Role", json!([]), true),
+            ("admin", "ClusterRole", pods(&["delete"]), true),
+            ("admin", "ClusterRole", json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]), true),
+            ("owner", "Role", json!([rule("apps", "deployments/scale", &["get"])]), true),
+            ("owner", "ClusterRole", json!([rule("apps", "deployments", &["get"])]), false),
+            ("escalator", "Role", pods(&["delete"]), true),
+            ("escalator", "ClusterRole", pods(&["delete"]), false),
+            ("nobody", "Role", pods(&["get"]), false),
+        ] {
+            let checked = escalation.check_role(&UserInfo::new(user, &[]), &role(kind, rules.clone()), None);
+            assert_eq!(checked.is_ok(), expected, "{user} {kind} {rules}: {checked:?}");
+        }
+        let checked = escalation.check_role(
+            &UserInfo::new("reader", &[]),
+            &role("Role", pods(&["delete", "get", "patch"])),
+            None,
+        );
         assert_eq!(
-            check("reader", &["delete", "get", "patch"]).unwrap_err().message,
+            checked.unwrap_err().message,
             "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"reader\" (groups=[\"system:authenticated\"]) \
              is attempting to grant RBAC permissions not currently held:\n\
              {APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\" \"patch\"]}"
         );
+        let checked = escalation.check_role(&UserInfo::new("broken", &[]), &role("Role", pods(&["get"])), None);
+        assert_eq!(said(checked), "role.rbac.authorization.k8s.io \"gone\" not found");
+        let masters = UserInfo::new("root", &[UserInfo::MASTERS]);
+        assert_eq!(escalation.check_role(&masters, &role("ClusterRole", pods(&["*"])), None), Ok(()));
+    }
+
+    #[test]
+    fn a_name_counts_once_the_role_is_there() {
+        let (escalation, narrow) = (escalation(), UserInfo::new("narrow", &[]));
+        let role = role("Role", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]}]));
+        assert_eq!(escalation.check_role(&narrow, &role, Some(&role)), Ok(()));
+        assert_eq!(escalation.check_role(&narrow, &role, None).unwrap_err().code(), 403);
     }
 
     #[test]
     fn bindings_need_the_rules_or_the_verb_bind() {
         let escalation = escalation();
-        let bind = |user: &str, role: &str| {
-            let binding = json!({"kind": "ClusterRoleBinding", "metadata": {"name": "b"},
-                "roleRef": {"kind": "ClusterRole", "name": role}});
-            escalation.check_binding(&UserInfo::new(user, &[]), &Object::from_value(binding).unwrap())
-        };
-        assert_eq!(bind("reader", "reader"), Ok(()));
-        assert_eq!(bind("binder", "all"), Ok(()));
-        assert_eq!(bind("reader", "all").unwrap_err().code(), 403);
-        assert_eq!(bind("reader", "gone").unwrap_err().code(), 404);
+        for (user, kind, (role_kind, role), expected) in [
+            ("reader", "ClusterRoleBinding", ("ClusterRole", "reader"), 200),
+            ("reader", "RoleBinding", ("ClusterRole", "reader"), 200),
+            ("reader", "RoleBinding", ("Role", "own"), 403),
+            ("owner", "RoleBinding", ("Role", "own"), 200),
+            ("binder", "ClusterRoleBinding", ("ClusterRole", "all"), 200),
+            ("binder", "RoleBinding", ("ClusterRole", "all"), 200),
+            ("binder", "RoleBinding", ("ClusterRole", "reader"), 403),
+            ("escalator", "ClusterRoleBinding", ("ClusterRole", "reader"), 403),
+            ("reader", "ClusterRoleBinding", ("ClusterRole", "all"), 403),
+            ("reader", "ClusterRoleBinding", ("ClusterRole", "gone"), 404),
+            ("reader", "RoleBinding", ("Role", "gone"), 404),
+        ] {
+            let namespace = if kind == "RoleBinding" { "dev" } else { "" };
+            let binding = json!({"kind": kind, "metadata": {"name": "b", "namespace": namespace},
+                "roleRef": {"kind": role_kind, "name": role}});
+            let checked = escalation.check_binding(&UserInfo::new(user, &[]), &Object::from_value(binding).unwrap());
+            assert_eq!(checked.map_or_else(|error| error.code(), |()| 200), expected, "{user} {kind} {role}");
+        }
     }
 
     #[test]
     fn an_aggregated_role_takes_an_administrator() {
-        let mut role = role(&["get"]);
-        role.set(&["kind"], "ClusterRole");
-        role.set(&["aggregationRule", "clusterRoleSelectors"], json!([]));
+        let plain = role("ClusterRole", json!([]));
+        let mut aggregated = plain.clone();
+        aggregated.set(&["aggregationRule", "clusterRoleSelectors"], json!([]));
+        let refused = "must have cluster-admin privileges to use the aggregationRule";
         let escalation = escalation();
-        assert_eq!(escalation.check_role(&UserInfo::new("admin", &[]), &role), Ok(()));
-        let error = escalation.check_role(&UserInfo::new("reader", &[]), &role).unwrap_err();
-        assert!(error.message.ends_with("must have cluster-admin privileges to use the aggregationRule"));
+        for (user, role, old, expected) in [
+            ("admin", &aggregated, None, "yes"),
+            ("reader", &aggregated, None, refused),
+            ("reader", &aggregated, Some(&aggregated), refused),
+            ("reader", &plain, Some(&aggregated), refused),
+            ("reader", &plain, Some(&plain), "yes"),
+        ] {
+            assert_eq!(said(escalation.check_role(&UserInfo::new(user, &[]), role, old)), expected, "{user}");
+        }
     }
 }
