@@ -54,6 +54,8 @@ impl Resource {
     pub const MUTATING_ADMISSION_POLICY_BINDINGS: Self =
         Self { version: "v1beta1", ..registration("mutatingadmissionpolicybindings") };
     pub const RESOURCE_SLICES: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceslices" };
+    pub const POD_CERTIFICATE_REQUESTS: Self =
+        Self { group: "certificates.k8s.io", version: "v1beta1", name: "podcertificaterequests" };
     pub const RESOURCE_CLAIMS: Self = Self { group: "resource.k8s.io", version: "v1", name: "resourceclaims" };
 }
 

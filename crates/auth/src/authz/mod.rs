@@ -18,7 +18,7 @@ use crate::view::View;
 pub use configured::Chain;
 pub use escalation::Escalation;
 pub use node::NodeAuthorizer;
-pub use rbac::Rbac;
+pub use rbac::{Rbac, aggregate};
 
 /// Paths that everybody may read.
 const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
@@ -208,5 +208,18 @@ fn describe(attributes: &Attributes) -> String {
         namespace => format!(
             "User {user:?} cannot {verb} resource {resource:?} in API group {group:?} in the namespace {namespace:?}"
         ),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Attributes;
+
+    /// What is asked of `deployments.apps/scale`.
+    pub fn of_resource(text: &str) -> Attributes {
+        let (resource, subresource) = text.split_once('/').unwrap_or((text, ""));
+        let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let [api_group, resource, subresource] = [group, resource, subresource].map(str::to_owned);
+        Attributes { api_group, resource, subresource, is_resource: true, ..Attributes::default() }
     }
 }

@@ -94,6 +94,8 @@ impl PodReferences {
         for claim in pod.list(&["status", "resourceClaimStatuses"]) {
             self.add(Kind::ResourceClaim, claim.get("resourceClaimName"));
         }
+        let extended = pod.get(&["status", "extendedResourceClaimStatus", "resourceClaimName"]);
+        self.add(Kind::ResourceClaim, extended);
     }
 }
 

@@ -189,6 +189,7 @@ pub fn compact(rules: Vec<Rule>) -> Vec<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authz::testing::of_resource;
 
     /// `"get,list apps deployments"`, with names as a fourth word; `"get /path"` for URLs.
     fn rule(text: &str) -> Rule {
@@ -206,16 +207,8 @@ mod tests {
     }
 
     fn allows(of: &str, verb: &str, group: &str, resource: &str, name: &str) -> bool {
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        rule(of).allows(&Attributes {
-            verb: verb.to_owned(),
-            api_group: group.to_owned(),
-            resource: resource.to_owned(),
-            subresource: subresource.to_owned(),
-            name: name.to_owned(),
-            is_resource: true,
-            ..Attributes::default()
-        })
+        let (verb, api_group, name) = (verb.to_owned(), group.to_owned(), name.to_owned());
+        rule(of).allows(&Attributes { verb, api_group, name, ..of_resource(resource) })
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod bindings;
 mod controllers;
 mod reconcile;
 mod roles;
+#[cfg(test)]
+mod tests;
 
 use machinery::Object;
 use serde_json::{Value, json};
@@ -221,55 +223,4 @@ fn words(text: &str) -> Vec<&str> {
     let mut words: Vec<&str> = text.split_whitespace().map(|word| if word == CORE { "" } else { word }).collect();
     words.sort_unstable();
     words
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    fn find(kind: &str, name: &str) -> Object {
-        let found = bootstrap_policy().into_iter().find(|object| object.kind() == kind && object.name() == name);
-        found.unwrap_or_else(|| panic!("{kind} {name}"))
-    }
-
-    #[test]
-    fn roles_read_as_upstream_prints_them() {
-        let role = find("ClusterRole", "system:node-proxier");
-        assert_eq!(role.str(&["metadata", "labels", "kubernetes.io/bootstrapping"]), "rbac-defaults");
-        assert_eq!(role.annotation(AUTOUPDATE), Some("true"));
-        assert_eq!(
-            role.list(&["rules"])[0],
-            json!({"apiGroups": [""], "resources": ["endpoints", "services"], "verbs": ["list", "watch"]})
-        );
-        let admin = find("ClusterRole", "admin");
-        assert_eq!(
-            admin.get(&["aggregationRule", "clusterRoleSelectors"]),
-            Some(&json!([{"matchLabels": {"rbac.authorization.k8s.io/aggregate-to-admin": "true"}}]))
-        );
-    }
-
-    #[test]
-    fn every_object_is_named_once_and_every_binding_has_its_role() {
-        let objects = bootstrap_policy();
-        let names: HashSet<_> = objects.iter().map(|o| (o.kind(), o.namespace(), o.name())).collect();
-        assert_eq!(names.len(), objects.len());
-        for binding in objects.iter().filter(|object| object.kind().ends_with("Binding")) {
-            let kind = binding.str(&["roleRef", "kind"]);
-            let namespace = if kind == "Role" { binding.namespace() } else { "" };
-            assert!(names.contains(&(kind, namespace, binding.str(&["roleRef", "name"]))), "{}", binding.name());
-        }
-    }
-
-    #[test]
-    fn nothing_is_granted_to_the_anonymous_but_health_and_version() {
-        let anonymous = json!("system:unauthenticated");
-        let granted: Vec<String> = bootstrap_policy()
-            .iter()
-            .filter(|object| object.list(&["subjects"]).iter().any(|subject| subject["name"] == anonymous))
-            .map(|object| object.name().to_owned())
-            .collect();
-        assert_eq!(granted, ["system:public-info-viewer"]);
-    }
 }

@@ -141,7 +141,7 @@ const SCHEDULER: &[Line] = &[
     On(READ, "resource.k8s.io", "deviceclasses"),
     On(READ_UPDATE, "resource.k8s.io", "resourceclaims"),
     On(READ_UPDATE, "resource.k8s.io", "resourceclaims/status"),
-    On("update", "core", "pods/finalizers"),
+    On(READ_UPDATE, "core", "pods/finalizers"),
     On(READ, "resource.k8s.io", "resourceslices"),
 ];
 

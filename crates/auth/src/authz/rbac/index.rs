@@ -183,7 +183,7 @@ fn subject(value: &Value, namespace: &str) -> Option<(Subject, String)> {
         "Group" => Some((Subject::Group(name.to_owned()), format!("Group {name:?}"))),
         "ServiceAccount" => {
             let own = text("namespace");
-            let namespace = if own.is_empty() { namespace } else { own };
+            let namespace = Some(if own.is_empty() { namespace } else { own }).filter(|of| !of.is_empty())?;
             let user = Subject::User(format!("system:serviceaccount:{namespace}:{name}"));
             Some((user, format!("ServiceAccount {:?}", format!("{name}/{namespace}"))))
         }

@@ -86,7 +86,7 @@ impl Authorizer for Rbac {
 }
 
 /// Errors joined as upstream joins them, each once; nothing for none.
-pub(crate) fn aggregate(errors: &[String]) -> Option<String> {
+pub fn aggregate(errors: &[String]) -> Option<String> {
     let mut unique: Vec<&str> = Vec::new();
     for error in errors {
         if !unique.contains(&error.as_str()) {
@@ -126,6 +126,7 @@ impl<'a> RoleRef<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authz::testing::of_resource;
     use crate::view::testing::Objects;
 
     fn cluster() -> Objects {
@@ -140,11 +141,20 @@ mod tests {
             rolebindings/dev read roleRef={"kind":"ClusterRole","name":"pods-reader"} subjects=[{"kind":"User","name":"jane"}]
             rolebindings/dev edit roleRef={"kind":"Role","name":"edit-maps"} subjects=[{"kind":"ServiceAccount","name":"bot"}]
             rolebindings/dev lost roleRef={"kind":"Role","name":"gone"} subjects=[{"kind":"User","name":"jim"}]
+            clusterroles admin rules=[{"verbs":["*"],"apiGroups":["*"],"resources":["*"]},{"verbs":["*"],"nonResourceURLs":["*"]}]
+            clusterroles scaler rules=[{"verbs":["update"],"apiGroups":["*"],"resources":["*/scale"]},{"verbs":["get"],"apiGroups":["apps"],"resources":["deployments/status"]}]
+            clusterroles one-node rules=[{"verbs":["get","list"],"apiGroups":[""],"resources":["nodes"],"resourceNames":["n1"]}]
+            clusterrolebindings root roleRef={"kind":"ClusterRole","name":"admin"} subjects=[{"kind":"User","name":"root"}]
+            clusterrolebindings scalers roleRef={"kind":"ClusterRole","name":"scaler"} subjects=[{"kind":"ServiceAccount","name":"scaler","namespace":"ops"},{"kind":"ServiceAccount","name":"nowhere"}]
+            clusterrolebindings one roleRef={"kind":"ClusterRole","name":"one-node"} subjects=[{"kind":"User","name":"ned"}]
+            rolebindings/dev all roleRef={"kind":"ClusterRole","name":"admin"} subjects=[{"kind":"Group","name":"system:serviceaccounts:ops"},{"kind":"User","name":"dora"}]
+            rolebindings/dev borrowed roleRef={"kind":"Role","name":"edit-maps"} subjects=[{"kind":"ServiceAccount","name":"guest","namespace":"prod"}]
             "#,
         );
         objects
     }
 
+    /// `"list pods dev"`, `"get nodes =n1"`, `"update deployments.apps/scale dev"`, `"get /healthz"`
     fn ask(rbac: &Rbac, user: &str, groups: &[&str], question: &str) -> Decision {
         let words: Vec<&str> = question.split(' ').collect();
         let user = UserInfo::new(user, groups);
@@ -152,9 +162,9 @@ mod tests {
         if words[1].starts_with('/') {
             return rbac.authorize(&Attributes { user, verb, path: words[1].to_owned(), ..Attributes::default() });
         }
-        let namespace = words.get(2).copied().unwrap_or_default().to_owned();
-        let resource = words[1].to_owned();
-        rbac.authorize(&Attributes { user, verb, resource, namespace, is_resource: true, ..Attributes::default() })
+        let (namespace, name) = words.get(2).map_or(("", ""), |place| place.split_once('=').unwrap_or((place, "")));
+        let [namespace, name] = [namespace, name].map(str::to_owned);
+        rbac.authorize(&Attributes { user, verb, namespace, name, ..of_resource(words[1]) })
     }
 
     #[test]
@@ -173,6 +183,31 @@ mod tests {
             ("bot", &[], "update configmaps dev", false),
             ("prober", &[], "get /healthz", true),
             ("prober", &[], "get /metrics", false),
+            ("prober", &[], "post /healthz", false),
+            ("readers", &[], "list pods", false),
+            ("ann", &["prober"], "get /healthz", false),
+            ("root", &[], "deletecollection anything.example.com any", true),
+            ("root", &[], "get nodes", true),
+            ("root", &[], "post /any/path", true),
+            ("system:serviceaccount:ops:scaler", &[], "update deployments.apps/scale any", true),
+            ("system:serviceaccount:ops:scaler", &[], "update widgets.example.com/scale any", true),
+            ("system:serviceaccount:ops:scaler", &[], "update deployments.apps any", false),
+            ("system:serviceaccount:ops:scaler", &[], "get deployments.apps/status any", true),
+            ("system:serviceaccount:ops:scaler", &[], "get deployments.apps/scale any", false),
+            ("system:serviceaccount::nowhere", &[], "update deployments.apps/scale any", false),
+            ("system:serviceaccount:default:nowhere", &[], "update deployments.apps/scale any", false),
+            ("ned", &[], "get nodes =n1", true),
+            ("ned", &[], "list nodes =n1", true),
+            ("ned", &[], "get nodes =n2", false),
+            ("ned", &[], "list nodes", false),
+            ("dora", &[], "create roles.rbac.authorization.k8s.io dev", true),
+            ("dora", &[], "create roles.rbac.authorization.k8s.io prod", false),
+            ("dora", &[], "get nodes", false),
+            ("dora", &[], "get /metrics", false),
+            ("anyone", &["system:serviceaccounts:ops"], "delete pods dev", true),
+            ("system:serviceaccount:prod:guest", &[], "update configmaps dev", true),
+            ("system:serviceaccount:dev:guest", &[], "update configmaps dev", false),
+            ("system:serviceaccount:prod:guest", &[], "update configmaps prod", false),
         ] {
             assert_eq!(ask(&rbac, user, groups, question).allowed(), expected, "{user} {question}");
         }

@@ -3,6 +3,9 @@
 //! upstream: plugin/pkg/auth/authorizer/node. Instead of keeping a graph, each question is answered from
 //! the pods of the node in the watch cache; those of one namespace, where the question names one.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use machinery::Object;
@@ -55,6 +58,7 @@ impl Authorizer for NodeAuthorizer {
             ("coordination.k8s.io", "leases") => question.lease(),
             ("storage.k8s.io", "csinodes") => question.own("a CSINode", "CSINode"),
             ("resource.k8s.io", "resourceslices") => question.resource_slice(),
+            ("certificates.k8s.io", "podcertificaterequests") => question.pod_certificate(),
             ("", "nodes") => question.node(),
             ("", "pods") => question.pod(),
             _ => Err(String::new()),
@@ -230,11 +234,11 @@ impl Question<'_> {
 
     fn node(&self) -> Answer {
         let reading = matches!(self.attributes.verb.as_str(), "get" | "list" | "watch");
-        if reading && self.attributes.name != self.node {
-            let name = &self.attributes.name;
-            return Err(format!("node '{}' cannot read '{name}', only its own Node object", self.node));
+        match self.attributes.name.as_str() {
+            name if !reading || name == self.node => Err(String::new()),
+            "" => Err(format!("node '{}' cannot read all nodes, only its own Node object", self.node)),
+            name => Err(format!("node '{}' cannot read '{name}', only its own Node object", self.node)),
         }
-        Err(String::new())
     }
 
     fn pod(&self) -> Answer {
@@ -252,130 +256,32 @@ impl Question<'_> {
         }
     }
 
+    /// What is asked for, admission looks at.
+    fn pod_certificate(&self) -> Answer {
+        self.no_subresource("nodes may not access the status subresource of PodCertificateRequests")?;
+        match self.attributes.verb.as_str() {
+            "create" => Ok(()),
+            "get" => {
+                let Attributes { namespace, name, .. } = self.attributes;
+                match self.view.get(Resource::POD_CERTIFICATE_REQUESTS, namespace, name) {
+                    Some(request) if request.str(&["spec", "nodeName"]) == self.node => Ok(()),
+                    _ => Err(self.unrelated()),
+                }
+            }
+            "list" | "watch" if self.selects("spec.nodeName") => Ok(()),
+            "list" | "watch" => {
+                Err("can only list/watch PodCertificateRequests with nodeName field selector".to_owned())
+            }
+            _ => {
+                Err("only the following verbs are allowed for a PodCertificateRequest: create, get, list, watch"
+                    .to_owned())
+            }
+        }
+    }
+
     /// Whether the request is narrowed to this node by a field.
     fn selects(&self, field: &str) -> bool {
         let selector = FieldSelector::parse(&self.attributes.field_selector);
         selector.is_ok_and(|selector| selector.exact(field) == Some(self.node))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use machinery::UserInfo;
-
-    use super::*;
-    use crate::view::testing::Objects;
-
-    fn authorizer() -> NodeAuthorizer {
-        let objects = Objects::default();
-        objects.apply(
-            r#"
-            pods/dev web spec={"nodeName":"n1","serviceAccountName":"web-sa","imagePullSecrets":[{"name":"pull"}],"volumes":[{"name":"a","secret":{"secretName":"tls"}},{"name":"b","configMap":{"name":"conf"}},{"name":"c","persistentVolumeClaim":{"claimName":"data"}},{"name":"d","projected":{"sources":[{"configMap":{"name":"ca"}},{"secret":{"name":"proj"}}]}},{"name":"e","ephemeral":{}}],"containers":[{"name":"c","env":[{"name":"X","valueFrom":{"secretKeyRef":{"name":"env"}}}],"envFrom":[{"configMapRef":{"name":"all"}}]}]}
-            pods/dev other spec={"nodeName":"n2","volumes":[{"name":"a","secret":{"secretName":"foreign"}}]}
-            persistentvolumeclaims/dev data spec={"volumeName":"pv1"}
-            persistentvolumes pv1 spec={"claimRef":{"namespace":"dev","name":"data"},"csi":{"nodeStageSecretRef":{"namespace":"dev","name":"csi"}}}
-            persistentvolumes pv2 spec={"claimRef":{"namespace":"dev","name":"nobody"}}
-            volumeattachments va1 spec={"nodeName":"n1"}
-            volumeattachments va2 spec={"nodeName":"n2"}
-            "#,
-        );
-        NodeAuthorizer::new(Arc::new(objects))
-    }
-
-    /// `"get secrets dev/tls"`, `"create serviceaccounts/token dev/web-sa"`, `"get nodes n1"`.
-    fn attributes(question: &str) -> Attributes {
-        let words: Vec<&str> = question.split(' ').collect();
-        let (resource, subresource) = words[1].split_once('/').unwrap_or((words[1], ""));
-        let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
-        let (namespace, name) = words[2].split_once('/').unwrap_or(("", words[2]));
-        let (name, field_selector) = name.split_once('?').unwrap_or((name, ""));
-        Attributes {
-            user: UserInfo::new("system:node:n1", &["system:nodes"]),
-            verb: words[0].to_owned(),
-            namespace: namespace.to_owned(),
-            api_group: group.to_owned(),
-            resource: resource.to_owned(),
-            subresource: subresource.to_owned(),
-            name: name.to_owned(),
-            field_selector: field_selector.to_owned(),
-            is_resource: true,
-            ..Attributes::default()
-        }
-    }
-
-    #[test]
-    fn a_node_touches_what_its_pods_refer_to() {
-        let authorizer = authorizer();
-        for (question, expected) in [
-            ("get secrets dev/tls", true),
-            ("watch secrets dev/tls", true),
-            ("get secrets dev/env", true),
-            ("get secrets dev/proj", true),
-            ("get secrets dev/pull", true),
-            ("get secrets dev/csi", true),
-            ("get secrets dev/foreign", false),
-            ("get secrets prod/tls", false),
-            ("list secrets dev/", false),
-            ("update secrets dev/tls", false),
-            ("get configmaps dev/conf", true),
-            ("get configmaps dev/ca", true),
-            ("get configmaps dev/all", true),
-            ("get configmaps dev/none", false),
-            ("get persistentvolumeclaims dev/data", true),
-            ("get persistentvolumeclaims dev/web-e", true),
-            ("patch persistentvolumeclaims/status dev/data", true),
-            ("delete persistentvolumeclaims dev/data", false),
-            ("get persistentvolumes pv1", true),
-            ("get persistentvolumes pv2", false),
-            ("get volumeattachments.storage.k8s.io va1", true),
-            ("get volumeattachments.storage.k8s.io va2", false),
-            ("create serviceaccounts/token dev/web-sa", true),
-            ("create serviceaccounts/token dev/admin", false),
-            ("get serviceaccounts dev/web-sa", true),
-            ("delete serviceaccounts dev/web-sa", false),
-        ] {
-            assert_eq!(authorizer.authorize(&attributes(question)).allowed(), expected, "{question}");
-        }
-    }
-
-    #[test]
-    fn a_node_writes_what_is_its_own() {
-        let authorizer = authorizer();
-        for (question, expected) in [
-            ("get nodes n1", true),
-            ("get nodes n2", false),
-            ("create nodes ", true),
-            ("patch nodes/status n1", true),
-            ("delete nodes n1", false),
-            ("update leases.coordination.k8s.io kube-node-lease/n1", true),
-            ("update leases.coordination.k8s.io kube-node-lease/n2", false),
-            ("update leases.coordination.k8s.io kube-system/n1", false),
-            ("create leases.coordination.k8s.io kube-node-lease/", true),
-            ("get csinodes.storage.k8s.io n1", true),
-            ("get csinodes.storage.k8s.io n2", false),
-            ("get pods dev/web", true),
-            ("get pods dev/other", false),
-            ("list pods /?spec.nodeName=n1", true),
-            ("list pods /?spec.nodeName=n2", false),
-            ("list pods /", false),
-            ("patch pods/status dev/web", true),
-            ("create pods/eviction dev/web", true),
-            ("create pods/binding dev/web", false),
-            ("create certificatesigningrequests.certificates.k8s.io ", true),
-            ("list services /", true),
-            ("create deployments.apps dev/", false),
-        ] {
-            assert_eq!(authorizer.authorize(&attributes(question)).allowed(), expected, "{question}");
-        }
-    }
-
-    #[test]
-    fn it_has_no_opinion_on_others() {
-        let mut attributes = attributes("get secrets dev/tls");
-        attributes.user = UserInfo::new("system:node:n1", &[]);
-        assert_eq!(authorizer().authorize(&attributes), Decision::NoOpinion(String::new()));
-        attributes.user = UserInfo::new("system:node:n2", &["system:nodes"]);
-        let why = "no relationship found between node 'n2' and this object";
-        assert_eq!(authorizer().authorize(&attributes), Decision::NoOpinion(why.to_owned()));
     }
 }
