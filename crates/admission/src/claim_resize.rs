@@ -1,12 +1,12 @@
 //! Claims grow only where their storage class lets them.
 
 use auth::view::Resource;
+use kinds::quota::quantity;
 use machinery::quantity::Quantity;
 use machinery::{ApiError, Object};
 use registry::Operation;
 
 use crate::Admit;
-use crate::pods;
 
 const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
 const FIXED: &str =
@@ -31,7 +31,7 @@ pub fn validate(admit: &Admit<'_>, claim: Option<&Object>) -> Result<(), ApiErro
 
 fn size(claim: &Object) -> Quantity {
     let asked = claim.get(&["spec", "resources", "requests", "storage"]);
-    asked.and_then(pods::quantity).unwrap_or(Quantity::ZERO)
+    asked.and_then(quantity).unwrap_or(Quantity::ZERO)
 }
 
 fn class(claim: &Object) -> &str {

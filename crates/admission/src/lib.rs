@@ -263,6 +263,7 @@ impl BuiltIn {
             authorizer: &*self.authorizer,
             escalation: &self.escalation,
             pod_security: &self.options.pod_security,
+            limited: &self.options.limited,
         }
     }
 }
@@ -278,6 +279,7 @@ pub(crate) struct Admit<'a> {
     pub authorizer: &'a dyn Authorizer,
     pub escalation: &'a Escalation,
     pub pod_security: &'a pod_security::Configuration,
+    pub limited: &'a resource_quota::Limited,
 }
 
 impl Admit<'_> {

@@ -1,13 +1,15 @@
 //! LimitRanges: defaults for containers, and bounds for containers, pods and claims.
 
+use auth::authz::aggregate;
 use auth::view::Resource;
+use kinds::quota::{Amounts, amounts, pod_total};
 use machinery::quantity::Quantity;
 use machinery::{ApiError, Object};
 use registry::Operation;
 use serde_json::{Value, json};
 
 use crate::Admit;
-use crate::pods::{self, Amounts, amounts};
+use crate::pods;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -24,6 +26,9 @@ pub fn mutate(admit: &Admit<'_>, pod: &mut Object) -> Result<(), ApiError> {
 pub fn validate(admit: &Admit<'_>, object: Option<&Object>) -> Result<(), ApiError> {
     let operation = admit.request.operation;
     let Some(object) = object else { return Ok(()) };
+    if admit.request.old.is_some_and(Object::is_deleting) {
+        return Ok(());
+    }
     // Resources of pods change through `resize` alone.
     let pod = admit.creates(Resource::PODS) || (operation == Operation::Update && admit.is(Resource::PODS, "resize"));
     let claim = admit.is(Resource::PERSISTENT_VOLUME_CLAIMS, "") && operation != Operation::Delete;
@@ -32,10 +37,8 @@ pub fn validate(admit: &Admit<'_>, object: Option<&Object>) -> Result<(), ApiErr
     }
     for range in admit.view.list(Resource::LIMIT_RANGES, admit.request.namespace) {
         let problems = if pod { pod_problems(&range, object) } else { claim_problems(&range, object) };
-        match problems.as_slice() {
-            [] => {}
-            [one] => return Err(admit.forbidden(Some(object), one)),
-            several => return Err(admit.forbidden(Some(object), format!("[{}]", several.join(", ")))),
+        if let Some(why) = aggregate(&problems) {
+            return Err(admit.forbidden(Some(object), why));
         }
     }
     Ok(())
@@ -88,14 +91,18 @@ fn fill(container: &mut Value, field: &str, defaults: &Value) -> Vec<String> {
 
 fn pod_problems(range: &Object, pod: &Object) -> Vec<String> {
     let mut problems = Vec::new();
-    for limit in limits(range, "Container") {
-        for container in pods::lasting_containers(pod) {
-            let of = |field: &str| amounts(container.get("resources").and_then(|resources| resources.get(field)));
-            problems.extend(check(limit, "Container", &of("requests"), &of("limits")));
+    for limit in range.list(&["spec", "limits"]) {
+        match limit["type"].as_str().unwrap_or_default() {
+            "Container" => {
+                for (_, container) in pods::container_lists(pod, &["containers", "initContainers"]) {
+                    let of =
+                        |field: &str| amounts(container.get("resources").and_then(|resources| resources.get(field)));
+                    problems.extend(check(limit, "Container", &of("requests"), &of("limits")));
+                }
+            }
+            "Pod" => problems.extend(check(limit, "Pod", &pod_total(pod, "requests"), &pod_total(pod, "limits"))),
+            _ => {}
         }
-    }
-    for limit in limits(range, "Pod") {
-        problems.extend(check(limit, "Pod", &pods::total(pod, "requests"), &pods::total(pod, "limits")));
     }
     problems
 }
@@ -216,19 +223,49 @@ mod tests {
         );
     }
 
+    /// What is said of a pod, after its name.
+    fn said(limit: &str, pod: Object) -> String {
+        let result = Case::create("pods", "dev").cluster(&range(limit)).validate(validate, Some(&pod));
+        let message = result.map_or_else(|error| error.message, |()| "ok".to_owned());
+        message.trim_start_matches("pods \"a\" is forbidden: ").to_owned()
+    }
+
     #[test]
     fn bounds_hold() {
+        let min = r#"{"type":"Container","min":{"cpu":"100m"}}"#;
+        let max = r#"{"type":"Container","max":{"cpu":"1"}}"#;
+        let ratio = r#"{"type":"Container","maxLimitRequestRatio":{"cpu":"2"}}"#;
         for (limit, resources, expected) in [
-            (r#"{"type":"Container","min":{"cpu":"100m"}}"#, r#"{"requests":{"cpu":"100m"}}"#, "ok"),
+            (min, r#"{"requests":{"cpu":"100m"}}"#, "ok"),
+            (min, r#"{"requests":{"cpu":"50m"}}"#, "minimum cpu usage per Container is 100m, but request is 50m"),
+            (min, "{}", "minimum cpu usage per Container is 100m.  No request is specified"),
             (
-                r#"{"type":"Container","min":{"cpu":"100m"}}"#,
-                r#"{"requests":{"cpu":"50m"}}"#,
-                "minimum cpu usage per Container is 100m, but request is 50m",
+                min,
+                r#"{"requests":{"cpu":"100m"},"limits":{"cpu":"75m"}}"#,
+                "minimum cpu usage per Container is 100m, but limit is 75m",
+            ),
+            (max, "{}", "maximum cpu usage per Container is 1.  No limit is specified"),
+            (max, r#"{"limits":{"cpu":"2"}}"#, "maximum cpu usage per Container is 1, but limit is 2"),
+            (
+                max,
+                r#"{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}"#,
+                "maximum cpu usage per Container is 1, but request is 2",
+            ),
+            (ratio, r#"{"limits":{"cpu":"2"},"requests":{"cpu":"1"}}"#, "ok"),
+            (
+                ratio,
+                r#"{"limits":{"cpu":"3"},"requests":{"cpu":"1"}}"#,
+                "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000",
             ),
             (
-                r#"{"type":"Container","max":{"cpu":"1"}}"#,
-                "{}",
-                "maximum cpu usage per Container is 1.  No limit is specified",
+                ratio,
+                r#"{"limits":{"cpu":"3"},"requests":{"cpu":"0"}}"#,
+                "cpu max limit to request ratio per Container is 2, but no request is specified or request is 0",
+            ),
+            (
+                ratio,
+                r#"{"requests":{"cpu":"1"}}"#,
+                "cpu max limit to request ratio per Container is 2, but no limit is specified or limit is 0",
             ),
             (
                 r#"{"type":"Pod","max":{"memory":"1Gi"}}"#,
@@ -236,32 +273,93 @@ mod tests {
                 "maximum memory usage per Pod is 1Gi, but limit is 2Gi",
             ),
             (
-                r#"{"type":"Container","maxLimitRequestRatio":{"cpu":"2"}}"#,
-                r#"{"limits":{"cpu":"3"},"requests":{"cpu":"1"}}"#,
-                "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000",
-            ),
-            (
-                r#"{"type":"Container","min":{"cpu":"1"},"max":{"cpu":"2"}}"#,
+                r#"{"type":"Pod","min":{"cpu":"1"}},{"type":"Container","min":{"cpu":"1"},"max":{"cpu":"2"}}"#,
                 "{}",
-                "[minimum cpu usage per Container is 1.  No request is specified, \
+                "[minimum cpu usage per Pod is 1.  No request is specified, \
+                 minimum cpu usage per Container is 1.  No request is specified, \
                  maximum cpu usage per Container is 2.  No limit is specified]",
             ),
         ] {
-            let result = Case::create("pods", "dev").cluster(&range(limit)).validate(validate, Some(&pod(resources)));
-            let message = result.map_or_else(|error| error.message, |()| "ok".to_owned());
-            assert_eq!(message.trim_start_matches("pods \"a\" is forbidden: "), expected);
+            assert_eq!(said(limit, pod(resources)), expected, "{limit} {resources}");
+        }
+    }
+
+    #[test]
+    fn containers_are_held_one_by_one_and_pods_by_what_they_need_at_once() {
+        let container = |name: &str, cpu: &str| json!({"name": name, "resources": {"limits": {"cpu": cpu}}});
+        let of = |init: Value, main: Value, whole: Value| {
+            let spec =
+                json!({"initContainers": init, "containers": main, "resources": whole, "overhead": {"cpu": "9"}});
+            Object::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).expect("a pod")
+        };
+        let (containers, pods) = (r#"{"type":"Container","max":{"cpu":"1"}}"#, r#"{"type":"Pod","max":{"cpu":"1"}}"#);
+        let (one, two) = (json!([container("c", "600m")]), json!([container("c", "600m"), container("d", "600m")]));
+        for (limit, init, main, whole, expected) in [
+            (containers, json!([]), two.clone(), json!({}), "ok"),
+            (pods, json!([]), one.clone(), json!({}), "ok"),
+            (pods, json!([]), two.clone(), json!({}), "maximum cpu usage per Pod is 1, but limit is 1200m"),
+            (pods, one.clone(), one.clone(), json!({}), "ok"),
+            (
+                pods,
+                json!([container("i", "2")]),
+                one.clone(),
+                json!({}),
+                "maximum cpu usage per Pod is 1, but limit is 2",
+            ),
+            (pods, json!([]), two, json!({"limits": {"cpu": "1"}}), "ok"),
+            (
+                containers,
+                json!([container("i", "3")]),
+                json!([container("c", "2"), container("d", "2")]),
+                json!({}),
+                "[maximum cpu usage per Container is 1, but limit is 2, \
+                 maximum cpu usage per Container is 1, but limit is 3]",
+            ),
+        ] {
+            assert_eq!(said(limit, of(init, main.clone(), whole)), expected, "{limit} {main}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_change_amounts_is_held() {
+        let max = range(r#"{"type":"Container","max":{"cpu":"1"}}"#);
+        let large = pod(r#"{"limits":{"cpu":"2"}}"#);
+        let going = object(r#"{"metadata":{"name":"a","deletionTimestamp":"2026-01-01T00:00:00Z"}}"#);
+        for (case, expected) in [
+            (Case::update("pods", "dev", pod("{}")), true),
+            (Case::update("pods/status", "dev", pod("{}")), true),
+            (Case::update("pods/resize", "dev", pod("{}")), false),
+            (Case::update("pods/resize", "dev", going), true),
+            (Case::create("pods", "prod"), true),
+            (Case::create("pods", "dev"), false),
+        ] {
+            assert_eq!(case.cluster(&max).validate(validate, Some(&large)).is_ok(), expected);
         }
     }
 
     #[test]
     fn claims_have_bounds_too() {
-        let limits = range(r#"{"type":"PersistentVolumeClaim","max":{"storage":"1Gi"}}"#);
-        let claim = object(r#"{"metadata":{"name":"a"},"spec":{"resources":{"requests":{"storage":"2Gi"}}}}"#);
-        let case = Case::create("persistentvolumeclaims", "dev").cluster(&limits);
-        assert_eq!(
-            case.validate(validate, Some(&claim)).unwrap_err().message,
-            "persistentvolumeclaims \"a\" is forbidden: maximum storage usage per PersistentVolumeClaim is 1Gi, but \
-             request is 2Gi"
-        );
+        let limit = range(r#"{"type":"PersistentVolumeClaim","min":{"storage":"1Gi"},"max":{"storage":"2Gi"}}"#);
+        for (requests, expected) in [
+            (r#"{"storage":"1Gi"}"#, "ok"),
+            (r#"{"storage":"1"}"#, "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1"),
+            (r#"{"storage":"3Gi"}"#, "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi"),
+            (
+                "{}",
+                "[minimum storage usage per PersistentVolumeClaim is 1Gi.  No request is specified, \
+                 maximum storage usage per PersistentVolumeClaim is 2Gi.  No request is specified]",
+            ),
+        ] {
+            let claim =
+                object(&format!(r#"{{"metadata":{{"name":"a"}},"spec":{{"resources":{{"requests":{requests}}}}}}}"#));
+            for case in [
+                Case::create("persistentvolumeclaims", "dev"),
+                Case::update("persistentvolumeclaims", "dev", claim.clone()),
+            ] {
+                let result = case.cluster(&limit).validate(validate, Some(&claim));
+                let message = result.map_or_else(|error| error.message, |()| "ok".to_owned());
+                assert_eq!(message.trim_start_matches("persistentvolumeclaims \"a\" is forbidden: "), expected);
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use machinery::decode::parse_yaml;
 use serde_json::Value;
 
 use crate::pod_security;
+use crate::resource_quota::Limited;
 
 /// Plugins that are off until somebody wants them.
 const OPTIONAL: [&str; 2] = ["AlwaysPullImages", "DenyServiceExternalIPs"];
@@ -20,19 +21,25 @@ const WAITING: [&str; 5] = [
     "ValidatingAdmissionWebhook",
 ];
 /// Checks that upstream keeps elsewhere, where nobody can switch them off.
-const ALWAYS: [&str; 2] = ["CertificateRequester", "RBACEscalation"];
+const ALWAYS: [&str; 3] = ["CertificateRequester", "DRAAdminAccess", "RBACEscalation"];
 
 const CONFIGURATION: (&str, &str) = ("apiserver.config.k8s.io/v1", "AdmissionConfiguration");
 const POD_SECURITY: &str = "PodSecurity";
+const QUOTA: &str = "ResourceQuota";
 
 pub struct Options {
     off: Vec<&'static str>,
     pub(crate) pod_security: pod_security::Configuration,
+    pub(crate) limited: Limited,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { off: OPTIONAL.to_vec(), pod_security: pod_security::Configuration::default() }
+        Self {
+            off: OPTIONAL.to_vec(),
+            pod_security: pod_security::Configuration::default(),
+            limited: Limited::default(),
+        }
     }
 }
 
@@ -72,12 +79,14 @@ impl Options {
             return Err(format!("{}: it must be of kind {kind} in version {api_version}", file.display()));
         }
         for plugin in config["plugins"].as_array().into_iter().flatten() {
+            let own = || configuration(plugin, file);
+            let wrong = |name: &'static str| move |why: String| format!("{}: {name}: {why}", file.display());
             match plugin["name"].as_str().unwrap_or_default() {
                 POD_SECURITY => {
-                    let own = configuration(plugin, file)?;
-                    let parsed = pod_security::Configuration::parse(&own);
-                    self.pod_security = parsed.map_err(|why| format!("{}: {POD_SECURITY}: {why}", file.display()))?;
+                    let parsed = pod_security::Configuration::parse(&own()?);
+                    self.pod_security = parsed.map_err(wrong(POD_SECURITY))?;
                 }
+                QUOTA => self.limited = Limited::parse(&own()?).map_err(wrong(QUOTA))?,
                 name => return Err(format!("{}: the plugin {name:?} can not be configured", file.display())),
             }
         }

@@ -1,11 +1,12 @@
 //! Every pod acts as a service account, and finds its token in a volume.
 
 use auth::view::Resource;
+use kinds::quota::lasting_containers;
 use machinery::{ApiError, Object};
 use serde_json::{Value, json};
 
 use crate::Admit;
-use crate::pods::{for_each_container, is_mirror, lasting_containers};
+use crate::pods::{for_each_container, is_mirror};
 
 pub const DEFAULT: &str = "default";
 

@@ -9,6 +9,7 @@ use machinery::{ApiError, Object, UserInfo};
 use registry::{AdmissionRequest, Context, KindTable, Operation};
 
 use crate::pod_security::Configuration;
+use crate::resource_quota::Limited;
 use crate::subject::Subject;
 use crate::{Admit, Mutate, Validate};
 
@@ -22,6 +23,7 @@ pub struct Case {
     pub context: Context,
     pub objects: Arc<Objects>,
     pub pod_security: Configuration,
+    pub limited: Limited,
 }
 
 pub fn object(json: &str) -> Object {
@@ -45,6 +47,7 @@ impl Case {
             context: Context { user: UserInfo::new("jane", &[]), ..Context::default() },
             objects: Arc::default(),
             pod_security: Configuration::default(),
+            limited: Limited::default(),
         }
     }
 
@@ -59,6 +62,16 @@ impl Case {
 
     pub fn delete(resource: &str, namespace: &str, name: &str) -> Self {
         Self::new(Operation::Delete, resource, namespace, name)
+    }
+
+    /// The name in the path.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// What the object was before.
+    pub fn before(self, old: Object) -> Self {
+        Self { old: Some(old), ..self }
     }
 
     /// Adds objects, one a line, as [`Objects::apply`] reads them.
@@ -110,6 +123,7 @@ impl Case {
             authorizer: &*rbac,
             escalation: &escalation,
             pod_security: &self.pod_security,
+            limited: &self.limited,
         })
     }
 }

@@ -25,6 +25,7 @@ pub mod events;
 pub mod flowcontrol;
 pub mod networking;
 pub mod policy;
+pub mod quota;
 pub mod rbac;
 pub mod resource;
 pub mod runtime;

@@ -1,23 +1,28 @@
 //! ResourceQuotas: what a namespace may use in all.
 //!
 //! Use is charged to the quota's status, by compare and set, before the object is written: of two requests
-//! for the last place one is refused. Requests at once share a write (see [`Ledger`]). What a failed write or a deletion gives back is counted anew by the
-//! quota controller. A quota whose status does not cover a resource yet is counted here first.
+//! for the last place one is refused. Requests at once share a write (see [`Ledger`]). What a failed write or a
+//! deletion gives back is counted anew by the quota controller. A quota whose status does not cover a resource yet is
+//! counted here first.
 
 mod ledger;
-mod scopes;
-mod usage;
+mod limited;
 
 use auth::view::Resource;
 use auth::{View, view};
+use kinds::quota::{self, Amounts, add, amounts};
 use machinery::quantity::Quantity;
 use machinery::{ApiError, Object};
 use registry::{Operation, Registry};
 use serde_json::{Map, Value, json};
 
 use crate::Admit;
-use crate::pods::{Amounts, add, amounts};
 pub use ledger::Ledger;
+pub use limited::Limited;
+use limited::shown;
+
+/// What no quota counts: it does not last, or never was counted.
+const UNCOUNTED: [&str; 3] = ["bindings", "events", "localsubjectaccessreviews"];
 
 /// Checks and charges all quotas of the namespace that the object falls under.
 pub async fn charge(
@@ -42,8 +47,10 @@ pub async fn charge(
 #[derive(Clone, Debug)]
 struct Charge {
     quota: String,
-    /// May be negative: an update that needs less.
+    /// Never negative: what an update gives back is counted when it has been written.
     delta: Amounts,
+    /// Whether it may go beyond what the quota allows: what has been given is counted, and not refused.
+    given: bool,
     /// What was used before, of resources that the quota's status does not cover yet.
     counted: Amounts,
 }
@@ -51,43 +58,86 @@ struct Charge {
 /// The charges, each checked against the cache.
 fn charges(admit: &Admit<'_>, object: &Object) -> Result<Vec<Charge>, ApiError> {
     let request = admit.request;
-    let counts = matches!(request.operation, Operation::Create | Operation::Update);
-    let resizes = admit.is(Resource::PODS, "resize");
-    if !counts || !request.kind.namespaced() || !(request.subresource.is_empty() || resizes) {
+    if !request.kind.namespaced() || !counts(admit, object) {
         return Ok(Vec::new());
     }
+    let quotas = admit.view.list(Resource::RESOURCE_QUOTAS, request.namespace);
     let mut charges = Vec::new();
-    for quota in admit.view.list(Resource::RESOURCE_QUOTAS, request.namespace) {
-        if !scopes::fits(&quota, request.kind, object) {
-            continue;
-        }
-        if let Some(charge) = charge_of(admit, &quota, object)? {
-            charge.apply(&mut quota.clone()).map_err(|why| admit.forbidden(Some(object), why))?;
-            charges.push(charge);
-        }
+    for quota in quotas.iter().filter(|quota| quota::fits(quota, request.kind, object)) {
+        charges.extend(charge_of(admit, quota, object)?);
+    }
+    covered(admit, object, &quotas)?;
+    for charge in &charges {
+        let quota = quotas.iter().find(|quota| quota.name() == charge.quota).expect("it is charged");
+        charge.apply(&mut quota.clone()).map_err(|why| admit.forbidden(Some(object), why))?;
     }
     Ok(charges)
 }
 
+/// Refuses what the administrator lets nobody have but by a quota.
+fn covered(admit: &Admit<'_>, object: &Object, quotas: &[Object]) -> Result<(), ApiError> {
+    let kind = admit.request.kind;
+    let (usage, before) = (quota::usage(kind, object), admit.request.old.map(|old| quota::usage(kind, old)));
+    let before = before.unwrap_or_default();
+    if usage.iter().all(|(name, amount)| before.get(name).is_some_and(|was| amount <= was)) {
+        return Ok(());
+    }
+    let mut names = admit.limited.names(kind, &usage);
+    let mut scopes = admit.limited.scopes(kind, object);
+    for quota in quotas {
+        if quota::fits(quota, kind, object) {
+            names.retain(|name| quota.get(&["spec", "hard", name]).is_none());
+        }
+        for held in quota::scopes_of(quota).filter(|scope| quota::fits_scope(scope, kind, object)) {
+            scopes.retain(|scope| scope["scopeName"] != held["scopeName"]);
+        }
+    }
+    if !names.is_empty() {
+        let names: Vec<&str> = names.into_iter().collect();
+        return Err(admit.forbidden(Some(object), format!("insufficient quota to consume: {}", names.join(","))));
+    }
+    if !scopes.is_empty() {
+        let scopes: Vec<String> = scopes.into_iter().map(shown).collect();
+        let why = format!("insufficient quota to match these scopes: [{}]", scopes.join(" "));
+        return Err(ApiError::internal(why));
+    }
+    Ok(())
+}
+
+/// Whether the request can change what is used.
+fn counts(admit: &Admit<'_>, object: &Object) -> bool {
+    let request = admit.request;
+    let updates = request.operation == Operation::Update;
+    match (request.kind.resource, request.subresource) {
+        (resource, _) if UNCOUNTED.contains(&resource) => false,
+        ("pods", "") if updates && request.kind.group.is_empty() => {
+            request.old.is_some_and(|old| quota::is_terminating(old) != quota::is_terminating(object))
+        }
+        ("pods", "resize") | ("persistentvolumeclaims", "status") => updates && request.kind.group.is_empty(),
+        (_, "") => updates || request.operation == Operation::Create,
+        _ => false,
+    }
+}
+
 fn charge_of(admit: &Admit<'_>, quota: &Object, object: &Object) -> Result<Option<Charge>, ApiError> {
     let hard = amounts(quota.get(&["spec", "hard"]));
-    let mut delta = usage::of(admit.request.kind, object);
+    let mut delta = quota::usage(admit.request.kind, object);
     delta.retain(|name, _| hard.contains_key(name));
     if admit.creates(Resource::PODS) {
-        let missing = usage::unspecified(object, &hard);
+        let missing = quota::unspecified(object, &hard);
         if !missing.is_empty() {
             let why = format!("failed quota: {}: must specify {missing}", quota.name());
             return Err(admit.forbidden(Some(object), why));
         }
     }
-    if let Some(old) = admit.request.old.filter(|old| scopes::fits(quota, admit.request.kind, old)) {
-        for (name, amount) in usage::of(admit.request.kind, old) {
+    if let Some(old) = admit.request.old.filter(|old| quota::fits(quota, admit.request.kind, old)) {
+        for (name, amount) in quota::usage(admit.request.kind, old) {
             if let Some(needed) = delta.get_mut(&name) {
                 *needed = *needed - amount;
             }
         }
     }
-    delta.retain(|_, amount| !amount.is_zero());
+    delta.retain(|_, amount| *amount > Quantity::ZERO);
     if delta.is_empty() {
         return Ok(None);
     }
@@ -97,7 +147,8 @@ fn charge_of(admit: &Admit<'_>, quota: &Object, object: &Object) -> Result<Optio
         counted = count(admit, quota);
         counted.retain(|name, _| delta.contains_key(name) && !covered.contains_key(name));
     }
-    Ok(Some(Charge { quota: quota.name().to_owned(), delta, counted }))
+    let given = admit.request.subresource == "status";
+    Ok(Some(Charge { quota: quota.name().to_owned(), delta, given, counted }))
 }
 
 /// What all objects of the request's kind use now.
@@ -106,8 +157,8 @@ fn count(admit: &Admit<'_>, quota: &Object) -> Amounts {
     let resource = view::Resource { group: kind.group, version: kind.version, name: kind.resource };
     let objects = View::list(admit.view, resource, admit.request.namespace);
     let mut total = Amounts::new();
-    for object in objects.iter().filter(|object| scopes::fits(quota, kind, object)) {
-        add(&mut total, &usage::of(kind, object));
+    for object in objects.iter().filter(|object| quota::fits(quota, kind, object)) {
+        add(&mut total, &quota::usage(kind, object));
     }
     total
 }
@@ -129,7 +180,7 @@ impl Charge {
         let exceeded: Vec<&String> = self
             .delta
             .iter()
-            .filter(|(name, amount)| !amount.is_negative() && hard.get(*name).is_some_and(|most| used[*name] > *most))
+            .filter(|(name, _)| !self.given && hard.get(*name).is_some_and(|most| used[*name] > *most))
             .map(|(name, _)| name)
             .collect();
         if !exceeded.is_empty() {
@@ -245,36 +296,98 @@ mod tests {
         };
         assert_eq!(update("2Gi"), Ok(vec![]));
         assert_eq!(update("3Gi"), Ok(vec![r#"{"requests.storage":"5Gi"}"#.to_owned()]));
-        assert_eq!(update("1Gi"), Ok(vec![r#"{"requests.storage":"3Gi"}"#.to_owned()]));
+        assert_eq!(update("1Gi"), Ok(vec![]));
         assert!(update("4Gi").unwrap_err().contains("exceeded quota: q, requested: requests.storage=2Gi"));
     }
 
+    /// A quota that has no room, and a quota of pods with a deadline.
     #[test]
-    fn scopes_tell_pods_apart() {
-        let quota = |scopes: &str| {
-            let quota = format!(
-                r#"resourcequotas/dev q spec={{"hard":{{"pods":"0"}},{scopes}}} status={{"hard":{{"pods":"0"}},"used":{{"pods":"0"}}}}"#
-            );
-            Case::create("pods", "dev").cluster(&quota)
-        };
-        for (scopes, pod, expected) in [
-            (r#""scopes":["BestEffort"]"#, pod("{}"), true),
-            (r#""scopes":["BestEffort"]"#, pod(r#"{"cpu":"1"}"#), false),
-            (r#""scopes":["NotBestEffort"]"#, pod(r#"{"cpu":"1"}"#), true),
-            (r#""scopes":["Terminating"]"#, pod("{}"), false),
-            (r#""scopes":["Terminating"]"#, r#"{"spec":{"activeDeadlineSeconds":5}}"#.to_owned(), true),
+    fn only_what_changes_use_is_charged() {
+        let cluster = r#"
+            resourcequotas/dev q spec={"hard":{"pods":"1","requests.storage":"1","count/events":"0"}} status={"hard":{"pods":"1","requests.storage":"1"},"used":{"pods":"1","requests.storage":"1"}}
+            resourcequotas/dev t spec={"hard":{"pods":"0"},"scopes":["Terminating"]} status={"hard":{"pods":"0"},"used":{"pods":"0"}}
+        "#;
+        let old = || object(r#"{"metadata":{"name":"a"},"spec":{}}"#);
+        let deadline = r#"{"metadata":{"name":"a"},"spec":{"activeDeadlineSeconds":9}}"#;
+        let asking = r#"{"metadata":{"name":"a"},"spec":{"resources":{"requests":{"storage":"1"}}}}"#;
+        let given = r#"{"metadata":{"name":"a"},"spec":{"resources":{"requests":{"storage":"1"}}},"status":{"allocatedResources":{"storage":"5"}}}"#;
+        for (case, new, expected) in [
+            (Case::create("events", "dev"), "{}", Ok(vec![])),
             (
-                r#""scopeSelector":{"matchExpressions":[{"scopeName":"PriorityClass","operator":"In","values":["high"]}]}"#,
-                r#"{"spec":{"priorityClassName":"high"}}"#.to_owned(),
-                true,
+                Case::update("pods", "dev", old()),
+                r#"{"metadata":{"name":"a","labels":{"a":"b"}},"spec":{}}"#,
+                Ok(vec![]),
             ),
             (
-                r#""scopeSelector":{"matchExpressions":[{"scopeName":"PriorityClass","operator":"In","values":["high"]}]}"#,
-                r#"{"spec":{"priorityClassName":"low"}}"#.to_owned(),
-                false,
+                Case::update("pods", "dev", old()),
+                deadline,
+                Err(r#"pods "a" is forbidden: exceeded quota: t, requested: pods=1, used: pods=0, limited: pods=0"#),
+            ),
+            (Case::update("pods/status", "dev", old()), deadline, Ok(vec![])),
+            (
+                Case::update("persistentvolumeclaims/status", "dev", object(asking)),
+                given,
+                Ok(vec![r#"{"pods":"1","requests.storage":"5"}"#]),
             ),
         ] {
-            assert_eq!(charged(quota(scopes), &pod).is_err(), expected, "{scopes} {pod}");
+            let charged = charged(case.cluster(cluster), new);
+            let expected = expected.map(|used| used.into_iter().map(str::to_owned).collect()).map_err(str::to_owned);
+            assert_eq!(charged, expected, "{new}");
+        }
+    }
+
+    #[test]
+    fn what_is_limited_takes_a_quota_that_covers_it() {
+        let config = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration",
+            "limitedResources": [
+                {"resource": "pods", "matchContains": ["requests.cpu"], "matchScopes":
+                    [{"scopeName": "PriorityClass", "operator": "In", "values": ["high", "top"]}]},
+                {"resource": "persistentvolumeclaims", "matchContains": ["ssd.storageclass"]},
+            ],
+        });
+        let of_high = r#"resourcequotas/dev q spec={"hard":{"pods":"9"},"scopeSelector":{"matchExpressions":[{"scopeName":"PriorityClass","operator":"In","values":["high"]}]}}"#;
+        let of_cpu = r#"resourcequotas/dev q spec={"hard":{"requests.cpu":"9"}}"#;
+        let high = r#"{"metadata":{"name":"a"},"spec":{"priorityClassName":"high"}}"#;
+        let top = r#"{"metadata":{"name":"a"},"spec":{"priorityClassName":"top"}}"#;
+        let claim = r#"{"metadata":{"name":"a"},"spec":{"storageClassName":"ssd"}}"#;
+        let plain = r#"{"metadata":{"name":"a"},"spec":{}}"#;
+        let unmatched =
+            "Internal error occurred: insufficient quota to match these scopes: [{PriorityClass In [high top]}]";
+        for (resource, cluster, new, expected) in [
+            ("pods", "", plain, ""),
+            ("pods", "", high, unmatched),
+            ("pods", of_high, high, ""),
+            ("pods", of_high, top, unmatched),
+            (
+                "pods",
+                "",
+                &pod(r#"{"cpu":"1"}"#),
+                r#"pods "a" is forbidden: insufficient quota to consume: requests.cpu"#,
+            ),
+            ("pods", of_cpu, &pod(r#"{"cpu":"1"}"#), ""),
+            (
+                "persistentvolumeclaims",
+                of_cpu,
+                claim,
+                "persistentvolumeclaims \"a\" is forbidden: insufficient quota to consume: \
+                 ssd.storageclass.storage.k8s.io/persistentvolumeclaims",
+            ),
+            ("configmaps", "", plain, ""),
+        ] {
+            let mut case = Case::create(resource, "dev").cluster(cluster);
+            case.limited = Limited::parse(&config).expect("it is valid");
+            assert_eq!(charged(case, new).err().unwrap_or_default(), expected, "{resource} {cluster} {new}");
+        }
+        for (config, expected) in [
+            (json!({}), "it must be of kind ResourceQuotaConfiguration in version apiserver.config.k8s.io/v1"),
+            (
+                json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration",
+                    "limitedResources": [{"matchContains": ["x"]}]}),
+                "limitedResources[0].resource: Required value",
+            ),
+        ] {
+            assert_eq!(Limited::parse(&config).expect_err("it is wrong"), expected);
         }
     }
 }

@@ -4,30 +4,41 @@
 //! Admission raises the numbers when something is made; this brings them down when something goes.
 
 mod custom;
-mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use control::{
     Change, Controller, Error, Informer, Informers, ObjectKey, Requeue, Shell, Watched, Watches, WorkQueue, pods,
 };
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, ResourceQuotaSpec,
-    ResourceQuotaStatus, Secret, Service,
+    ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, ResourceQuotaStatus, Secret, Service,
 };
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use kinds::KindDef;
+use kinds::quota::{self, Amounts, DEVICE_CLASS, add, whole};
 use kube::{Api, Client, ResourceExt};
+use machinery::Object;
+use machinery::quantity::Quantity;
 use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::Instant;
 
 use custom::CustomCounts;
-use usage::{Amounts, add, whole};
 
 /// When kinds that are counted but not served are looked for again. (upstream: the resync of discovery)
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// When a quota that admission charged is counted anew: what it was charged for may have been refused in the end.
+const RECOUNT: Duration = Duration::from_secs(10);
+/// How long lower numbers must hold, with nothing charged in between, before they are written: what was charged may
+/// not be stored yet, or not be known here. Without that two objects could get one place.
+const SETTLE: Duration = Duration::from_secs(1);
 
 pub struct QuotaController {
     client: Client,
@@ -40,6 +51,8 @@ pub struct QuotaController {
     /// Kinds whose changes are followed already: they are only followed once a quota counts them.
     followed: Mutex<Vec<&'static str>>,
     custom: CustomCounts,
+    /// Quotas of which less seems to be used, with their resource version, and since when that is so.
+    lower: Mutex<HashMap<ObjectKey, (String, Instant)>>,
 }
 
 impl QuotaController {
@@ -54,40 +67,41 @@ impl QuotaController {
             queue: Mutex::default(),
             followed: Mutex::default(),
             custom: CustomCounts::new(shell.client()),
+            lower: Mutex::default(),
         }
     }
 
-    async fn usage(&self, namespace: &str, spec: &ResourceQuotaSpec) -> Amounts {
+    /// What is used, and when that changes by itself.
+    async fn usage(&self, namespace: &str, quota: &Object) -> (Amounts, Option<Timestamp>) {
         let mut used = Amounts::new();
-        for pod in self.pods.in_namespace(namespace).iter().filter(|pod| usage::in_scope(spec, pod)) {
-            add(&mut used, usage::pod(pod));
-        }
+        let pods: Vec<Object> = self.pods.in_namespace(namespace).iter().filter_map(object).collect();
+        let due = pods.iter().filter_map(quota::due).filter(|due| *due >= clock::now()).min();
+        measure(&mut used, quota, &kinds::core::POD, pods);
         let services = self.services.in_namespace(namespace);
-        services.iter().for_each(|service| add(&mut used, usage::service(service)));
+        measure(&mut used, quota, &kinds::core::SERVICE, services.iter().filter_map(object));
         let claims = self.claims.in_namespace(namespace);
-        claims.iter().for_each(|claim| add(&mut used, usage::claim(claim)));
-        count(&mut used, "services", true, services.len());
-        count(&mut used, "persistentvolumeclaims", true, claims.len());
-        count(&mut used, "resourcequotas", true, self.quotas.in_namespace(namespace).len());
-        self.count_kind::<ConfigMap>(&mut used, namespace, spec, "configmaps").await;
-        self.count_kind::<Secret>(&mut used, namespace, spec, "secrets").await;
-        self.count_kind::<ReplicationController>(&mut used, namespace, spec, "replicationcontrollers").await;
-        self.count_kind::<Deployment>(&mut used, namespace, spec, "deployments.apps").await;
-        self.count_kind::<ReplicaSet>(&mut used, namespace, spec, "replicasets.apps").await;
-        self.count_kind::<StatefulSet>(&mut used, namespace, spec, "statefulsets.apps").await;
-        self.count_kind::<DaemonSet>(&mut used, namespace, spec, "daemonsets.apps").await;
-        self.count_kind::<Job>(&mut used, namespace, spec, "jobs.batch").await;
-        self.count_kind::<CronJob>(&mut used, namespace, spec, "cronjobs.batch").await;
-        used
+        measure(&mut used, quota, &kinds::core::PERSISTENT_VOLUME_CLAIM, claims.iter().filter_map(object));
+        let device_claims = self.objects::<ResourceClaim>(namespace, quota, "resourceclaims.resource.k8s.io").await;
+        measure(&mut used, quota, &kinds::resource::RESOURCE_CLAIM, device_claims.iter().filter_map(object));
+        count(&mut used, quota, "resourcequotas", self.quotas.in_namespace(namespace).len());
+        self.count_kind::<ConfigMap>(&mut used, namespace, quota, "configmaps").await;
+        self.count_kind::<Secret>(&mut used, namespace, quota, "secrets").await;
+        self.count_kind::<ReplicationController>(&mut used, namespace, quota, "replicationcontrollers").await;
+        self.count_kind::<Deployment>(&mut used, namespace, quota, "deployments.apps").await;
+        self.count_kind::<ReplicaSet>(&mut used, namespace, quota, "replicasets.apps").await;
+        self.count_kind::<StatefulSet>(&mut used, namespace, quota, "statefulsets.apps").await;
+        self.count_kind::<DaemonSet>(&mut used, namespace, quota, "daemonsets.apps").await;
+        self.count_kind::<Job>(&mut used, namespace, quota, "jobs.batch").await;
+        self.count_kind::<CronJob>(&mut used, namespace, quota, "cronjobs.batch").await;
+        (used, due)
     }
 
     /// Counts what quotas name and no type here stands for. Answers whether all of it is served.
-    async fn count_custom(&self, used: &mut Amounts, namespace: &str, spec: &ResourceQuotaSpec) -> bool {
-        let hard = spec.hard.iter().flatten().filter_map(|(name, _)| name.strip_prefix("count/"));
+    async fn count_custom(&self, used: &mut Amounts, namespace: &str, quota: &Object) -> bool {
+        let counted = limited(quota).filter_map(|name| name.strip_prefix("count/"));
         let mut all_served = true;
-        for resource in hard.filter(|resource| resource.contains('.')) {
-            let name = format!("count/{resource}");
-            if used.contains_key(&name) {
+        for resource in counted.filter(|resource| resource.contains('.')) {
+            if used.contains_key(&format!("count/{resource}")) {
                 continue;
             }
             let (quotas, queue) = (self.quotas.clone(), self.queue.lock().clone());
@@ -96,7 +110,7 @@ impl QuotaController {
                 near.iter().for_each(|quota| queue.iter().for_each(|queue| queue.add(ObjectKey::of(&quota.metadata))));
             };
             match self.custom.count(resource, namespace, changed).await {
-                Some(objects) => drop(used.insert(name, whole(objects))),
+                Some(objects) => count(used, quota, resource, objects),
                 None => all_served = false,
             }
         }
@@ -107,17 +121,45 @@ impl QuotaController {
         &self,
         used: &mut Amounts,
         namespace: &str,
-        spec: &ResourceQuotaSpec,
+        quota: &Object,
         resource: &'static str,
     ) {
-        let hard = spec.hard.iter().flatten().map(|(name, _)| name.as_str());
-        if !hard.into_iter().any(|name| name.strip_prefix("count/").unwrap_or(name) == resource) {
-            return;
+        let objects = self.objects::<K>(namespace, quota, resource).await;
+        count(used, quota, resource, objects.len());
+    }
+
+    /// The objects of a kind, if the quota limits it.
+    async fn objects<K: Watched>(&self, namespace: &str, quota: &Object, resource: &'static str) -> Vec<Arc<K>> {
+        let names = |name: &str| {
+            let devices = resource == "resourceclaims.resource.k8s.io" && name.ends_with(DEVICE_CLASS);
+            devices || name.strip_prefix("count/").unwrap_or(name) == resource
+        };
+        if !limited(quota).any(names) {
+            return Vec::new();
         }
         let informer = self.informers.get::<K>();
         informer.synced().await;
         self.follow(&informer, resource);
-        count(used, resource, !resource.contains('.'), informer.in_namespace(namespace).len());
+        informer.in_namespace(namespace)
+    }
+
+    /// Whether to wait before numbers are written that give something back.
+    fn must_settle(&self, key: &ObjectKey, quota: &ResourceQuota, wanted: &ResourceQuotaStatus) -> bool {
+        let mut lower = self.lower.lock();
+        if !gives_back(quota.status.as_ref(), wanted) {
+            lower.remove(key);
+            return false;
+        }
+        let version = quota.resource_version().unwrap_or_default();
+        let (seen, since) = lower.entry(key.clone()).or_insert_with(|| (version.clone(), Instant::now()));
+        if *seen != version {
+            (*seen, *since) = (version, Instant::now());
+        }
+        let settled = since.elapsed() >= SETTLE;
+        if settled {
+            lower.remove(key);
+        }
+        !settled
     }
 
     /// From the first quota on that counts a kind, its objects' comings and goings are news.
@@ -133,11 +175,35 @@ impl QuotaController {
     }
 }
 
-fn count(used: &mut Amounts, resource: &str, has_own_name: bool, objects: usize) {
-    used.insert(format!("count/{resource}"), whole(objects));
-    if has_own_name {
-        used.insert(resource.to_owned(), whole(objects));
+fn limited(quota: &Object) -> impl Iterator<Item = &str> {
+    quota.map(&["spec", "hard"]).into_iter().flatten().map(|(name, _)| name.as_str())
+}
+
+fn object<K: Serialize>(typed: &Arc<K>) -> Option<Object> {
+    Object::from_value(serde_json::to_value(&**typed).ok()?)
+}
+
+/// Adds what those objects use that the quota's scopes admit.
+fn measure(used: &mut Amounts, quota: &Object, kind: &KindDef, objects: impl IntoIterator<Item = Object>) {
+    let fitting = objects.into_iter().filter(|object| quota::fits(quota, kind, object));
+    fitting.for_each(|object| add(used, &quota::usage(kind, &object)));
+}
+
+/// Scopes admit nothing of kinds that are but counted.
+fn count(used: &mut Amounts, quota: &Object, resource: &str, objects: usize) {
+    let scoped = ["scopes", "scopeSelector"].iter().any(|field| quota.get(&["spec", field]).is_some());
+    let objects = whole(if scoped { 0 } else { objects as i128 });
+    used.insert(format!("count/{resource}"), objects);
+    if !resource.contains('.') {
+        used.insert(resource.to_owned(), objects);
     }
+}
+
+fn gives_back(before: Option<&ResourceQuotaStatus>, wanted: &ResourceQuotaStatus) -> bool {
+    let parse = |amount: &ApiQuantity| Quantity::parse(&amount.0).unwrap_or_default();
+    let before = before.and_then(|status| status.used.as_ref());
+    let mut wanted = wanted.used.iter().flatten();
+    wanted.any(|(name, amount)| before.and_then(|used| used.get(name)).is_some_and(|was| parse(amount) < parse(was)))
 }
 
 fn quotas_near<K: Watched>(quotas: &Informer<ResourceQuota>, change: &Change<K>) -> Vec<ObjectKey> {
@@ -162,16 +228,21 @@ impl Controller for QuotaController {
 
     fn watches(&self, watches: &mut Watches<ObjectKey>) {
         *self.queue.lock() = Some(watches.queue());
-        watches.on(|change: &Change<ResourceQuota>| {
-            // Admission writes the status; only a changed specification or a foreign status is news.
-            let same = change.old().is_some_and(|old| old.spec == change.object().spec);
-            (!same).then(|| ObjectKey::of(&change.object().metadata))
+        let queue = watches.queue();
+        watches.on(move |change: &Change<ResourceQuota>| {
+            let key = ObjectKey::of(&change.object().metadata);
+            if change.old().is_some_and(|old| old.spec == change.object().spec) {
+                queue.add_after(key, RECOUNT);
+                return None;
+            }
+            Some(key)
         });
         let quotas = self.quotas.clone();
         watches.on(move |change: &Change<Pod>| {
             let ended = |old: &Pod| pods::is_finished(change.object()) && !pods::is_finished(old);
+            let leaves = |old: &Pod| pods::is_terminating(change.object()) && !pods::is_terminating(old);
             let resized = |old: &Pod| old.spec != change.object().spec;
-            let news = change.old().is_none_or(|old| ended(old) || resized(old));
+            let news = change.old().is_none_or(|old| ended(old) || leaves(old) || resized(old));
             if news { quotas_near(&quotas, change) } else { Vec::new() }
         });
         let quotas = self.quotas.clone();
@@ -181,19 +252,27 @@ impl Controller for QuotaController {
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, Error> {
-        let Some(quota) = self.quotas.get(key) else { return Ok(Requeue::No) };
-        let Some(spec) = quota.spec.as_ref() else { return Ok(Requeue::No) };
-        let hard = spec.hard.clone().unwrap_or_default();
-        let mut used = self.usage(&key.namespace, spec).await;
-        let all_served = self.count_custom(&mut used, &key.namespace, spec).await;
-        let requeue = if all_served { Requeue::No } else { Requeue::After(LOOK_AGAIN) };
+        let Some(quota) = self.quotas.get(key) else {
+            self.lower.lock().remove(key);
+            return Ok(Requeue::No);
+        };
+        let Some(seen) = object(&quota) else { return Ok(Requeue::No) };
+        let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone()).unwrap_or_default();
+        let (mut used, due) = self.usage(&key.namespace, &seen).await;
+        let all_served = self.count_custom(&mut used, &key.namespace, &seen).await;
+        let again = (!all_served).then_some(LOOK_AGAIN);
+        let due = due.map(|due| pods::remaining(due, Duration::from_secs(1), clock::now()));
+        let again = again.into_iter().chain(due).min();
         let wanted = status(&hard, &used);
         if quota.status.as_ref() == Some(&wanted) {
-            return Ok(requeue);
+            return Ok(Requeue::maybe(again));
+        }
+        if self.must_settle(key, &quota, &wanted) {
+            return Ok(Requeue::After(SETTLE));
         }
         let api = Api::<ResourceQuota>::namespaced(self.client.clone(), &quota.namespace().unwrap_or_default());
         control::write::replace_status(&api, &ResourceQuota { status: Some(wanted), ..(*quota).clone() }).await?;
-        Ok(requeue)
+        Ok(Requeue::maybe(again))
     }
 }
 

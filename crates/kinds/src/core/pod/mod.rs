@@ -8,6 +8,8 @@ mod strategy;
 pub mod validate;
 pub mod warnings;
 
+pub use qos::qos_class;
+
 use machinery::Object;
 use machinery::field::ErrorList;
 

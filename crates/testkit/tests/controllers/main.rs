@@ -1,5 +1,7 @@
 //! All controllers against a real API server over the memory store, with a stand-in for kubelets.
 
+mod quota;
+
 use std::sync::Arc;
 use std::time::Duration;
 
