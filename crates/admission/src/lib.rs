@@ -32,6 +32,7 @@ mod reinvocation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
+mod storage_protection;
 mod subject;
 mod taint_nodes;
 #[cfg(test)]
@@ -71,6 +72,7 @@ const MUTATING: &[(&str, Mutate)] = &[
     ("Priority", priority::mutate),
     ("DefaultTolerationSeconds", default_toleration_seconds::mutate),
     ("DefaultStorageClass", default_classes::storage),
+    ("StorageObjectInUseProtection", storage_protection::mutate),
     ("RuntimeClass", runtime_class::mutate),
     ("DefaultIngressClass", default_classes::ingress),
     ("PodTopologyLabels", topology_labels::mutate),

@@ -19,6 +19,7 @@ pub mod nodes;
 pub mod podgc;
 mod podset;
 pub mod policystatus;
+mod protection;
 pub mod publish;
 pub mod quota;
 pub mod replicaset;

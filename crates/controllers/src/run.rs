@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use control::{Controller, Shell};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, ReplicationController};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span};
 
@@ -23,6 +24,7 @@ use crate::namespace::NamespaceController;
 use crate::nodes::{Cidr, NodeIpam, NodeLifecycle, TaintEviction};
 use crate::podgc::PodGc;
 use crate::policystatus::PolicyStatusController;
+use crate::protection::Protection;
 use crate::publish::{RootCaController, ServiceAccountController, TokenCleaner};
 use crate::quota::QuotaController;
 use crate::replicaset::ReplicaController;
@@ -79,6 +81,9 @@ pub async fn run(config: ControllersConfig) {
     all.add(DisruptionController::new(&shell), 1);
     all.add(QuotaController::new(&shell), WORKERS);
     all.add(VolumeBinder::new(&shell), 1);
+    all.add(Protection::<PersistentVolumeClaim>::new(&shell), 1);
+    all.add(Protection::<PersistentVolume>::new(&shell), 1);
+    all.add(Protection::<VolumeAttributesClass>::new(&shell), 1);
     all.add(EndpointSliceController::new(&shell), WORKERS);
     all.add(EndpointsController::new(&shell), WORKERS);
     all.add(ServiceCidrController::new(&shell), 1);

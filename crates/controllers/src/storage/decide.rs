@@ -161,12 +161,11 @@ pub enum Fate {
 /// `claim_is_there`: the claim it is reserved for exists, with the uid that the reservation names.
 pub fn volume(volume: &VolumeView, claim_is_there: bool, we_delete: bool) -> Fate {
     match &volume.claim {
-        _ if volume.deleting => Fate::Stay,
         None if volume.phase == "Available" => Fate::Stay,
         None => Fate::Available,
         Some(held) if held.uid.is_empty() || claim_is_there => Fate::Stay,
         Some(_) if volume.phase != "Released" => Fate::Released,
-        Some(_) if we_delete => Fate::Delete,
+        Some(_) if we_delete && !volume.deleting => Fate::Delete,
         Some(_) => Fate::Stay,
     }
 }

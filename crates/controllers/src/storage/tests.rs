@@ -63,4 +63,8 @@ fn a_volume_outlives_its_claim_unless_it_is_ours_to_delete() {
     assert_eq!(volume(&volume_of("data", "Bound"), false, true), Fate::Released);
     assert_eq!(volume(&volume_of("data", "Released"), false, false), Fate::Stay);
     assert_eq!(volume(&volume_of("data", "Released"), false, true), Fate::Delete);
+    let leaving = |phase| VolumeView { deleting: true, ..volume_of("data", phase) };
+    assert_eq!(volume(&leaving("Bound"), true, true), Fate::Stay);
+    assert_eq!(volume(&leaving("Bound"), false, true), Fate::Released);
+    assert_eq!(volume(&leaving("Released"), false, true), Fate::Stay);
 }

@@ -1,6 +1,7 @@
 //! All controllers against a real API server over the memory store, with a stand-in for kubelets.
 
 mod quota;
+mod storage;
 
 use std::sync::Arc;
 use std::time::Duration;

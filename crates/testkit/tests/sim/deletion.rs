@@ -93,3 +93,45 @@ fn a_namespace_is_furnished_and_goes_with_all_that_is_in_it() {
     assert_eq!(keys(&c.history(), "/shop"), [""; 0]);
     c.check_no_leaks();
 }
+
+#[test]
+fn a_claim_outlasts_the_pod_that_uses_it_and_its_volume_both() {
+    let mut c = Cluster::new(Seed::from_name("claims")).nodes(1);
+    c.apply_object(json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "v1" },
+        "spec": {
+            "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"],
+            "hostPath": { "path": "/", "type": "Directory" },
+        },
+    }));
+    c.apply_object(json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data", "namespace": "default" },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": { "requests": { "storage": "1Gi" } },
+        },
+    }));
+    c.settle();
+    c.apply_object(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
+        "spec": {
+            "automountServiceAccountToken": false, "containers": [{ "name": "c", "image": "web:1" }],
+            "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "data" } }],
+        },
+    }));
+    c.settle();
+    c.delete("persistentvolumes", "v1", DeleteParams::default());
+    c.delete("persistentvolumeclaims", "data", DeleteParams::default());
+    c.settle();
+    c.check_rows("pods", expect![[r#"
+        web 1/1 Running 0
+    "#]]);
+    c.check_rows("persistentvolumeclaims", expect![[r#"
+        data Terminating v1 1Gi RWO  <unset>
+    "#]]);
+    c.check_rows("persistentvolumes", expect![[r#"
+        v1 1Gi RWO Retain Terminating default/data  <unset> 
+    "#]]);
+    c.delete("pods", "web", DeleteParams::default());
+    c.settle();
+    assert_eq!(deleted(&c.history()), ["pods", "persistentvolumeclaims", "persistentvolumes"]);
+}

@@ -21,7 +21,7 @@ fn a_job_runs_as_many_pods_as_it_wants_to_complete() {
     c.check(expect![[r#"
         pi-a n1 Completed
         pi-b n2 Completed
-        pi-c n2 Completed
+        pi-c n1 Completed
     "#]]);
     c.check_rows(
         "jobs",

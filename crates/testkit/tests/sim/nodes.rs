@@ -11,10 +11,10 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.node("n1").cut();
     c.advance(minutes(6));
     c.check(expect![[r#"
-        web-a n3 Running
-        web-b n2 Running
-        web-c n1 Terminating
-        web-d n2 Running
+        web-a n2 Running
+        web-b n1 Terminating
+        web-c n3 Running
+        web-d n3 Running
     "#]]);
     c.check_rows(
         "nodes",
@@ -29,9 +29,9 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.advance(minutes(2));
     c.settle();
     c.check(expect![[r#"
-        web-a n3 Running
-        web-b n2 Running
-        web-d n2 Running
+        web-a n2 Running
+        web-c n3 Running
+        web-d n3 Running
     "#]]);
     c.check_no_leaks();
 }
@@ -44,14 +44,14 @@ fn pods_of_a_killed_node_start_elsewhere_and_go_when_it_is_back() {
     c.node("n2").kill();
     c.advance(minutes(7));
     c.check(expect![[r#"
-        web-a n2 Terminating
-        web-b n1 Running
+        web-a n1 Running
+        web-b n2 Terminating
         web-c n1 Running
     "#]]);
     c.node("n2").start();
     c.settle();
     c.check(expect![[r#"
-        web-b n1 Running
+        web-a n1 Running
         web-c n1 Running
     "#]]);
     c.check_no_leaks();

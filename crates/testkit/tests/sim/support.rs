@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use testkit::sim::{Entry, What};
 
-/// Resource and name in a key of something that has a namespace.
+/// Resource and name in a key: `/registry/RESOURCE/NAMESPACE/NAME`, or `/registry/RESOURCE/NAME`.
 fn resource_and_name(entry: &Entry) -> Option<(&str, &str)> {
     let mut parts = entry.key.rsplit('/');
-    let (name, _namespace, resource) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((resource, name))
+    match (parts.next()?, parts.next()?, parts.next()?) {
+        (name, resource, "registry") => Some((resource, name)),
+        (name, _namespace, resource) => Some((resource, name)),
+    }
 }
 
 fn of_resource<'a>(history: &'a [Entry], what: What, wanted: &str) -> impl Iterator<Item = (&'a Entry, &'a str)> {
