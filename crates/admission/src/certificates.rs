@@ -11,7 +11,6 @@ use crate::Admit;
 
 const GROUP: &str = "certificates.k8s.io";
 const BUNDLES: Resource = Resource { group: GROUP, version: "v1beta1", name: "clustertrustbundles" };
-const POD_REQUESTS: Resource = Resource { group: GROUP, version: "v1beta1", name: "podcertificaterequests" };
 const REQUESTS: Resource = Resource { group: GROUP, version: "v1", name: "certificatesigningrequests" };
 
 /// A request carries who made it, whatever it says itself: approvers decide by that.
@@ -34,8 +33,7 @@ pub fn requester(admit: &Admit<'_>, csr: &mut Object) -> Result<(), ApiError> {
 
 pub fn approval(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> {
     let Some(csr) = csr.filter(|_| updates(admit, "approval")) else { return Ok(()) };
-    let changed = |old: &Object| old.get(&["status", "conditions"]) != csr.get(&["status", "conditions"]);
-    if admit.request.old.is_none_or(changed) { authorized(admit, csr, "approve") } else { Ok(()) }
+    authorized(admit, csr, "approve")
 }
 
 pub fn signing(admit: &Admit<'_>, csr: Option<&Object>) -> Result<(), ApiError> {
@@ -74,7 +72,8 @@ pub fn attestation(admit: &Admit<'_>, bundle: Option<&Object>) -> Result<(), Api
 
 /// Certificates of pods are issued by those who may sign. Upstream finds this out when it validates, and says so.
 pub fn pod_signing(admit: &Admit<'_>, request: Option<&Object>) -> Result<(), ApiError> {
-    let updates = admit.request.operation == Operation::Update && admit.is(POD_REQUESTS, "status");
+    let updates =
+        admit.request.operation == Operation::Update && admit.is(Resource::POD_CERTIFICATE_REQUESTS, "status");
     let (Some(new), Some(old)) = (request.filter(|_| updates), admit.request.old) else { return Ok(()) };
     let chain = |of: &Object| of.str(&["status", "certificateChain"]).to_owned();
     let signer = old.str(&["spec", "signerName"]);

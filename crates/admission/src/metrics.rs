@@ -79,12 +79,7 @@ fn labels(step: Step, operation: Operation, rejected: bool) -> StepLabels {
             Step::Admit => "admit",
             Step::Validate => "validate",
         },
-        operation: match operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-            Operation::Connect => "CONNECT",
-        },
+        operation: crate::subject::operation(operation),
         rejected: if rejected { "true" } else { "false" },
     }
 }
