@@ -20,6 +20,7 @@ mod inputs;
 mod limit_ranger;
 mod matching;
 mod metrics;
+mod mountable_secrets;
 mod namespace_lifecycle;
 mod node_restriction;
 mod options;

@@ -1,12 +1,14 @@
 //! Every pod acts as a service account, and finds its token in a volume.
 
+use auth::authz::references::{Kind, PodReferences};
 use auth::view::Resource;
 use kinds::quota::lasting_containers;
 use machinery::{ApiError, Object};
+use registry::Operation;
 use serde_json::{Value, json};
 
-use crate::Admit;
-use crate::pods::{for_each_container, is_mirror};
+use crate::pods::{MIRROR_POD, for_each_container, is_mirror};
+use crate::{Admit, mountable_secrets};
 
 pub const DEFAULT: &str = "default";
 
@@ -39,22 +41,26 @@ pub fn mutate(admit: &Admit<'_>, pod: &mut Object) -> Result<(), ApiError> {
 }
 
 pub fn validate(admit: &Admit<'_>, pod: Option<&Object>) -> Result<(), ApiError> {
-    let Some(pod) = pod.filter(|_| admit.creates(Resource::PODS)) else { return Ok(()) };
+    let updates = admit.request.operation == Operation::Update;
+    let ephemeral = updates && admit.is(Resource::PODS, "ephemeralcontainers");
+    let Some(pod) = pod.filter(|_| ephemeral || admit.creates(Resource::PODS)) else { return Ok(()) };
     if !is_mirror(pod) {
-        return account(admit, pod).map(drop);
+        let account = account(admit, pod)?;
+        return mountable_secrets::check(&account, pod, ephemeral).map_err(|why| admit.forbidden(Some(pod), why));
     }
     if !pod.str(&["spec", "serviceAccountName"]).is_empty() {
         return Err(admit.forbidden(Some(pod), "a mirror pod may not reference service accounts"));
     }
-    let volumes = pod.list(&["spec", "volumes"]);
-    if volumes.iter().any(|volume| volume.get("secret").is_some()) {
+    let mut plain = pod.clone();
+    plain.remove(&["metadata", "annotations", MIRROR_POD]);
+    if PodReferences::of(&plain).names(Kind::Secret).next().is_some() {
         return Err(admit.forbidden(Some(pod), "a mirror pod may not reference secrets"));
     }
     let has_token = |volume: &Value| {
         let sources = volume.pointer("/projected/sources").and_then(Value::as_array).into_iter().flatten();
         sources.into_iter().any(|source| source.get("serviceAccountToken").is_some())
     };
-    if volumes.iter().any(has_token) {
+    if pod.list(&["spec", "volumes"]).iter().any(has_token) {
         let why = "a mirror pod may not use ServiceAccountToken volume projections";
         return Err(admit.forbidden(Some(pod), why));
     }
@@ -87,7 +93,7 @@ fn mount_token(pod: &mut Object) {
     }
     let present = pod.list(&["spec", "volumes"]).iter().find_map(|volume| {
         let name = volume["name"].as_str()?;
-        (name.starts_with(VOLUME_PREFIX) && volume.get("projected").is_some()).then(|| name.to_owned())
+        name.starts_with(VOLUME_PREFIX).then(|| name.to_owned())
     });
     let name = present.clone().unwrap_or_else(|| format!("{VOLUME_PREFIX}{}", clock::name_suffix(5)));
     for_each_container(pod, &["initContainers", "containers"], |container| {
@@ -173,5 +179,44 @@ mod tests {
             error.message,
             "pods \"a\" is forbidden: error looking up service account dev/x: serviceaccount \"x\" not found"
         );
+    }
+
+    #[test]
+    fn mirror_pods_act_as_nobody() {
+        let mirror = |spec: Value| {
+            let metadata = json!({"name": "a", "annotations": {MIRROR_POD: "x"}});
+            let pod = Object::from_value(json!({"metadata": metadata, "spec": spec})).expect("a pod");
+            let case = Case::create("pods", "dev").cluster(CLUSTER);
+            let pod = case.mutate(mutate, pod).expect("it is left alone");
+            case.validate(validate, Some(&pod)).map_or_else(|error| error.message, |()| String::new())
+        };
+        let projected = json!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {}}]}}]);
+        let env = json!([{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s"}}}]);
+        for (spec, expected) in [
+            (json!({"containers": [{"name": "c"}]}), ""),
+            (json!({"serviceAccountName": "default"}), "a mirror pod may not reference service accounts"),
+            (
+                json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
+                "a mirror pod may not reference secrets",
+            ),
+            (json!({"containers": [{"name": "c", "env": env}]}), "a mirror pod may not reference secrets"),
+            (json!({ "volumes": projected }), "a mirror pod may not use ServiceAccountToken volume projections"),
+        ] {
+            assert_eq!(mirror(spec.clone()).trim_start_matches("pods \"a\" is forbidden: "), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn containers_that_come_later_are_held_to_the_account_too() {
+        let cluster =
+            r#"serviceaccounts/dev strict metadata.annotations={"kubernetes.io/enforce-mountable-secrets":"true"}"#;
+        let pod = object(
+            r#"{"metadata":{"name":"a"},"spec":{"serviceAccountName":"strict","ephemeralContainers":[
+            {"name":"e","envFrom":[{"secretRef":{"name":"s"}}]}]}}"#,
+        );
+        for (resource, expected) in [("pods/ephemeralcontainers", false), ("pods", true)] {
+            let case = Case::update(resource, "dev", pod.clone()).cluster(cluster);
+            assert_eq!(case.validate(validate, Some(&pod)).is_ok(), expected, "{resource}");
+        }
     }
 }

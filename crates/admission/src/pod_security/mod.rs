@@ -23,6 +23,10 @@ use policy::{Level, Policy, Standard, Version};
 
 const ANNOTATION: &str = "pod-security.kubernetes.io";
 
+/// Annotations by which old clients choose the profiles of a container.
+const PROFILES: [&str; 2] =
+    ["container.apparmor.security.beta.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
+
 /// Kinds that make pods, with where their pod template is.
 const WORKLOADS: [(&str, &str, &[&str]); 8] = [
     ("", "podtemplates", &["template"]),
@@ -60,8 +64,16 @@ fn pod(admit: &Admit<'_>, pod: &Object) -> Result<(), ApiError> {
 /// Whether an update brings in something that may be against a standard: pods change in little else.
 fn is_significant(pod: &Object, old: &Object) -> bool {
     check::CONTAINERS.iter().any(|list| {
-        let (new, old) = (pod.list(&["spec", list]), old.list(&["spec", list]));
-        new.len() != old.len() || new.iter().zip(old).any(|(new, old)| new["image"] != old["image"])
+        let (after, before) = (pod.list(&["spec", list]), old.list(&["spec", list]));
+        let reprofiled = |container: &Value| {
+            let name = container["name"].as_str().unwrap_or_default();
+            PROFILES
+                .iter()
+                .map(|prefix| format!("{prefix}{name}"))
+                .any(|key| pod.annotation(&key) != old.annotation(&key))
+        };
+        after.len() != before.len()
+            || after.iter().zip(before).any(|(new, old)| new["image"] != old["image"] || reprofiled(new))
     })
 }
 

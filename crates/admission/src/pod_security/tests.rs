@@ -74,6 +74,15 @@ fn updates_matter_where_containers_change() {
     let other = PRIVILEGED.replace(r#""image":"i""#, r#""image":"j""#);
     assert!(update(PRIVILEGED, &tolerating));
     assert!(!update(PRIVILEGED, &other));
+    let old = object(PRIVILEGED);
+    let container = old.list(&["spec", "containers"])[0]["name"].as_str().unwrap_or_default().to_owned();
+    let annotated = |key: &str| {
+        let mut new = old.clone();
+        new.set(&["metadata", "annotations", key], "unconfined");
+        serde_json::to_string(&new).unwrap()
+    };
+    assert!(update(PRIVILEGED, &annotated("example.com/a")));
+    assert!(!update(PRIVILEGED, &annotated(&format!("container.apparmor.security.beta.kubernetes.io/{container}"))));
 }
 
 #[test]
