@@ -3,9 +3,10 @@
 //!
 //! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
 //! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
-//! Names, order and texts are upstream's; `RBACEscalation` and `CertificateRequester` are checks that upstream
-//! keeps in the storage of these kinds.
+//! Names, order and texts are upstream's; `RBACEscalation`, `CertificateRequester` and `DRAAdminAccess` are checks
+//! that upstream keeps in the storage of these kinds.
 
+mod admin_access;
 mod always_pull_images;
 mod cached;
 mod certificates;
@@ -95,6 +96,7 @@ const VALIDATING: &[(&str, Validate)] = &[
     ("ClusterTrustBundleAttest", certificates::attestation),
     ("PodCertificateSigning", certificates::pod_signing),
     ("CertificateSubjectRestriction", certificates::subject),
+    ("DRAAdminAccess", admin_access::validate),
     ("DenyServiceExternalIPs", external_ips::validate),
 ];
 
