@@ -122,15 +122,24 @@ fn a_claim_outlasts_the_pod_that_uses_it_and_its_volume_both() {
     c.delete("persistentvolumes", "v1", DeleteParams::default());
     c.delete("persistentvolumeclaims", "data", DeleteParams::default());
     c.settle();
-    c.check_rows("pods", expect![[r#"
+    c.check_rows(
+        "pods",
+        expect![[r#"
         web 1/1 Running 0
-    "#]]);
-    c.check_rows("persistentvolumeclaims", expect![[r#"
+    "#]],
+    );
+    c.check_rows(
+        "persistentvolumeclaims",
+        expect![[r#"
         data Terminating v1 1Gi RWO  <unset>
-    "#]]);
-    c.check_rows("persistentvolumes", expect![[r#"
+    "#]],
+    );
+    c.check_rows(
+        "persistentvolumes",
+        expect![[r#"
         v1 1Gi RWO Retain Terminating default/data  <unset> 
-    "#]]);
+    "#]],
+    );
     c.delete("pods", "web", DeleteParams::default());
     c.settle();
     assert_eq!(deleted(&c.history()), ["pods", "persistentvolumeclaims", "persistentvolumes"]);
