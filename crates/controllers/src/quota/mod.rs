@@ -4,6 +4,7 @@
 //! Admission raises the numbers when something is made; this brings them down when something goes.
 
 mod custom;
+mod settle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,23 +23,21 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use kinds::KindDef;
-use kinds::quota::{self, Amounts, DEVICE_CLASS, add, whole};
+use kinds::quota::{self, Amounts, DEVICE_CLASS, add, amounts, whole};
 use kube::{Api, Client, ResourceExt};
 use machinery::Object;
-use machinery::quantity::Quantity;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use custom::CustomCounts;
+use settle::{Look, SETTLE, settle};
 
 /// When kinds that are counted but not served are looked for again. (upstream: the resync of discovery)
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// When a quota that admission charged is counted anew: what it was charged for may have been refused in the end.
+/// When a quota is counted anew after something was charged or made: what it was charged for may have been refused in
+/// the end.
 const RECOUNT: Duration = Duration::from_secs(10);
-/// How long lower numbers must hold, with nothing charged in between, before they are written: what was charged may
-/// not be stored yet, or not be known here. Without that two objects could get one place.
-const SETTLE: Duration = Duration::from_secs(1);
 
 pub struct QuotaController {
     client: Client,
@@ -51,8 +50,8 @@ pub struct QuotaController {
     /// Kinds whose changes are followed already: they are only followed once a quota counts them.
     followed: Mutex<Vec<&'static str>>,
     custom: CustomCounts,
-    /// Quotas of which less seems to be used, with their resource version, and since when that is so.
-    lower: Mutex<HashMap<ObjectKey, (String, Instant)>>,
+    /// Quotas of which less seems to be used than they say.
+    looks: Mutex<HashMap<ObjectKey, Look>>,
 }
 
 impl QuotaController {
@@ -67,7 +66,7 @@ impl QuotaController {
             queue: Mutex::default(),
             followed: Mutex::default(),
             custom: CustomCounts::new(shell.client()),
-            lower: Mutex::default(),
+            looks: Mutex::default(),
         }
     }
 
@@ -143,33 +142,29 @@ impl QuotaController {
         informer.in_namespace(namespace)
     }
 
-    /// Whether to wait before numbers are written that give something back.
-    fn must_settle(&self, key: &ObjectKey, quota: &ResourceQuota, wanted: &ResourceQuotaStatus) -> bool {
-        let mut lower = self.lower.lock();
-        if !gives_back(quota.status.as_ref(), wanted) {
-            lower.remove(key);
-            return false;
+    /// What the quota may say is used, and whether that is more than was counted.
+    fn settled(&self, key: &ObjectKey, used: &Amounts, counted: &Amounts) -> (Amounts, bool) {
+        let mut looks = self.looks.lock();
+        let look = looks.get(key);
+        let ripe = look.filter(|look| look.since.elapsed() >= SETTLE);
+        let settled = settle(used, counted, ripe.map(|look| &look.used));
+        let owes = settled != *counted;
+        if !owes {
+            looks.remove(key);
+        } else if look.is_none() || ripe.is_some() {
+            looks.insert(key.clone(), Look { since: Instant::now(), used: settled.clone() });
         }
-        let version = quota.resource_version().unwrap_or_default();
-        let (seen, since) = lower.entry(key.clone()).or_insert_with(|| (version.clone(), Instant::now()));
-        if *seen != version {
-            (*seen, *since) = (version, Instant::now());
-        }
-        let settled = since.elapsed() >= SETTLE;
-        if settled {
-            lower.remove(key);
-        }
-        !settled
+        (settled, owes)
     }
 
-    /// From the first quota on that counts a kind, its objects' comings and goings are news.
+    /// From the first quota on that counts a kind, it is news when an object of it goes.
     fn follow<K: Watched>(&self, informer: &Informer<K>, resource: &'static str) {
         let mut followed = self.followed.lock();
         let Some(queue) = self.queue.lock().clone().filter(|_| !followed.contains(&resource)) else { return };
         followed.push(resource);
         let quotas = self.quotas.clone();
         informer.subscribe(move |change| {
-            let keys = if change.old().is_none() { quotas_near(&quotas, change) } else { Vec::new() };
+            let keys = if change.is_deletion() { quotas_near(&quotas, change) } else { Vec::new() };
             keys.into_iter().for_each(|key| queue.add(key));
         });
     }
@@ -199,11 +194,9 @@ fn count(used: &mut Amounts, quota: &Object, resource: &str, objects: usize) {
     }
 }
 
-fn gives_back(before: Option<&ResourceQuotaStatus>, wanted: &ResourceQuotaStatus) -> bool {
-    let parse = |amount: &ApiQuantity| Quantity::parse(&amount.0).unwrap_or_default();
-    let before = before.and_then(|status| status.used.as_ref());
-    let mut wanted = wanted.used.iter().flatten();
-    wanted.any(|(name, amount)| before.and_then(|used| used.get(name)).is_some_and(|was| parse(amount) < parse(was)))
+/// What comes is charged by admission, whose change of the quota is news.
+fn quotas_after<K: Watched>(quotas: &Informer<ResourceQuota>, change: &Change<K>) -> Vec<ObjectKey> {
+    if matches!(change, Change::Added(_)) { Vec::new() } else { quotas_near(quotas, change) }
 }
 
 fn quotas_near<K: Watched>(quotas: &Informer<ResourceQuota>, change: &Change<K>) -> Vec<ObjectKey> {
@@ -211,11 +204,9 @@ fn quotas_near<K: Watched>(quotas: &Informer<ResourceQuota>, change: &Change<K>)
     quotas.in_namespace(&namespace).iter().map(|quota| ObjectKey::of(&quota.metadata)).collect()
 }
 
-/// The status for `hard`, of all that is used; what is not used is zero.
-fn status(hard: &BTreeMap<String, ApiQuantity>, used: &Amounts) -> ResourceQuotaStatus {
-    let amount = |name: &String| used.get(name).copied().unwrap_or_default();
-    let used = hard.keys().map(|name| (name.clone(), ApiQuantity(amount(name).to_string())));
-    ResourceQuotaStatus { hard: Some(hard.clone()), used: Some(used.collect()) }
+fn status(hard: BTreeMap<String, ApiQuantity>, used: Amounts) -> ResourceQuotaStatus {
+    let used = used.into_iter().map(|(name, amount)| (name, ApiQuantity(amount.to_string())));
+    ResourceQuotaStatus { hard: Some(hard), used: Some(used.collect()) }
 }
 
 #[async_trait]
@@ -242,56 +233,37 @@ impl Controller for QuotaController {
             let ended = |old: &Pod| pods::is_finished(change.object()) && !pods::is_finished(old);
             let leaves = |old: &Pod| pods::is_terminating(change.object()) && !pods::is_terminating(old);
             let resized = |old: &Pod| old.spec != change.object().spec;
-            let news = change.old().is_none_or(|old| ended(old) || leaves(old) || resized(old));
-            if news { quotas_near(&quotas, change) } else { Vec::new() }
+            let less = change.old().is_some_and(|old| ended(old) || leaves(old) || resized(old));
+            if less || change.is_deletion() { quotas_near(&quotas, change) } else { Vec::new() }
         });
         let quotas = self.quotas.clone();
-        watches.on(move |change: &Change<Service>| quotas_near(&quotas, change));
+        watches.on(move |change: &Change<Service>| quotas_after(&quotas, change));
         let quotas = self.quotas.clone();
-        watches.on(move |change: &Change<PersistentVolumeClaim>| quotas_near(&quotas, change));
+        watches.on(move |change: &Change<PersistentVolumeClaim>| quotas_after(&quotas, change));
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, Error> {
         let Some(quota) = self.quotas.get(key) else {
-            self.lower.lock().remove(key);
+            self.looks.lock().remove(key);
             return Ok(Requeue::No);
         };
         let Some(seen) = object(&quota) else { return Ok(Requeue::No) };
         let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone()).unwrap_or_default();
-        let (mut used, due) = self.usage(&key.namespace, &seen).await;
-        let all_served = self.count_custom(&mut used, &key.namespace, &seen).await;
+        let (mut counted, due) = self.usage(&key.namespace, &seen).await;
+        let all_served = self.count_custom(&mut counted, &key.namespace, &seen).await;
         let again = (!all_served).then_some(LOOK_AGAIN);
         let due = due.map(|due| pods::remaining(due, Duration::from_secs(1), clock::now()));
         let again = again.into_iter().chain(due).min();
-        let wanted = status(&hard, &used);
+        let amount = |name: &String| (name.clone(), counted.get(name).copied().unwrap_or_default());
+        let counted: Amounts = hard.keys().map(amount).collect();
+        let (used, owes) = self.settled(key, &amounts(seen.get(&["status", "used"])), &counted);
+        let again = again.into_iter().chain(owes.then_some(SETTLE)).min();
+        let wanted = status(hard, used);
         if quota.status.as_ref() == Some(&wanted) {
             return Ok(Requeue::maybe(again));
-        }
-        if self.must_settle(key, &quota, &wanted) {
-            return Ok(Requeue::After(SETTLE));
         }
         let api = Api::<ResourceQuota>::namespaced(self.client.clone(), &quota.namespace().unwrap_or_default());
         control::write::replace_status(&api, &ResourceQuota { status: Some(wanted), ..(*quota).clone() }).await?;
         Ok(Requeue::maybe(again))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_status_shows_each_hard_limit() {
-        let hard = BTreeMap::from([
-            ("pods".to_owned(), ApiQuantity("10".to_owned())),
-            ("requests.cpu".to_owned(), ApiQuantity("2".to_owned())),
-        ]);
-        let used = Amounts::from([("pods".to_owned(), whole(3)), ("count/pods".to_owned(), whole(4))]);
-        let status = status(&hard, &used);
-        let expected = BTreeMap::from([
-            ("pods".to_owned(), ApiQuantity("3".to_owned())),
-            ("requests.cpu".to_owned(), ApiQuantity("0".to_owned())),
-        ]);
-        assert_eq!((status.hard, status.used), (Some(hard), Some(expected)));
     }
 }
