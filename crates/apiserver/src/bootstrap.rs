@@ -61,18 +61,19 @@ pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(),
         try_join_all(classes),
         objects.ensure_range(service_range(registry.service_range())),
         objects.ensure(service(bootstrap)),
-        objects.tell_servers(bootstrap),
+        objects.tell_servers(bootstrap, true),
         objects.replace(authentication(bootstrap), &["data"]),
     )?;
     Ok(())
 }
 
-/// Tells pods and nodes where all servers of the cluster are that live.
-pub async fn tell_servers(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
-    Objects { registry, context: context() }.tell_servers(bootstrap).await
+/// Tells pods and nodes where all servers of the cluster are that live: this one too while it `serves`.
+pub async fn tell_servers(registry: &Registry, bootstrap: &Bootstrap, serves: bool) -> Result<(), ApiError> {
+    Objects { registry, context: context() }.tell_servers(bootstrap, serves).await
 }
 
-fn context() -> Context {
+/// As which this server writes what is its own.
+pub fn context() -> Context {
     let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
     Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
 }
@@ -113,9 +114,12 @@ impl Objects<'_> {
     }
 
     /// (upstream: pkg/controlplane/reconcilers/lease.go)
-    async fn tell_servers(&self, bootstrap: &Bootstrap) -> Result<(), ApiError> {
+    async fn tell_servers(&self, bootstrap: &Bootstrap, serves: bool) -> Result<(), ApiError> {
         let mut addresses = identity::others(self.registry, bootstrap);
-        addresses.push(bootstrap.address);
+        // The last server stays where it was: nobody could tell that it is back.
+        if serves || addresses.is_empty() {
+            addresses.push(bootstrap.address);
+        }
         addresses.sort_unstable();
         addresses.dedup();
         futures::try_join!(

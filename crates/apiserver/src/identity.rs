@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use machinery::{ApiError, Object, Reason, UserInfo};
-use registry::{Context, Registry, Target};
+use machinery::{ApiError, Object, Reason};
+use registry::{DeleteOptions, Registry, Target};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +12,7 @@ use crate::bootstrap::{self, Bootstrap};
 use crate::server::Server;
 
 const NAMESPACE: &str = "kube-system";
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 const LABEL: &str = "apiserver.kubernetes.io/identity";
 const COMPONENT: &str = "kube-apiserver";
 /// Where the server is reached: `10.0.0.1:6443`.
@@ -31,9 +31,10 @@ impl Renewal {
     /// Seldom: each is a write to the disk of a server that may be idle.
     pub const ALONE: Self =
         Self { duration: Duration::from_secs(3600), every: Duration::from_secs(600), advertised: false };
-    /// Often enough for others to learn that a server is gone. (upstream: 15 seconds for its endpoint leases)
+    /// Often enough for a server that is gone to be no endpoint of the API any more after less than 10 seconds.
+    /// (upstream: 15 seconds for its endpoint leases)
     pub const AMONG_OTHERS: Self =
-        Self { duration: Duration::from_secs(15), every: Duration::from_secs(5), advertised: true };
+        Self { duration: Duration::from_secs(6), every: Duration::from_secs(2), advertised: true };
 }
 
 /// What the server on this host is called: `apiserver-`, and what tells machines apart.
@@ -56,23 +57,37 @@ impl Server {
         loop {
             let renewed = async {
                 self.renew_identity(bootstrap, renewal, &holder).await?;
-                bootstrap::tell_servers(self.registry(), bootstrap).await
+                bootstrap::tell_servers(self.registry(), bootstrap, true).await
             };
             let wait = match renewed.await {
                 Ok(()) => renewal.every,
                 Err(error) => {
                     tracing::warn!(%error, "the server's Lease is not renewed");
-                    RETRY
+                    renewal.every.min(RETRY_MAX)
                 }
             };
             tokio::time::sleep(wait).await;
         }
     }
 
+    /// Gives the Lease back, and tells that this server is none of the API's endpoints any more.
+    pub async fn release_identity_lease(&self, bootstrap: &Bootstrap) {
+        let released = async {
+            let options = DeleteOptions::default();
+            let lease = leases(self.registry());
+            self.registry()
+                .delete(&bootstrap::context(), lease, NAMESPACE, &identity(&bootstrap.host), &options)
+                .await?;
+            bootstrap::tell_servers(self.registry(), bootstrap, false).await
+        };
+        if let Err(error) = released.await {
+            tracing::warn!(%error, "the server's Lease is not given back");
+        }
+    }
+
     async fn renew_identity(&self, bootstrap: &Bootstrap, renewal: Renewal, holder: &str) -> Result<(), ApiError> {
         let (kind, host) = (leases(self.registry()), &bootstrap.host);
-        let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-        let context = Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() };
+        let context = bootstrap::context();
         let (name, now) = (identity(host), clock::format_micro_time(clock::now()));
         let spec = json!({
             "holderIdentity": holder, "leaseDurationSeconds": renewal.duration.as_secs(), "acquireTime": now,

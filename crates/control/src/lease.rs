@@ -99,17 +99,18 @@ async fn wait(shutdown: &CancellationToken, period: Duration) {
     }
 }
 
-/// Renews until that fails for [`RENEW_DEADLINE`] or shutdown.
+/// Renews until that fails for [`RENEW_DEADLINE`] or shutdown: others may take the lease soon after.
 async fn renew(api: &Api<Lease>, candidate: &Candidate, observed: &mut Option<Observed>, shutdown: &CancellationToken) {
-    let mut renewed = clock::monotonic();
-    while renewed.elapsed() < RENEW_DEADLINE {
+    let mut deadline = clock::monotonic() + RENEW_DEADLINE;
+    while clock::monotonic() < deadline {
         wait(shutdown, RETRY_PERIOD).await;
         if shutdown.is_cancelled() {
             return;
         }
-        let hold = tokio::time::timeout(RENEW_DEADLINE, try_hold(api, candidate, observed)).await;
-        if hold.unwrap_or(false) {
-            renewed = clock::monotonic();
+        let asked = clock::monotonic();
+        let held = tokio::time::timeout_at(deadline, try_hold(api, candidate, observed)).await;
+        if held.unwrap_or(false) {
+            deadline = asked + RENEW_DEADLINE;
         }
     }
     warn!(lease = candidate.lease, "lost the lease");

@@ -1,7 +1,8 @@
 //! What holds for the whole cluster, and is derived from its address ranges.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use network::links::Cidr;
 
 pub const DOMAIN: &str = "cluster.local";
@@ -36,6 +37,20 @@ fn interface_address() -> Option<IpAddr> {
     let outside = interfaces.filter(|interface| interface.interface_name != BRIDGE);
     let addresses = outside.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
     addresses.map(IpAddr::V4).find(|address| !address.is_loopback())
+}
+
+/// The URLs of the servers, if the slice is that of the API's endpoints.
+pub fn server_urls(slice: &EndpointSlice) -> Vec<String> {
+    let metadata = &slice.metadata;
+    let name = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    let port = slice.ports.iter().flatten().find_map(|port| u16::try_from(port.port?).ok());
+    let (("default", "kubernetes"), Some(port)) = ((name.0.unwrap_or_default(), name.1.unwrap_or_default()), port)
+    else {
+        return Vec::new();
+    };
+    let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    let addresses = addresses.filter_map(|address| address.parse::<IpAddr>().ok());
+    addresses.map(|address| format!("https://{}", SocketAddr::new(address, port))).collect()
 }
 
 pub fn host_name() -> anyhow::Result<String> {

@@ -67,7 +67,10 @@ pub async fn refuse_running(store: &dyn Store) -> anyhow::Result<()> {
     if current.is_empty() {
         return Ok(());
     }
-    bail!("stop the servers of this datastore first, and wait 15 seconds: {}", current.join(", "));
+    bail!(
+        "stop the servers of this datastore first (one that was killed counts for some seconds more): {}",
+        current.join(", ")
+    );
 }
 
 /// The host of a server whose Lease is current.

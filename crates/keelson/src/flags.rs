@@ -183,9 +183,9 @@ pub struct Agent {
     pub data: DataDir,
     #[command(flatten)]
     pub node: Node,
-    /// URL of the server
-    #[arg(long, value_name = "URL")]
-    pub server: String,
+    /// URLs of servers of the cluster; one suffices, the others are learned from it
+    #[arg(long, value_name = "URL", value_delimiter = ',', required = true)]
+    pub server: Vec<String>,
     /// What `keelson token create` printed; needed until the machine has joined
     #[arg(long, value_name = "TOKEN", env = "KEELSON_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

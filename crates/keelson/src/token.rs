@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use sha2::Digest;
 
-use crate::flags;
 use crate::paths::Paths;
+use crate::{cluster, flags};
 
 const PREFIX: &str = "keelson";
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -63,13 +64,18 @@ pub async fn run(flags: flags::Token) -> anyhow::Result<()> {
     let expires = (hours > 0).then(|| clock::now() + HOUR * hours);
     let secret = auth::authn::bootstrap_token::secret_object(&bootstrap, expires, "Made by keelson token create.");
     let secret: Secret = serde_json::from_value(secret.context("the new token is malformed")?.into_value())?;
-    let secrets: Api<Secret> = Api::namespaced(client, "kube-system");
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "kube-system");
     secrets.create(&PostParams::default(), &secret).await.context("cannot store the token")?;
+    let slices: Api<EndpointSlice> = Api::namespaced(client, "default");
+    let servers = cluster::server_urls(&slices.get("kubernetes").await.context("cannot read where servers are")?);
     let authority =
         std::fs::read_to_string(paths.pki().join("ca.crt")).context("cannot read the cluster's authority")?;
     let authority = auth::tls::certificates(&authority)?;
     let fingerprint = fingerprint(authority.first().context("the authority's file is empty")?);
-    println!("{}", JoinToken { fingerprint, bootstrap });
+    let token = JoinToken { fingerprint, bootstrap };
+    // Scripts read the token alone.
+    eprintln!("machines join by: keelson agent --server {} --token {token}", servers.join(","));
+    println!("{token}");
     Ok(())
 }
 

@@ -20,6 +20,7 @@ pub struct Members {
     dir: PathBuf,
     tls: Option<MemberTls>,
     extra: Vec<String>,
+    network: Option<String>,
     members: Vec<Member>,
 }
 
@@ -32,11 +33,16 @@ struct Member {
 impl Members {
     /// Starts `count` members with the flags `extra`; they answer after a second or two.
     pub fn start(dir: &Path, count: usize, tls: Option<MemberTls>, extra: &[&str]) -> Self {
+        Self::start_in(None, dir, count, tls, extra)
+    }
+
+    /// The same in a network namespace, which the file `network` stands for; needs `nsenter` (util-linux).
+    pub fn start_in(network: Option<String>, dir: &Path, count: usize, tls: Option<MemberTls>, extra: &[&str]) -> Self {
         let ports: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
         let members = ports.chunks(2).map(|pair| Member { client: pair[0], peer: pair[1], process: None }).collect();
         let extra = extra.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster = Self { dir: dir.to_owned(), tls, extra, members };
+        let mut cluster = Self { dir: dir.to_owned(), tls, extra, network, members };
         (0..count).for_each(|member| cluster.run(member));
         cluster
     }
@@ -56,7 +62,11 @@ impl Members {
         let log = File::create(self.dir.join(format!("m{member}.log"))).unwrap();
         // A test that is killed takes its members along.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "etcd"]).args(self.flags(member)).args(&self.extra);
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(network) = &self.network {
+            command.args(["nsenter", &format!("--net={network}")]);
+        }
+        command.arg("etcd").args(self.flags(member)).args(&self.extra);
         let process = command.stdout(Stdio::null()).stderr(log).spawn();
         self.members[member].process = Some(process.expect("setpriv and etcd are installed"));
     }

@@ -9,6 +9,7 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -19,6 +20,9 @@ use crate::error::{self, Error};
 use crate::tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Silence after which a peer's kernel is asked whether it is there, and how often, each second.
+const PROBE_AFTER_SECONDS: u32 = 4;
+const PROBES: u32 = 4;
 
 /// Finds where a server is, such as that of a Service.
 pub trait Resolve: Send + Sync {
@@ -68,7 +72,7 @@ impl Connector {
             Some(resolver) => resolver.resolve(host, port).map_err(ConnectError)?,
             None => format!("{host}:{port}"),
         };
-        let dialed = TcpStream::connect(&address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        let dialed = TcpStream::connect(&address).await.and_then(|stream| set_up(&stream).map(|()| stream));
         let stream = dialed.map_err(|error| ConnectError(error::dial(&address, &error)))?;
         let name = match self.server_name {
             Some(name) => name,
@@ -78,6 +82,17 @@ impl Connector {
         let shaken = TlsConnector::from(self.tls).connect(name, stream).await;
         shaken.map(|stream| Stream(TokioIo::new(stream))).map_err(|error| ConnectError(error::handshake(&error)))
     }
+}
+
+/// A peer whose machine is gone says nothing: the kernel asks after it, so that who waits for a watch is told.
+fn set_up(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &PROBE_AFTER_SECONDS)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &1)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &PROBES)?;
+    // Of what was sent and is not acknowledged.
+    Ok(setsockopt(stream, sockopt::TcpUserTimeout, &((PROBE_AFTER_SECONDS + PROBES) * 1000))?)
 }
 
 impl tower::Service<Uri> for Connector {

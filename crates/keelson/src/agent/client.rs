@@ -1,4 +1,4 @@
-//! A client of the server whose certificate can be replaced while it is used.
+//! A client of the servers whose certificate can be replaced while it is used.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +13,12 @@ use kube::client::{Body, ConfigExt as _};
 use tower::ServiceBuilder;
 use webhook::Connector;
 
-type Pool = legacy::Client<Connector, Body>;
+use super::servers::{Dial, Servers};
+
+/// What all servers show to be called, wherever they are.
+const NAME: &str = "kubernetes.default.svc";
+
+type Pool = legacy::Client<Dial, Body>;
 
 /// Connections that all show the same certificate; clones share them.
 #[derive(Clone)]
@@ -21,17 +26,18 @@ pub struct Connections {
     pool: Arc<ArcSwap<Pool>>,
     authority: Arc<str>,
     identity: Arc<Identity>,
+    servers: Servers,
 }
 
 impl Connections {
-    pub fn new(authority: &str, (certificate, key): &(String, String)) -> anyhow::Result<Self> {
+    pub fn new(authority: &str, (certificate, key): &(String, String), servers: Servers) -> anyhow::Result<Self> {
         let identity = Identity::from_pem(certificate, key)?;
-        let pool = Arc::new(ArcSwap::from_pointee(pool(authority, &identity)?));
-        Ok(Self { pool, authority: authority.into(), identity })
+        let pool = Arc::new(ArcSwap::from_pointee(pool(authority, &identity, &servers)?));
+        Ok(Self { pool, authority: authority.into(), identity, servers })
     }
 
-    pub fn client(&self, server: http::Uri) -> kube::Client {
-        let config = Config::new(server);
+    pub fn client(&self) -> kube::Client {
+        let config = Config::new(http::Uri::from_static("https://kubernetes.default.svc"));
         let service = ServiceBuilder::new().layer(config.base_uri_layer()).service(self.clone());
         kube::Client::new(service, "default")
     }
@@ -39,16 +45,19 @@ impl Connections {
     /// Shows this certificate from the next request on. What is under way goes on by the one before.
     pub fn replace(&self, (certificate, key): &(String, String)) -> anyhow::Result<()> {
         self.identity.replace(certificate, key)?;
-        self.pool.store(Arc::new(pool(&self.authority, &self.identity)?));
+        self.pool.store(Arc::new(pool(&self.authority, &self.identity, &self.servers)?));
         Ok(())
     }
 }
 
-fn pool(authority: &str, identity: &Arc<Identity>) -> anyhow::Result<Pool> {
+fn pool(authority: &str, identity: &Arc<Identity>, servers: &Servers) -> anyhow::Result<Pool> {
     let tls = tls::client_config(authority, Some(identity.clone()))?;
-    let connector = Connector::over(tls, None, None)?;
+    let connector = Connector::over(tls, Some(NAME.to_owned()), None)?;
     let builder = &mut legacy::Client::builder(TokioExecutor::new());
-    Ok(builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).build(connector))
+    Ok(builder
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .build(Dial { servers: servers.clone(), connector }))
 }
 
 impl tower::Service<http::Request<Body>> for Connections {

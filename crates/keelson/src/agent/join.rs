@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use super::NodeConfig;
 use super::client::Connections;
 use super::renew::Renewal;
+use super::servers::{Servers, host_and_port};
 use crate::paths::Paths;
 use crate::token::{self, JoinToken};
 use crate::{cluster, flags, signals};
@@ -42,12 +43,15 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
     let name = flags.node.node_name.clone().map_or_else(cluster::host_name, Ok)?;
     let address = flags.node.node_ip.or_else(cluster::own_address);
     let address = address.context("this machine has no address; name one by --node-ip")?;
-    let (joined, renewal) = join(&flags, &paths, &name, address).await?;
-    println!("Keelson {} joined {} as node {name}", env!("CARGO_PKG_VERSION"), flags.server);
+    let servers = Servers::open(&flags.server, paths.node_pki().join("servers"))?;
+    let (joined, renewal) = join(&flags, &servers, &paths, &name, address).await?;
+    println!("Keelson {} joined {} as node {name}", env!("CARGO_PKG_VERSION"), flags.server.join(" "));
     let (cluster, services) = ranges(&joined.client).await?;
     let mut tasks = JoinSet::new();
+    let informers = Informers::new(joined.client.clone());
+    servers.follow(&informers);
     let node = NodeConfig {
-        informers: Informers::new(joined.client.clone()),
+        informers,
         client: joined.client,
         control_plane: None,
         name,
@@ -84,11 +88,17 @@ struct Joined {
     serving: Arc<rustls::ServerConfig>,
 }
 
-async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) -> anyhow::Result<(Joined, Renewal)> {
+async fn join(
+    flags: &flags::Agent,
+    servers: &Servers,
+    paths: &Paths,
+    name: &str,
+    address: IpAddr,
+) -> anyhow::Result<(Joined, Renewal)> {
     let directory = paths.node_pki();
     let authority = match std::fs::read_to_string(directory.join("ca.crt")) {
         Ok(authority) => authority,
-        Err(_) => learn_authority(flags, &directory).await?,
+        Err(_) => learn_authority(flags, servers, &directory).await?,
     };
     let read = |name: &str| {
         let text = |extension: &str| std::fs::read_to_string(directory.join(format!("{name}.{extension}"))).ok();
@@ -99,13 +109,12 @@ async fn join(flags: &flags::Agent, paths: &Paths, name: &str, address: IpAddr) 
         None => {
             let token = JoinToken::parse(flags.token.as_deref().context("--token is needed to join")?)?;
             let auth = AuthInfo { token: Some(token.bootstrap.into()), ..AuthInfo::default() };
-            let client = client(&flags.server, &authority, auth).await?;
+            let client = client(servers.any().await?, &authority, auth)?;
             obtain(client, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &csr::node_client_spec(name)).await?
         }
     };
-    let connections = Connections::new(&authority, &own)?;
-    let url = flags.server.parse().with_context(|| format!("--server {} is no URL", flags.server))?;
-    let client = connections.client(url);
+    let connections = Connections::new(&authority, &own, servers.clone())?;
+    let client = connections.client();
     let spec = csr::node_serving_spec(name, vec![address]);
     let serving = read(SERVING);
     let identity = match &serving {
@@ -137,10 +146,9 @@ fn has_not_ended(certificate: &str) -> bool {
     pki::Summary::of(certificate).is_ok_and(|summary| !summary.has_ended())
 }
 
-async fn client(server: &str, authority: &str, auth_info: AuthInfo) -> anyhow::Result<Client> {
-    let url = server.parse().with_context(|| format!("--server {server} is no URL"))?;
+fn client(server: http::Uri, authority: &str, auth_info: AuthInfo) -> anyhow::Result<Client> {
     let roots = tls::certificates(authority)?.iter().map(|certificate| certificate.to_vec()).collect();
-    let mut config = Config::new(url);
+    let mut config = Config::new(server);
     config.root_cert = Some(roots);
     config.auth_info = auth_info;
     Ok(Client::try_from(config)?)
@@ -185,11 +193,14 @@ async fn ranges(client: &Client) -> anyhow::Result<(Cidr, Cidr)> {
 }
 
 /// Reads the authority out of the server's handshake, and keeps it if its fingerprint is the token's.
-async fn learn_authority(flags: &flags::Agent, directory: &std::path::Path) -> anyhow::Result<String> {
+async fn learn_authority(
+    flags: &flags::Agent,
+    servers: &Servers,
+    directory: &std::path::Path,
+) -> anyhow::Result<String> {
     let token = JoinToken::parse(flags.token.as_deref().context("--token is needed to join")?)?;
-    let url: http::Uri = flags.server.parse().with_context(|| format!("--server {} is no URL", flags.server))?;
-    let host = url.host().with_context(|| format!("--server {} names no host", flags.server))?;
-    let port = url.port_u16().unwrap_or(6443);
+    let server = servers.any().await?;
+    let (host, port) = host_and_port(&server);
     let stream = tokio::net::TcpStream::connect((host, port)).await;
     let stream = stream.with_context(|| format!("cannot reach the server {host}:{port}"))?;
     let seen = Arc::new(Chain::default());

@@ -4,6 +4,7 @@
 mod client;
 mod join;
 mod renew;
+mod servers;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -191,7 +191,18 @@ async fn start(
     running.spawn(async move { server.follow_flow_control().await });
     let server = running.server.clone();
     let renewal = if flags.datastore.is_shared() { Renewal::AMONG_OTHERS } else { Renewal::ALONE };
-    running.spawn(async move { server.hold_identity_lease(&bootstrap, renewal).await });
+    let (ends, shared) = (running.shutdown.clone(), flags.datastore.is_shared());
+    running.tasks.spawn(async move {
+        tokio::select! {
+            () = ends.cancelled() => {}
+            () = server.hold_identity_lease(&bootstrap, renewal) => {}
+        }
+        // Others need not wait until it has run out.
+        if shared {
+            server.release_identity_lease(&bootstrap).await;
+        }
+        Ok(())
+    });
     Ok(running)
 }
 

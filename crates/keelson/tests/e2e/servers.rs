@@ -11,7 +11,7 @@ use kube::api::{PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::support::{Servers, until, until_within};
+use crate::support::{Machine, Output, Servers, until, until_within};
 
 /// How long the loops may stand still when a server or a member of the etcd dies.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -90,6 +90,59 @@ fn a_server_that_is_stopped_hands_the_loops_over() {
     until_within(Duration::from_secs(5), "the other runs them", || {
         (holder(&servers, other).as_deref() == Some(other)).then_some(())
     });
+}
+
+/// The agent is told of one server that is not there and of one that is killed, and goes over to one that it learned of.
+#[test]
+fn an_agent_goes_over_to_another_server_when_its_own_dies() {
+    const NOWHERE: &str = "10.99.0.9";
+    let (machine, other) = (Machine::new(), Machine::new());
+    machine.connect("10.99.0.1", &other, "10.99.0.2");
+    Output::of(machine.command("ip").args(["address", "add", "10.99.0.3/32", "dev", "lo"])).succeeds();
+    let mut servers = Servers::prepare_on(machine);
+    servers.start_on_machine("a", "10.99.0.1:6443", &[]);
+    let token = std::fs::read_to_string(servers.path("a").join("token")).expect("the first server made one");
+    servers.start_on_machine("b", "10.99.0.3:6443", &["--token", &token]);
+    until("both servers are endpoints", || {
+        let addresses = servers.kubectl("a", "get endpoints kubernetes -o jsonpath={.subsets[0].addresses[*].ip}");
+        (addresses.split(' ').count() == 2).then_some(())
+    });
+    let data = servers.path("a").display().to_string();
+    let join = servers.keelson(&["token", "create", "--data-dir", &data]);
+    assert!(join.stderr.contains("--server https://10.99.0.1:6443,https://10.99.0.3:6443 --token"), "{join:?}");
+    let named = format!("https://{NOWHERE}:6443,https://10.99.0.1:6443");
+    servers.join(&other, "n2", &named, &["--node-ip", "10.99.0.2", "--token", join.succeeds().trim()]);
+    let noticed = |servers: &Servers, pod: &str| {
+        let pod = format!("get pod {pod} -o jsonpath={{.status.containerStatuses[0].state.waiting.reason}}");
+        let reason = servers.kubectl("b", &pod);
+        (!reason.is_empty()).then_some(())
+    };
+    let create = |servers: &Servers, pod: &str| {
+        let spec = json!({"spec": {"nodeName": "n2", "containers": [{"name": "c", "image": "registry.invalid/none"}]}});
+        servers.kubectl("b", &format!("run {pod} --image registry.invalid/none --overrides {spec}"));
+    };
+    until("n2 is Ready", || {
+        let ready = "get node n2 -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        (servers.try_kubectl("b", ready).stdout == "True").then_some(())
+    });
+    create(&servers, "first");
+    until("n2 sees its pod", || noticed(&servers, "first"));
+    until("n2 learned where both servers are", || {
+        let kept = std::fs::read_to_string(servers.path("n2").join("node-pki/servers")).unwrap_or_default();
+        kept.contains("10.99.0.3").then_some(())
+    });
+
+    servers.kill("a");
+    create(&servers, "second");
+    until_within(PAUSE_MAX, "n2 sees a pod by the other server", || noticed(&servers, "second"));
+    until_within(PAUSE_MAX, "the killed server is no endpoint", || {
+        let addresses = servers.kubectl("b", "get endpoints kubernetes -o jsonpath={.subsets[0].addresses[*].ip}");
+        (addresses == "10.99.0.3").then_some(())
+    });
+    servers.kill_agent("n2");
+    servers.join(&other, "n2", &named, &["--node-ip", "10.99.0.2"]);
+    create(&servers, "third");
+    until("n2 starts without any server that it was told of", || noticed(&servers, "third"));
 }
 
 #[test]

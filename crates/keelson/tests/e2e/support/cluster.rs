@@ -19,11 +19,11 @@ pub struct Cluster {
 }
 
 /// What was started on a machine, by its data directory.
-struct Node {
-    data: PathBuf,
+pub struct Node {
+    pub data: PathBuf,
     /// The machine's network namespace.
-    network: String,
-    process: Option<Child>,
+    pub network: String,
+    pub process: Option<Child>,
 }
 
 impl Cluster {
@@ -261,7 +261,7 @@ impl Drop for Cluster {
 }
 
 impl Node {
-    fn remove(&mut self) {
+    pub fn remove(&mut self) {
         if let Some(mut process) = self.process.take()
             && let Err(error) = process.kill().and_then(|()| process.wait())
         {

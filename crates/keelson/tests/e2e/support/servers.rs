@@ -1,4 +1,4 @@
-//! Servers without nodes that share an etcd, all on the loopback of this machine.
+//! Servers without nodes that share an etcd, all on the loopback of this machine or in a network namespace.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -8,13 +8,17 @@ use auth::pki::{Authority, LeafSpec};
 use store::testing::{MemberTls, Members};
 use tempfile::TempDir;
 
-use super::cluster::{KEELSON, spawn};
-use super::{Output, until};
+use super::cluster::{KEELSON, Node, spawn};
+use super::{Machine, Output, until};
 
 pub struct Servers {
     pub members: Members,
     directory: TempDir,
     running: Vec<Running>,
+    /// Machines that joined.
+    agents: Vec<Node>,
+    /// Where servers are that are not on the loopback.
+    machine: Option<Machine>,
 }
 
 struct Running {
@@ -29,7 +33,20 @@ impl Servers {
         let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
         let tls = certificates(directory.path());
         let members = Members::start(directory.path(), 3, Some(tls), &[]);
-        Servers { members, directory, running: Vec::new() }
+        Servers { members, directory, running: Vec::new(), agents: Vec::new(), machine: None }
+    }
+
+    /// Servers and an etcd of one member on a machine that others reach.
+    pub fn prepare_on(machine: Machine) -> Servers {
+        let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
+        let tls = certificates(directory.path());
+        let members = Members::start_in(Some(machine.path()), directory.path(), 1, Some(tls), &[]);
+        Servers { members, directory, running: Vec::new(), agents: Vec::new(), machine: Some(machine) }
+    }
+
+    /// A program where the servers are.
+    fn program(&self, program: &str) -> Command {
+        self.machine.as_ref().map_or_else(|| Command::new(program), |machine| machine.command(program))
     }
 
     /// A file or directory of the test's own.
@@ -50,8 +67,9 @@ impl Servers {
 
     /// The program, which says of itself that it is elsewhere: pods could not reach a loopback.
     fn command(&self, name: &str, address: &SocketAddr, flags: &[&str]) -> Command {
-        let mut command = Command::new(KEELSON);
-        command.args(["server", "--no-agent", "--node-ip", "192.0.2.1", "--node-name", name]);
+        let mut command = self.program(KEELSON);
+        let reached = if self.machine.is_some() { address.ip().to_string() } else { "192.0.2.1".to_owned() };
+        command.args(["server", "--no-agent", "--node-ip", &reached, "--node-name", name]);
         command.args(["--bind", &address.to_string(), "--data-dir"]).arg(self.path(name)).args(flags);
         command
     }
@@ -65,8 +83,35 @@ impl Servers {
 
     /// The same with flags that say all about the datastore.
     pub fn start_with(&mut self, name: &str, flags: &[&str]) {
+        self.start_at(name, free_address(), flags);
+    }
+
+    /// Starts a server that uses the etcd at an address of its machine.
+    pub fn start_on_machine(&mut self, name: &str, address: &str, flags: &[&str]) {
+        let shared = self.datastore();
+        let flags: Vec<&str> = shared.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        self.start_at(name, address.parse().expect("an address"), &flags);
+    }
+
+    /// Joins a machine by these URLs of servers, or starts its agent again.
+    pub fn join(&mut self, machine: &Machine, name: &str, servers: &str, flags: &[&str]) {
+        let (data, log) = (self.path(name), self.path(&format!("{name}.log")));
+        let mut command = machine.command(KEELSON);
+        command.args(["agent", "--node-name", name, "--server", servers, "--data-dir"]).arg(&data).args(flags);
+        let process = Some(spawn(&mut command, &log));
+        self.agents.retain(|agent| agent.data != data);
+        self.agents.push(Node { data, network: machine.path(), process });
+    }
+
+    pub fn kill_agent(&mut self, name: &str) {
+        let data = self.path(name);
+        let agent = self.agents.iter_mut().find(|agent| agent.data == data).expect("it joined");
+        let mut process = agent.process.take().expect("it runs");
+        process.kill().and_then(|()| process.wait()).expect("it is a child");
+    }
+
+    fn start_at(&mut self, name: &str, address: SocketAddr, flags: &[&str]) {
         let log = self.path(&format!("{name}.log"));
-        let address = free_address();
         let process = spawn(&mut self.command(name, &address, flags), &log);
         self.running.push(Running { name: name.to_owned(), url: format!("https://{address}"), process });
         until("the server is ready", || {
@@ -107,11 +152,11 @@ impl Servers {
 
     /// Another command of the program.
     pub fn keelson(&self, words: &[&str]) -> Output {
-        Output::of(Command::new(KEELSON).args(words).env_remove("KUBECONFIG"))
+        Output::of(self.program(KEELSON).args(words).env_remove("KUBECONFIG"))
     }
 
     pub fn kubectl_command(&self, server: &str) -> Command {
-        let mut command = Command::new("kubectl");
+        let mut command = self.program("kubectl");
         command.arg("--kubeconfig").arg(self.path(server).join("kubeconfig"));
         command.args(["--server", self.url(server)]).arg("--cache-dir").arg(self.path("kubectl"));
         command
@@ -139,6 +184,7 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
+        self.agents.iter_mut().for_each(Node::remove);
         for Running { name, process, .. } in &mut self.running {
             if let Err(error) = process.kill().and_then(|()| process.wait()) {
                 eprintln!("{name} stays: {error}");
