@@ -27,6 +27,7 @@ mod metrics;
 mod negotiate;
 mod openapi;
 mod options;
+mod own;
 mod pace;
 mod process;
 mod query;

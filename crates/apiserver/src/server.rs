@@ -420,6 +420,7 @@ impl Server {
             "version" => self.serve_version(call),
             "openid" | ".well-known" => self.serve_issuer(path),
             "metrics" => self.serve_metrics(),
+            "keelson" => self.serve_own(call, path).await,
             "configz" => Ok(respond::json(call, &self.config().component_configs)),
             _ => Err(ApiError::no_such_path()),
         }

@@ -39,6 +39,10 @@ impl Error {
         matches!(self, Error::Server(status) if status.reason == "NotFound")
     }
 
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Error::Server(status) if status.reason == "AlreadyExists")
+    }
+
     /// Says which file the refused object came from: `verb` is `creating`, `applying patch to` and the like.
     #[must_use]
     pub fn while_doing(self, verb: &str, source: &str) -> Error {

@@ -8,7 +8,7 @@ use crate::discovery::{Catalog, Resource};
 use crate::output::{self, Format};
 use crate::table::{self, Options, Printer};
 use crate::targets::{self, Target};
-use crate::{Error, Result, watch};
+use crate::{Error, Result, past, watch};
 
 /// Objects asked for at a time.
 const CHUNK: &str = "500";
@@ -41,9 +41,10 @@ pub struct Args {
     pub label_columns: Vec<String>,
     #[arg(long)]
     pub no_headers: bool,
-    /// Show what was there at this resource version, as long as the server remembers: some minutes
-    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
-    pub at: Option<u64>,
+    /// Show what was there at this resource version, time (as 2026-11-26T04:55:00Z) or how long ago (as 5m), as far
+    /// back as the server remembers: some minutes
+    #[arg(long, value_name = "REVISION|TIME")]
+    pub at: Option<String>,
     /// Take what is not there for nothing
     #[arg(long)]
     pub ignore_not_found: bool,
@@ -57,10 +58,11 @@ pub async fn run(args: &Args) -> Result<()> {
     let targets = targets::parse(&catalog, &args.targets, "get")?;
     let named = targets.iter().any(|target| !target.names.is_empty());
     check(args, &targets, named)?;
-    let get = Get { session, args, multiple: targets.len() > 1 };
-    if let (Some(at), Some(target)) = (args.at, targets.first()) {
-        not_ahead(&get.session, target.resource, get.namespace(), at).await?;
-    }
+    let at = match (&args.at, targets.first()) {
+        (Some(at), Some(target)) => Some(past::revision(&session, target.resource, at).await?),
+        _ => None,
+    };
+    let get = Get { session, args, at, multiple: targets.len() > 1 };
     match args.output {
         _ if args.watch => get.watch(&targets[0]).await,
         None | Some(Format::Wide) => get.tables(&targets, named).await,
@@ -84,6 +86,8 @@ fn check(args: &Args, targets: &[Target], named: bool) -> Result<()> {
 struct Get<'a> {
     session: Session,
     args: &'a Args,
+    /// The revision that is shown, if not the newest.
+    at: Option<u64>,
     /// Whether objects of several types are shown.
     multiple: bool,
 }
@@ -168,8 +172,8 @@ impl Get<'_> {
         }
         let mut answers = Vec::with_capacity(target.names.len());
         for name in &target.names {
-            answers.push(match self.args.at {
-                Some(at) => past(&self.session, target.resource, self.namespace(), name, at, accept).await,
+            answers.push(match self.at {
+                Some(at) => past::object(&self.session, target.resource, self.namespace(), name, at, accept).await,
                 None => self.session.get_as(&target.resource.object_path(self.namespace(), name), accept).await,
             });
         }
@@ -179,12 +183,12 @@ impl Get<'_> {
     async fn pages(&self, resource: &Resource, accept: &str) -> Vec<Result<Value>> {
         let mut pages: Vec<Result<Value>> = Vec::new();
         let mut next = String::new();
-        let at = self.args.at.map(|at| at.to_string()).unwrap_or_default();
+        let at = self.at.map(|at| at.to_string()).unwrap_or_default();
         loop {
             let mut query = self.query(&[("limit", CHUNK), ("continue", &next)]);
             // A page that continues another knows the revision by itself.
             if next.is_empty() {
-                query.extend(exactly(&at));
+                query.extend(past::exactly(&at));
             }
             let page = self.session.get_as(&with_query(&resource.path(self.namespace()), &query), accept).await;
             let token = page.as_ref().ok().and_then(|page| page["metadata"]["continue"].as_str());
@@ -231,40 +235,6 @@ impl Get<'_> {
     }
 }
 
-/// Asks for what was there at a revision; for nothing special when that is empty.
-fn exactly(revision: &str) -> [(&'static str, &str); 2] {
-    [("resourceVersion", revision), ("resourceVersionMatch", if revision.is_empty() { "" } else { "Exact" })]
-}
-
-/// A server waits for a revision that it has not given yet, and asks to be asked again.
-pub async fn not_ahead(session: &Session, resource: &Resource, namespace: &str, at: u64) -> Result<()> {
-    let list = session.get(&with_query(&resource.path(namespace), &[("limit", "1")])).await?;
-    let newest = version_of(&list).and_then(|version| version.parse::<u64>().ok()).unwrap_or(u64::MAX);
-    if at <= newest {
-        return Ok(());
-    }
-    Err(Error::plain(format!("revision {at} is ahead of the newest, {newest}")))
-}
-
-/// An object as it was: only lists can be read at a revision.
-pub async fn past(
-    session: &Session,
-    resource: &Resource,
-    namespace: &str,
-    name: &str,
-    at: u64,
-    accept: &str,
-) -> Result<Value> {
-    let (fields, at) = (format!("metadata.name={name}"), at.to_string());
-    let query: Vec<(&str, &str)> = [("fieldSelector", fields.as_str())].into_iter().chain(exactly(&at)).collect();
-    let list = session.get_as(&with_query(&resource.path(namespace), &query), accept).await?;
-    if list["kind"] == "Table" && list["rows"].as_array().is_some_and(|rows| !rows.is_empty()) {
-        return Ok(list);
-    }
-    let found = if list["kind"] == "Table" { None } else { items(list, resource).next() };
-    found.ok_or_else(|| Error::not_found(resource, name))
-}
-
 /// How a watch prints.
 struct View<'a> {
     resource: &'a Resource,
@@ -293,7 +263,7 @@ impl View<'_> {
 }
 
 /// A Table's is its row's.
-fn version_of(object: &Value) -> Option<String> {
+pub fn version_of(object: &Value) -> Option<String> {
     let row = &object["rows"][0]["object"]["metadata"]["resourceVersion"];
     let own = &object["metadata"]["resourceVersion"];
     [row, own].into_iter().find_map(|version| version.as_str().filter(|version| !version.is_empty())).map(str::to_owned)
@@ -313,7 +283,7 @@ fn joined(tables: Vec<Value>, field: &str) -> Option<Value> {
 }
 
 /// The items of a list, each with its type, which lists leave out.
-fn items(mut list: Value, resource: &Resource) -> impl Iterator<Item = Value> {
+pub fn items(mut list: Value, resource: &Resource) -> impl Iterator<Item = Value> {
     let items = match list["items"].take() {
         Value::Array(items) => items,
         _ => Vec::new(),

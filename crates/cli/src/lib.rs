@@ -17,6 +17,7 @@ pub mod kubectl;
 pub mod logs;
 pub mod manifest;
 pub mod output;
+pub mod past;
 pub mod patch;
 pub mod rollout;
 pub mod scale;

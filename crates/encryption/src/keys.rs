@@ -4,6 +4,9 @@
 //! ([`retire`]): `NAME:BASE64:REVISION` is a key that nothing from that revision on needs. It goes when nobody can read
 //! what was before ([`forget`]). The file says at every moment what is needed to read the store and its history, so
 //! that a crash between any two steps costs nothing.
+//!
+//! Servers that have the keys in common take one step after the other, none before all have taken the one before
+//! ([`Phase`]): a new key reads, then it writes, then everything is stored anew and the others are retired.
 
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -27,6 +30,7 @@ const LENGTH: usize = 32;
 /// What the cluster encrypts by itself.
 const ENCRYPTED: [&str; 1] = ["secrets"];
 
+#[derive(Clone)]
 struct Line {
     name: String,
     secret: Vec<u8>,
@@ -37,6 +41,71 @@ struct Line {
 impl Line {
     fn in_use(&self) -> bool {
         self.retired.is_none()
+    }
+
+    /// `key7` has 7.
+    fn number(&self) -> u64 {
+        self.name.strip_prefix("key").and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// How far a rotation among several servers is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// One key is in use.
+    Settled,
+    /// The newest is for reading only: a server may not know it yet.
+    Known,
+    /// It writes: values by the others are still there.
+    Writes,
+}
+
+/// Keys on their way between servers, in the form of the file.
+#[derive(Clone)]
+pub struct Keys(Vec<Line>);
+
+impl Keys {
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        parse(Path::new("the keys"), text).map(Self)
+    }
+
+    pub fn text(&self) -> String {
+        self.0.iter().map(printed).collect()
+    }
+
+    pub fn phase(&self) -> Phase {
+        let newest = self.0.iter().map(Line::number).max();
+        match self.0.first() {
+            _ if in_use(&self.0) <= 1 => Phase::Settled,
+            Some(first) if Some(first.number()) == newest => Phase::Writes,
+            _ => Phase::Known,
+        }
+    }
+
+    /// Adds a new key, for reading.
+    pub fn add(&mut self) {
+        let newest = self.0.iter().map(Line::number).max().unwrap_or(1);
+        self.0.push(new_line(format!("key{}", newest + 1)));
+    }
+
+    /// Lets the newest key write.
+    pub fn promote(&mut self) {
+        self.0.sort_by_key(|line| std::cmp::Reverse(line.number()));
+    }
+
+    /// Retires all keys but the first, which everything is stored by from this revision on.
+    pub fn retire(&mut self, revision: Revision) {
+        self.0.iter_mut().skip(1).filter(|line| line.in_use()).for_each(|line| line.retired = Some(revision));
+    }
+
+    /// The revision from which on no retired key is needed, if there is such a key.
+    pub fn retired(&self) -> Option<Revision> {
+        self.0.iter().filter_map(|line| line.retired).max()
+    }
+
+    /// Drops the keys that were retired by this revision, once nobody can read what was before.
+    pub fn forget(&mut self, revision: Revision) {
+        self.0.retain(|line| line.retired.is_none_or(|retired| retired > revision));
     }
 }
 
@@ -63,14 +132,21 @@ fn named_cipher(line: &Line) -> Option<(String, Cipher)> {
 
 /// Puts a new key on top, unless a rotation is under way already. Answers how many keys are in use now.
 pub fn add(path: &Path) -> Result<usize, ConfigError> {
-    let mut lines = load(path)?;
-    if in_use(&lines) == 1 {
-        let number = |line: &Line| line.name.strip_prefix("key").and_then(|number| number.parse::<u64>().ok());
-        let newest = lines.iter().filter_map(number).max().unwrap_or(1);
-        lines.insert(0, new_line(format!("key{}", newest + 1)));
-        store(path, &lines)?;
+    let mut keys = Keys(load(path)?);
+    if keys.phase() == Phase::Settled {
+        keys.add();
+        keys.promote();
+        store(path, &keys.0)?;
     }
-    Ok(in_use(&lines))
+    Ok(in_use(&keys.0))
+}
+
+/// Makes the file hold these keys, which several servers have in common.
+pub fn take_over(path: &Path, keys: &Keys) -> Result<(), ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(own) if own == keys.text() => Ok(()),
+        _ => store(path, &keys.0),
+    }
 }
 
 /// Keeps the keys of another such file as well, for reading: a server retires them once it has stored everything by the
@@ -109,26 +185,23 @@ pub async fn rotated(path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Retires all keys but the first, which everything is stored by from this revision on.
 pub(crate) fn retire(path: &Path, revision: Revision) -> Result<(), ConfigError> {
-    let mut lines = load(path)?;
-    if in_use(&lines) > 1 {
-        lines.iter_mut().skip(1).filter(|line| line.in_use()).for_each(|line| line.retired = Some(revision));
-        store(path, &lines)?;
+    let mut keys = Keys(load(path)?);
+    if keys.phase() == Phase::Settled {
+        return Ok(());
     }
-    Ok(())
+    keys.retire(revision);
+    store(path, &keys.0)
 }
 
-/// The revision from which on no retired key is needed, if there is such a key.
 pub fn retired(path: &Path) -> Result<Option<Revision>, ConfigError> {
-    load(path).map(|lines| lines.iter().filter_map(|line| line.retired).max())
+    load(path).map(|lines| Keys(lines).retired())
 }
 
-/// Drops the keys that were retired by this revision, once nobody can read what was before.
 pub(crate) fn forget(path: &Path, revision: Revision) -> Result<(), ConfigError> {
-    let mut lines = load(path)?;
-    lines.retain(|line| line.retired.is_none_or(|retired| retired > revision));
-    store(path, &lines)
+    let mut keys = Keys(load(path)?);
+    keys.forget(revision);
+    store(path, &keys.0)
 }
 
 fn load(path: &Path) -> Result<Vec<Line>, ConfigError> {
@@ -242,6 +315,29 @@ mod tests {
         assert_eq!((add(&path).unwrap(), add(&path).unwrap()), (2, 2));
         let names: Vec<String> = load(&path).unwrap().into_iter().map(|line| line.name).collect();
         assert_eq!(names, ["key2", "key1"]);
+    }
+
+    #[test]
+    fn keys_of_several_servers_go_through_phases() {
+        let mut keys = Keys(vec![new_line("key1".to_owned())]);
+        let shown = |keys: &Keys| {
+            let names: Vec<String> = keys.0.iter().map(|line| format!("{}{:?}", line.name, line.retired)).collect();
+            (keys.phase(), names.join(" "))
+        };
+        assert_eq!(shown(&keys), (Phase::Settled, "key1None".to_owned()));
+        keys.add();
+        assert_eq!(shown(&keys), (Phase::Known, "key1None key2None".to_owned()));
+        keys.promote();
+        assert_eq!(shown(&keys), (Phase::Writes, "key2None key1None".to_owned()));
+        keys.retire(7);
+        assert_eq!(shown(&keys), (Phase::Settled, "key2None key1Some(7)".to_owned()));
+        keys.add();
+        assert_eq!(shown(&keys), (Phase::Known, "key2None key1Some(7) key3None".to_owned()));
+        keys.promote();
+        let again = Keys::parse(&keys.text()).unwrap();
+        assert_eq!(shown(&again), (Phase::Writes, "key3None key2None key1Some(7)".to_owned()));
+        keys.forget(7);
+        assert_eq!(shown(&keys), (Phase::Writes, "key3None key2None".to_owned()));
     }
 
     #[test]

@@ -1,10 +1,5 @@
 //! Which resources a rule is for, told from the keys that objects lie under in the store.
 
-/// Groups that are named by one word, which sets them apart from the resources of the core group.
-fn is_group(segment: &str) -> bool {
-    segment.contains('.') || kinds::all().iter().any(|kind| kind.group == segment)
-}
-
 /// `secrets`, `deployments.apps`, `*.apps`, `*.` (the core group) or `*.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
@@ -24,18 +19,7 @@ impl Resources {
 
     /// Whether what lies under this key is meant.
     pub fn contain(&self, key: &str) -> bool {
-        let Some(rest) = key.strip_prefix(registry::keys::ROOT) else { return false };
-        let mut segments = rest.split('/');
-        let first = segments.next().unwrap_or_default();
-        // A core resource, named as such, needs no look at the groups.
-        if self.0.iter().any(|pattern| pattern.group.is_empty() && pattern.resource == first) {
-            return true;
-        }
-        if self.0.iter().all(|pattern| pattern.group.is_empty() && pattern.resource != "*") {
-            return false;
-        }
-        let (group, resource) =
-            if is_group(first) { (first, segments.next().unwrap_or_default()) } else { ("", first) };
+        let Some((group, resource)) = registry::keys::resource_of(key) else { return false };
         self.0.iter().any(|pattern| pattern.matches(group, resource))
     }
 }
@@ -55,17 +39,18 @@ mod tests {
         let keys = [
             ("secrets", "/registry/secrets/a/b"),
             ("pods", "/registry/pods/a/b"),
-            ("deployments.apps", "/registry/apps/deployments/a/b"),
-            ("roles.rbac", "/registry/rbac.authorization.k8s.io/roles/a/b"),
+            ("deployments.apps", "/registry/deployments/a/b"),
+            ("roles.rbac", "/registry/roles/a/b"),
+            ("widgets.example.com", "/registry/example.com/widgets/a/b"),
         ];
         let table = [
             ("secrets", "secrets"),
             ("deployments.apps", "deployments.apps"),
             ("*.apps", "deployments.apps"),
             ("*.", "secrets pods"),
-            ("*.*", "secrets pods deployments.apps roles.rbac"),
+            ("*.*", "secrets pods deployments.apps roles.rbac widgets.example.com"),
             ("roles.rbac.authorization.k8s.io", "roles.rbac"),
-            ("widgets.example.com", ""),
+            ("widgets.example.com", "widgets.example.com"),
         ];
         for (names, expected) in table {
             let resources = Resources::parse(names.split(' '));

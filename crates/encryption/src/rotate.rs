@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use registry::Registry;
 
-use crate::{Encryption, Rules, Source, keys};
+use crate::{ConfigError, Encryption, Rules, Source, keys};
 use filewatch::FileWatch;
 
 /// Wait between two looks at whether a write by the old rules is still under way.
@@ -78,6 +78,14 @@ async fn finish(encryption: &Encryption, registry: &Registry, before: Arc<Rules>
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "older keys stay in use"),
         Err(error) => tracing::warn!(error, "older keys stay in use"),
+    }
+}
+
+impl Encryption {
+    /// Reads the rules again, and returns once nothing is written by those of before.
+    pub async fn renew(&self) -> Result<(), ConfigError> {
+        settle(self.reload()?).await;
+        Ok(())
     }
 }
 

@@ -13,27 +13,34 @@ use crate::flags;
 use crate::paths::Paths;
 
 /// The Leases by which servers are known.
-const SERVERS: &str = "/registry/coordination.k8s.io/leases/kube-system/apiserver-";
+const SERVERS: &str = "/registry/leases/kube-system/apiserver-";
 
 /// An open datastore.
 pub struct Datastore {
     pub store: Arc<dyn Store>,
+    /// The same, if it is one.
+    pub etcd: Option<Arc<Etcd>>,
     /// Keeps other servers out of the data directory, whatever the datastore.
     _lock: Option<File>,
 }
 
 pub async fn open(flags: &flags::Datastore, paths: &Paths) -> anyhow::Result<Datastore> {
     if !flags.is_shared() {
-        return Ok(Datastore { store: Arc::new(Sqlite::open(&paths.store())?), _lock: None });
+        return Ok(Datastore { store: Arc::new(Sqlite::open(&paths.store())?), etcd: None, _lock: None });
     }
     let lock = store::lock(&paths.store())?;
-    Ok(Datastore { store: Arc::new(connect(&flags.datastore, &flags.tls).await?), _lock: Some(lock) })
+    let seen = Some(paths.store().join("etcd"));
+    let etcd = Arc::new(Etcd::connect(etcd::Config { seen, ..config(&flags.datastore, &flags.tls)? }).await?);
+    Ok(Datastore { store: etcd.clone(), etcd: Some(etcd), _lock: Some(lock) })
 }
 
 /// Connects to an etcd, by the URLs of its members.
 pub async fn connect(urls: &[String], flags: &flags::DatastoreTls) -> anyhow::Result<Etcd> {
-    let config = etcd::Config { endpoints: urls.to_vec(), tls: client_tls(urls, flags)? };
-    Ok(Etcd::connect(config).await?)
+    Ok(Etcd::connect(config(urls, flags)?).await?)
+}
+
+fn config(urls: &[String], flags: &flags::DatastoreTls) -> anyhow::Result<etcd::Config> {
+    Ok(etcd::Config { endpoints: urls.to_vec(), tls: client_tls(urls, flags)?, seen: None })
 }
 
 fn client_tls(urls: &[String], flags: &flags::DatastoreTls) -> anyhow::Result<Option<rustls::ClientConfig>> {
@@ -62,8 +69,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 /// Fails while a server uses the etcd.
 pub async fn refuse_running(store: &dyn Store) -> anyhow::Result<()> {
-    let leases = store.range(store::prefix_range(SERVERS), 0, None).await?;
-    let current = leases.items.iter().filter_map(|lease| current_server(&lease.value)).collect::<Vec<_>>();
+    let current = current_servers(store).await?;
     if current.is_empty() {
         return Ok(());
     }
@@ -71,6 +77,12 @@ pub async fn refuse_running(store: &dyn Store) -> anyhow::Result<()> {
         "stop the servers of this datastore first (one that was killed counts for some seconds more): {}",
         current.join(", ")
     );
+}
+
+/// The hosts of servers that use the etcd.
+pub async fn current_servers(store: &dyn Store) -> store::Result<Vec<String>> {
+    let leases = store.range(store::prefix_range(SERVERS), 0, None).await?;
+    Ok(leases.items.iter().filter_map(|lease| current_server(&lease.value)).collect())
 }
 
 /// The host of a server whose Lease is current.

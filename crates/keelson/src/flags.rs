@@ -244,10 +244,12 @@ pub struct Secrets {
 
 #[derive(Subcommand)]
 pub enum SecretsCommand {
-    /// Make a new key, have the server encrypt all Secrets by it, and drop the old one
+    /// Make a new key, have all Secrets encrypted by it, and drop the old one; servers may run
     RotateKeys {
         #[command(flatten)]
         data: DataDir,
+        #[command(flatten)]
+        datastore: Datastore,
     },
 }
 

@@ -11,6 +11,7 @@ mod flags;
 mod migrate;
 mod paths;
 mod reset;
+mod rotation;
 mod secrets;
 mod server;
 mod shared;

@@ -1,4 +1,5 @@
-//! `keelson datastore migrate`: from the embedded datastore to an etcd, or back.
+//! `keelson datastore migrate`: from the embedded datastore to an etcd, or back; also from an etcd that
+//! kube-apiservers filled, whose keys and values are understood as they are.
 //!
 //! Revisions go on above those that were given. A mark in the target tells a migration that was cut off from a
 //! datastore that something else is in; the source is left as it was until the target is whole.
@@ -16,6 +17,9 @@ use crate::{datastore, flags, shared};
 const EMBEDDED: &str = "embedded";
 /// In a datastore that is being filled.
 const MARK: &str = "/keelson/migrating";
+
+/// What kube-apiservers note for each other, and what they make of the Services.
+const UPSTREAMS_OWN: [&str; 3] = ["/registry/masterleases/", "/registry/peerserverleases/", "/registry/ranges/"];
 
 type Entries = BTreeMap<String, Bytes>;
 
@@ -53,14 +57,34 @@ async fn to_etcd(flags: &flags::Migrate, paths: &Paths) -> anyhow::Result<()> {
 async fn to_embedded(flags: &flags::Migrate, paths: &Paths) -> anyhow::Result<()> {
     let source = datastore::connect(&flags.from, &flags.tls).await?;
     datastore::refuse_running(&source).await?;
-    let keys = source.get(shared::KEY, None).await?.context("the etcd holds no cluster of keelson")?;
-    shared::take_over(&keys, paths, flags.token.as_deref())?;
+    let keys = source.get(shared::KEY, None).await?;
+    match &keys {
+        Some(keys) => shared::take_over(keys, paths, flags.token.as_deref())?,
+        None => refuse_upstream(&source).await?,
+    }
     let target = Sqlite::open(&paths.store()).context("stop the server first")?;
     let moved = copy(&source, &target).await?;
-    // The files are the keys again.
-    std::fs::remove_file(paths.token()).context("cannot remove the token of the shared datastore")?;
+    if keys.is_some() {
+        // The files are the keys again.
+        std::fs::remove_file(paths.token()).context("cannot remove the token of the shared datastore")?;
+    }
     unmark(&target).await?;
     println!("{moved} objects are in {}; start one server, without --datastore", paths.store().display());
+    Ok(())
+}
+
+/// Sees that what no server of keelson wrote was written by kube-apiservers, none of which runs. Their authority and
+/// keys are files, which an administrator brings along.
+async fn refuse_upstream(source: &dyn Store) -> anyhow::Result<()> {
+    if source.range(prefix_range("/registry/"), 1, None).await?.items.is_empty() {
+        bail!("the etcd holds no cluster: there is nothing below /registry/");
+    }
+    // Each server renews its own, which etcd drops soon after.
+    let servers = source.range(prefix_range("/registry/masterleases/"), 0, None).await?.items;
+    let servers: Vec<&str> = servers.iter().filter_map(|lease| lease.key.rsplit('/').next()).collect();
+    if !servers.is_empty() {
+        bail!("stop the kube-apiservers of this etcd first, and wait 15 seconds: {}", servers.join(", "));
+    }
     Ok(())
 }
 
@@ -77,7 +101,8 @@ async fn copy(source: &dyn Store, target: &dyn Store) -> anyhow::Result<usize> {
     }
     let page = source.range(prefix_range("/"), 0, None).await?;
     target.lift(page.revision).await?;
-    let items = page.items.into_iter().filter(|item| &*item.key != shared::KEY);
+    let left = |key: &str| key == shared::KEY || UPSTREAMS_OWN.iter().any(|prefix| key.starts_with(prefix));
+    let items = page.items.into_iter().filter(|item| !left(&item.key));
     let mut entries: Entries = items.map(|item| (item.key.into(), item.value)).collect();
     let moved = entries.len();
     entries.insert(MARK.to_owned(), mark);
@@ -120,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn all_but_the_sealed_keys_is_copied_and_revisions_go_on() {
         let (source, target) = (Memory::new(), Memory::new());
-        for key in ["/registry/a", "/keelson/nodeports/30000", shared::KEY] {
+        for key in ["/registry/a", "/keelson/nodeports/30000", "/registry/ranges/serviceips", shared::KEY] {
             put(&source, key).await;
         }
         assert_eq!(copy(&source, &target).await.unwrap(), 2);

@@ -18,7 +18,7 @@ pub const KEY: &str = "/keelson/bootstrap";
 const TOKEN_MIN: usize = 16;
 
 /// Contents by paths within the data directory.
-type Files = BTreeMap<String, String>;
+pub type Files = BTreeMap<String, String>;
 
 /// Brings the data directory and the datastore to the same files: those of the datastore, or where it has none
 /// those that `make` makes in the data directory.
@@ -68,9 +68,20 @@ pub fn chosen_token(paths: &Paths, token: Option<&str>) -> anyhow::Result<String
 /// Leaves the files of the data directory in the datastore, where there are none yet.
 pub async fn leave(store: &dyn Store, paths: &Paths, token: &str) -> store::Result<()> {
     let files = read(paths).map_err(|error| store::Error::Io(format!("{error:#}")))?;
-    let files = serde_json::to_vec(&files).expect("texts are JSON");
-    let sealed = encryption::passphrase::seal(token, KEY, &files);
+    let sealed = seal(&files, token);
     store.write(Write { key: KEY.into(), value: Some(sealed.into()), expect: Expect::Absent }).await.map(drop)
+}
+
+/// What the datastore holds of files.
+pub fn seal(files: &Files, token: &str) -> Vec<u8> {
+    let files = serde_json::to_vec(files).expect("texts are JSON");
+    encryption::passphrase::seal(token, KEY, &files)
+}
+
+pub fn open(held: &KeyValue, token: &str) -> anyhow::Result<Files> {
+    let files = encryption::passphrase::open(token, KEY, &held.value);
+    let files = files.context("the token is not that of the datastore's cluster")?;
+    serde_json::from_slice(&files).context("the datastore's keys can not be read")
 }
 
 /// Makes the files of the data directory those of the datastore, which `held` is.
@@ -83,23 +94,27 @@ pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow:
             paths.root().display()
         )
     })?;
-    let files = encryption::passphrase::open(&token, KEY, &held.value);
-    let files = files.context("the token is not that of the datastore's cluster")?;
-    let files: Files = serde_json::from_slice(&files).context("the datastore's keys can not be read")?;
-    for (path, text) in &files {
-        let file = paths.root().join(path);
+    let files = open(held, &token)?;
+    let mut others = Files::new();
+    for (path, text) in files {
+        let file = paths.root().join(&path);
         match std::fs::read_to_string(&file) {
-            Ok(own) if own == *text => {}
+            Ok(own) if own == text => {}
+            // They were rotated while this server was away.
+            Ok(_) if file == paths.encryption_keys() => drop(others.insert(path, text)),
             Ok(_) => {
                 bail!("{} is not that of the datastore's cluster: start in another data directory", file.display())
             }
-            Err(_) => pki::write_private(&file, text)?,
+            Err(_) => drop(others.insert(path, text)),
         }
+    }
+    for (path, text) in &others {
+        pki::write_private(&paths.root().join(path), text)?;
     }
     Ok(pki::write_private(&paths.token(), &token)?)
 }
 
-fn own_token(paths: &Paths) -> Option<String> {
+pub fn own_token(paths: &Paths) -> Option<String> {
     let text = std::fs::read_to_string(paths.token()).ok()?;
     Some(text.trim().to_owned()).filter(|token| !token.is_empty())
 }

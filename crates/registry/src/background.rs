@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kinds::KindDef;
-use store::{Expect, Revision, Write};
+use store::{Expect, Revision, Store, Write};
 use tokio::time::Instant;
 
 use crate::answer::WatchEvent;
@@ -13,6 +13,7 @@ use crate::entry::Entry;
 use crate::keys::{ROOT, resource_prefix};
 use crate::registry::{Inner, Registry};
 use crate::request::{Context, DeleteOptions, WatchOptions};
+use crate::transform::Transformer;
 
 /// How long the past can be read and watched.
 const HISTORY_AGE: Duration = Duration::from_secs(5 * 60);
@@ -35,7 +36,7 @@ async fn store_anew(inner: Weak<Inner>, outdated: Vec<Box<str>>) {
     let count = outdated.len();
     for key in outdated {
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.store_anew(&key).await {
+        if let Err(error) = store_anew_at(&*inner.store, &*inner.transformer, &key).await {
             tracing::warn!(error, "a value stays encrypted as it was");
         }
     }
@@ -52,14 +53,7 @@ impl Registry {
     /// that was. Sees every write that was begun before.
     pub async fn store_outdated_anew(&self) -> Result<usize, String> {
         self.0.pass_writes().await?;
-        let mut count = 0;
-        for kind in self.kinds().iter().filter(|kind| kind.is_stored()) {
-            let prefix = resource_prefix(kind);
-            if self.0.transformer.covers(&prefix) {
-                count += self.0.store_range_anew(&prefix).await?;
-            }
-        }
-        Ok(count)
+        store_outdated_anew(&*self.0.store, &*self.0.transformer, &self.kinds().iter().collect::<Vec<_>>()).await
     }
 
     /// How far the store has come.
@@ -84,36 +78,43 @@ impl Inner {
             Err(error) => Err(error.to_string()),
         }
     }
+}
 
-    async fn store_range_anew(&self, prefix: &str) -> Result<usize, String> {
-        let mut range = store::prefix_range(prefix);
-        let mut count = 0;
-        loop {
-            let page = self.store.range(range.clone(), PAGE, None).await.map_err(|error| error.to_string())?;
-            for held in &page.items {
-                if self.transformer.is_outdated(&held.key, &held.value) {
-                    self.store_anew(&held.key).await?;
-                    count += 1;
-                }
+/// Stores anew, by the newest key, whatever of these kinds is encrypted by an older one or not at all, and answers how
+/// much that was.
+pub async fn store_outdated_anew(
+    store: &dyn Store,
+    transformer: &dyn Transformer,
+    kinds: &[&KindDef],
+) -> Result<usize, String> {
+    let mut count = 0;
+    for kind in kinds.iter().filter(|kind| kind.is_stored()) {
+        let mut range = store::prefix_range(&resource_prefix(kind));
+        while transformer.covers(&range.start) {
+            let page = store.range(range.clone(), PAGE, None).await.map_err(|error| error.to_string())?;
+            for held in page.items.iter().filter(|held| transformer.is_outdated(&held.key, &held.value)) {
+                store_anew_at(store, transformer, &held.key).await?;
+                count += 1;
             }
             match page.items.last() {
                 Some(last) if page.more => range.start = format!("{}\0", last.key),
-                _ => return Ok(count),
+                _ => break,
             }
         }
     }
+    Ok(count)
+}
 
-    async fn store_anew(&self, key: &str) -> Result<(), String> {
-        let Some(held) = self.store.get(key, None).await.map_err(|error| error.to_string())? else { return Ok(()) };
-        let _in_use = self.transformer.hold(key);
-        let plain = self.transformer.from_storage(key, held.value).map_err(|error| error.to_string())?;
-        let value = self.transformer.to_storage(key, plain).map_err(|error| error.to_string())?;
-        let write = Write { key: key.into(), value: Some(value), expect: Expect::ModRevision(held.mod_revision) };
-        match self.store.write(write).await {
-            // Who was faster has used the newest key.
-            Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
-            Err(error) => Err(format!("{key}: {error}")),
-        }
+async fn store_anew_at(store: &dyn Store, transformer: &dyn Transformer, key: &str) -> Result<(), String> {
+    let Some(held) = store.get(key, None).await.map_err(|error| error.to_string())? else { return Ok(()) };
+    let _in_use = transformer.hold(key);
+    let plain = transformer.from_storage(key, held.value).map_err(|error| error.to_string())?;
+    let value = transformer.to_storage(key, plain).map_err(|error| error.to_string())?;
+    let write = Write { key: key.into(), value: Some(value), expect: Expect::ModRevision(held.mod_revision) };
+    match store.write(write).await {
+        // Who was faster has used the newest key.
+        Ok(_) | Err(store::Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(format!("{key}: {error}")),
     }
 }
 

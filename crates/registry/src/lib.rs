@@ -22,12 +22,14 @@ mod scale;
 mod selection;
 pub mod service;
 pub mod table;
+mod time;
 pub mod transform;
 pub mod watch;
 mod write;
 
 pub use admission::Admission;
 pub use answer::{Changed, Deleted, List, WatchEvent, Written};
+pub use background::store_outdated_anew;
 pub use conversion::{Conversions, Converter, read_review};
 pub use entry::Entry;
 pub use kind_table::KindTable;

@@ -31,7 +31,7 @@ async fn open(place: &str) -> Arc<dyn Store> {
         return Arc::new(Sqlite::open(&PathBuf::from(place)).expect("the directory opens"));
     }
     let endpoints = place.split(',').map(str::to_owned).collect();
-    Arc::new(Etcd::connect(etcd::Config { endpoints, tls: None }).await.expect("a member answers"))
+    Arc::new(Etcd::connect(etcd::Config { endpoints, tls: None, seen: None }).await.expect("a member answers"))
 }
 
 async fn measure(store: Arc<dyn Store>, writers: usize, time: Duration) -> Vec<Duration> {

@@ -26,6 +26,10 @@ pub use sqlite::{Reader, Sqlite, lock};
 /// Counts the writes of the whole store. The first write gets a revision above 1; zero never names one.
 pub type Revision = u64;
 
+/// How far a store that was restored from a backup is lifted above it: more than can have been written after the
+/// backup was made. (upstream: the bump that etcd's documentation advises)
+const MARGIN: Revision = 1_000_000_000;
+
 /// A key with its newest value, or its value at the revision asked for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyValue {

@@ -14,18 +14,15 @@ use flate2::write::GzEncoder;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use prost::{Message, Oneof};
 
-use crate::{Error, Expect, KeyValue, Page, Result, Revision, Store, Write, prefix_range};
+use crate::{Error, Expect, KeyValue, MARGIN, Page, Result, Revision, Store, Write, prefix_range};
 
 /// Above everything that a snapshot holds.
 const ROOT: &str = "/";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Keys read at a time.
 const PAGE: usize = 500;
 /// Writes under way at a time.
 const AT_ONCE: usize = 64;
-/// How far a store that is behind a snapshot is lifted above it: more than can have been written after the
-/// snapshot was made. (upstream: the bump that etcd's documentation advises)
-const MARGIN: Revision = 1_000_000_000;
 
 /// What a snapshot says of itself.
 #[derive(Clone, PartialEq, Message)]
@@ -122,7 +119,11 @@ fn io(error: &std::io::Error) -> Error {
 
 /// What a snapshot says of itself; the rest is not looked at.
 pub fn read_header(file: impl Read) -> Result<Header> {
-    match Records::new(file).next()? {
+    header(&mut Records::new(file))
+}
+
+fn header(records: &mut Records<impl Read>) -> Result<Header> {
+    match records.next()? {
         Some(Kind::Header(header)) if header.format == FORMAT => Ok(header),
         Some(Kind::Header(header)) => {
             let format = header.format;
@@ -135,10 +136,7 @@ pub fn read_header(file: impl Read) -> Result<Header> {
 /// Reads a whole snapshot, and that it is whole.
 pub fn read(file: impl Read) -> Result<Snapshot> {
     let mut records = Records::new(file);
-    let header = match records.next()? {
-        Some(Kind::Header(header)) if header.format == FORMAT => header,
-        _ => return Err(not_a_snapshot()),
-    };
+    let header = header(&mut records)?;
     let mut entries = BTreeMap::new();
     loop {
         match records.next()? {

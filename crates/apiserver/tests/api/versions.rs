@@ -62,7 +62,7 @@ async fn an_object_is_stored_once_and_seen_in_each_version() {
         (&made["apiVersion"], &made["spec"]["devices"]["requests"][0]),
         (&json!("resource.k8s.io/v1beta1"), &inline)
     );
-    let held = api.store.get("/registry/resource.k8s.io/resourceclaims/default/c", None).await.unwrap().unwrap();
+    let held = api.store.get("/registry/resourceclaims/default/c", None).await.unwrap().unwrap();
     let held: Value = serde_json::from_slice(&held.value).unwrap();
     assert_eq!(held["apiVersion"], "resource.k8s.io/v1");
     for version in ["v1", "v1beta2"] {
@@ -121,7 +121,7 @@ async fn kinds_that_are_beta_alone_are_served_as_any_other() {
         "matchConstraints": matching, "reinvocationPolicy": "Never", "mutations": [mutation]}});
     let made = api.post(path, &policy).await.expect(201);
     assert_eq!((&made["spec"]["failurePolicy"], &made["metadata"]["generation"]), (&json!("Fail"), &json!(1)));
-    let held = api.store.get("/registry/admissionregistration.k8s.io/mutatingadmissionpolicies/p", None).await.unwrap();
+    let held = api.store.get("/registry/mutatingadmissionpolicies/p", None).await.unwrap();
     let held: Value = serde_json::from_slice(&held.unwrap().value).unwrap();
     assert_eq!(held["apiVersion"], "admissionregistration.k8s.io/v1beta1");
     let candidate = json!({"metadata": {"name": "c"}, "spec": {

@@ -16,12 +16,13 @@ mod report;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Renewal, Server, ServerConfig, Version};
 use auth::Authorizer;
 use auth::authz::{self, Rbac};
 use control::{CancellationToken, Informers};
 use encryption::Encryption;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::wait::await_condition;
 use machinery::UserInfo;
@@ -32,7 +33,7 @@ use tokio::task::JoinSet;
 use crate::datastore::{self, Datastore};
 use crate::flags;
 use crate::paths::Paths;
-use crate::{agent, cluster, shared, signals, snapshots};
+use crate::{agent, cluster, rotation, shared, signals, snapshots};
 use identity::Identities;
 use metrics_api::MetricsApi;
 
@@ -103,6 +104,7 @@ async fn start(
 ) -> anyhow::Result<Running> {
     let datastore = datastore::open(&flags.datastore, paths).await?;
     if flags.datastore.is_shared() {
+        rotation::announce(&*datastore.store, node_name).await?;
         let make = || make_shared(flags, paths);
         shared::agree(&*datastore.store, paths, flags.token.as_deref(), make).await?;
     }
@@ -122,7 +124,7 @@ async fn start(
         },
     };
     let registry = Registry::open(config).await?;
-    let following = encryption::follow(encryption, registry.clone());
+    let following = follow_keys(flags, paths, node_name, &datastore, encryption, registry.clone());
     let view: Arc<dyn auth::View> = Arc::new(registry.clone());
     let rbac = Arc::new(Rbac::new(view.clone()));
     let chain = authorization::build(&flags.authorization, view.clone(), rbac.clone())?;
@@ -178,6 +180,8 @@ async fn start(
     let tasks = JoinSet::new();
     let mut running = Running { server, authorizer, identities, metrics_api, datastore, tasks, shutdown };
     running.spawn(following);
+    let registry = running.server.registry().clone();
+    running.spawn(async move { registry.keep_time().await });
     running.spawn(leaves.keep(kubeconfig));
     let server = running.server.clone();
     running.spawn(async move { server.keep_api_services().await });
@@ -191,6 +195,16 @@ async fn start(
     running.spawn(async move { server.follow_flow_control().await });
     let server = running.server.clone();
     let renewal = if flags.datastore.is_shared() { Renewal::AMONG_OTHERS } else { Renewal::ALONE };
+    if let Some(etcd) = running.datastore.etcd.clone() {
+        let ends = running.shutdown.clone();
+        // What was read from it is in the caches: only another process can go on.
+        running.tasks.spawn(async move {
+            tokio::select! {
+                () = ends.cancelled() => Ok(()),
+                why = etcd.condemned() => bail!(why),
+            }
+        });
+    }
     let (ends, shared) = (running.shutdown.clone(), flags.datastore.is_shared());
     running.tasks.spawn(async move {
         tokio::select! {
@@ -204,6 +218,24 @@ async fn start(
         Ok(())
     });
     Ok(running)
+}
+
+/// Where the keys of Secrets come from while the server runs.
+fn follow_keys(
+    flags: &flags::Server,
+    paths: &Paths,
+    node_name: &str,
+    datastore: &Datastore,
+    encryption: Arc<Encryption>,
+    registry: Registry,
+) -> BoxFuture<'static, ()> {
+    match shared::own_token(paths).filter(|_| flags.datastore.is_shared()) {
+        Some(token) if flags.encryption_provider_config.is_none() => {
+            let (store, paths, host) = (datastore.store.clone(), paths.clone(), node_name.to_owned());
+            Box::pin(rotation::Follower { store, registry, encryption, paths, token, host }.run())
+        }
+        _ => Box::pin(encryption::follow(encryption, registry)),
+    }
 }
 
 fn audit(flags: &flags::Server) -> anyhow::Result<Option<Audit>> {

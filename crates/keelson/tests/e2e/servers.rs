@@ -75,9 +75,47 @@ fn servers_of_one_etcd_are_one_cluster() {
     });
     let health = servers.kubectl("b", "get --raw /readyz?verbose");
     assert!(health.contains("[+]etcd ok"), "{health}");
+}
+
+#[test]
+fn the_key_of_secrets_rotates_on_all_servers_while_they_write() {
+    let mut servers = two_servers();
+    let rotate = |servers: &Servers| {
+        let (data, shared) = (servers.path("b").display().to_string(), servers.datastore());
+        let mut words = vec!["secrets", "rotate-keys", "--data-dir", &data];
+        words.extend(shared.iter().map(String::as_str));
+        servers.keelson(&words)
+    };
+    let password = |servers: &Servers, server: &str, secret: &str| {
+        servers.kubectl(server, &format!("get secret {secret} -o jsonpath={{.data.password}}")).trim() == "aHVudGVyMg=="
+    };
+    let create = |servers: &Servers, server: &str, secret: &str| {
+        servers.kubectl(server, &format!("create secret generic {secret} --from-literal password=hunter2"));
+    };
+    create(&servers, "a", "before");
     let data = servers.path("a").display().to_string();
-    let refused = servers.keelson(&["secrets", "rotate-keys", "--data-dir", &data]).fails();
-    assert!(refused.contains("the keys of this cluster are shared by its servers"), "{refused}");
+    let alone = servers.keelson(&["secrets", "rotate-keys", "--data-dir", &data]).fails();
+    assert!(alone.contains("are shared by its servers: name their etcd by --datastore"), "{alone}");
+    std::thread::scope(|scope| {
+        let rotating = scope.spawn(|| rotate(&servers).succeeds());
+        for number in 0..20 {
+            let (writer, reader) = if number % 2 == 0 { ("a", "b") } else { ("b", "a") };
+            let secret = format!("s{number}");
+            create(&servers, writer, &secret);
+            assert!(password(&servers, reader, &secret), "{reader} reads {secret}");
+        }
+        rotating.join().expect("it rotates");
+    });
+    let keys =
+        |server: &str| std::fs::read_to_string(servers.path(server).join("encryption.keys")).expect("it has keys");
+    assert!(keys("a").starts_with("key2:") && keys("a") == keys("b"), "the newest key is on top");
+    servers.stop("a");
+    rotate(&servers).succeeds();
+    servers.start("a", &[]);
+    assert!(servers.path("a").join("encryption.keys").exists() && password(&servers, "a", "before"));
+    assert!(password(&servers, "a", "s19"));
+    create(&servers, "a", "after");
+    assert!(password(&servers, "b", "after"));
 }
 
 #[test]

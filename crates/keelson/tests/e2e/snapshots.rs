@@ -66,3 +66,43 @@ fn objects_are_shown_as_they_were_and_made_again() {
     let again = cluster.keelson(&["undelete", "configmap", "settings", "--at", &version]).fails();
     assert!(again.contains("already exists"), "{again}");
 }
+
+#[test]
+fn a_namespace_comes_back_with_what_was_in_it_as_it_was_at_a_time() {
+    let cluster = Cluster::start_without_image();
+    cluster.kubectl("create namespace shop");
+    cluster.kubectl("create configmap settings -n shop --from-literal=color=blue");
+    cluster.kubectl("create deployment web -n shop --image example.com/web --replicas 1");
+    until("there is a pod", || (!cluster.kubectl("get pods -n shop -o name").is_empty()).then_some(()));
+    let now = || {
+        let list = cluster.kubectl("get --raw /api/v1/namespaces?limit=1");
+        let list: serde_json::Value = serde_json::from_str(&list).expect("a list is JSON");
+        list["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse::<u64>().ok()).expect("a number")
+    };
+    let before = now();
+    // The revision of a time is known when time has been noted once more.
+    let time = until("a time is noted", || {
+        let time = jiff::Timestamp::now();
+        let answer = cluster.kubectl(&format!("get --raw /keelson/revision?at={time}"));
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("an answer is JSON");
+        let revision = answer["resourceVersion"].as_str().and_then(|text| text.parse::<u64>().ok());
+        (revision? >= before).then(|| time.to_string())
+    });
+    cluster.kubectl("delete namespace shop --wait --timeout 60s");
+    let past = cluster.keelson(&["get", "configmaps", "-n", "shop", "--at", &time]).succeeds();
+    assert!(past.contains("settings"), "{past}");
+    let wrong = |at: &str| cluster.keelson(&["get", "configmaps", "--at", at]).fails();
+    let (rubbish, early, late) = (wrong("yesterday"), wrong("2020-01-01T00:00:00Z"), wrong("2120-01-01T00:00:00Z"));
+    assert!(rubbish.contains("at: \"yesterday\" is neither a time such as"), "{rubbish}");
+    assert!(early.contains("is forgotten; the past goes back to 20"), "{early}");
+    assert!(late.contains("is yet to come"), "{late}");
+
+    let undeleted = cluster.keelson(&["undelete", "namespace/shop", "--at", &time]).succeeds();
+    assert!(undeleted.contains("namespace/shop undeleted\n") && undeleted.contains("deployment.apps/web undeleted"));
+    assert!(!undeleted.contains("pod/") && !undeleted.contains("replicaset"), "controllers make them: {undeleted}");
+    assert_eq!(cluster.field("configmap settings -n shop", ".data.color"), "blue");
+    until("the pod is made again", || (!cluster.kubectl("get pods -n shop -o name").is_empty()).then_some(()));
+    cluster.keelson(&["undelete", "namespace/shop", "--at", &time]).succeeds();
+    let ago = cluster.keelson(&["get", "configmaps", "-n", "shop", "--at", "0s"]).succeeds();
+    assert!(ago.contains("settings") || ago.contains("No resources found"), "{ago}");
+}

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::decode::{complete, is_zero, mishandled, unreadable};
 use crate::error::ApiError;
+use crate::names::GroupVersionKind;
 use crate::object::Object;
 pub use encode::{ENVELOPE_TAIL, encode_message, encode_metadata, encode_protobuf, envelope_head, put_length};
 use wire::{Fields, Raw};
@@ -40,6 +41,11 @@ pub fn decode_protobuf(bytes: &[u8], message: &str) -> Result<Object, ApiError> 
     let filled = fill(&mut object.0, message, &[], raw, 0);
     let kind = message.name.rsplit('.').next().unwrap_or_default();
     filled.map_err(|why| mishandled(&object, kind, why.0)).map(|()| object)
+}
+
+/// What kind of object was encoded, in which version.
+pub fn kind_of(bytes: &[u8]) -> Result<GroupVersionKind, ApiError> {
+    unwrap(bytes).map(|(object, _)| object.gvk()).map_err(|why| unreadable(bytes, "object", why.0))
 }
 
 /// How many bytes the first field of a message takes; none when there is no whole field.

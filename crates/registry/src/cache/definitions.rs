@@ -71,7 +71,7 @@ impl Wanted {
     }
 }
 
-/// A resource as keys name it: `apps/deployments`.
+/// A resource as keys name it: `deployments`, `example.com/widgets`.
 pub(super) fn name_of(storage: &kinds::KindDef) -> String {
     let prefix = resource_prefix(storage);
     prefix[crate::keys::ROOT.len()..prefix.len() - 1].to_owned()

@@ -3,6 +3,7 @@
 //! One pump follows the store and applies its events in order. Reads that must be fresh wait until the
 //! pump has come as far as the store had when they began.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +12,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use kinds::KindDef;
-use machinery::{ApiError, Cause, Object, Reason, protobuf};
+use machinery::{ApiError, Cause, GroupVersion, GroupVersionKind, Object, Reason, protobuf};
 use store::{Event, KeyValue, Revision};
 use tokio::sync::watch;
 
+use crate::convert;
 use crate::entry::Entry;
-use crate::keys::ROOT;
+use crate::keys::Names;
 use crate::kind_table::KindTable;
 use crate::transform::Transformer;
 
@@ -37,7 +39,7 @@ const FRESH_WAIT: Duration = Duration::from_secs(3);
 type Resources = HashMap<Box<str>, Arc<Resource>>;
 
 pub(crate) struct Cache {
-    /// Those of built-in kinds, by what follows the root in keys: `pods`, `apps/deployments`.
+    /// Those of built-in kinds, by what follows the root in keys: `pods`, `services/specs`.
     built_in: Resources,
     custom: ArcSwap<Custom>,
     /// Everything up to this revision is in the cache.
@@ -151,7 +153,7 @@ impl Cache {
     /// The resource that a key belongs to; nothing for kinds that are not served.
     fn resource_of(&self, key: &str) -> Option<Arc<Resource>> {
         let names = Names::of(key)?;
-        names.find(&self.built_in).or_else(|| names.find(&self.custom.load().serving))
+        named(&names, &self.built_in).or_else(|| named(&names, &self.custom.load().serving))
     }
 
     /// A stored value as an entry; an error names the key.
@@ -202,11 +204,11 @@ impl Cache {
     /// Takes one event of the store in.
     fn apply(&self, event: &Event) {
         let Some(names) = Names::of(&event.key) else { return };
-        if let Some(resource) = names.find(&self.built_in) {
+        if let Some(resource) = named(&names, &self.built_in) {
             return self.apply_to(&resource, event);
         }
         let custom = self.custom.load();
-        for resource in [&custom.serving, &custom.coming].into_iter().filter_map(|resources| names.find(resources)) {
+        for resource in [&custom.serving, &custom.coming].into_iter().filter_map(|resources| named(&names, resources)) {
             if !resource.holds_back(event) {
                 self.apply_to(&resource, event);
             }
@@ -220,43 +222,51 @@ impl Cache {
     }
 }
 
-/// What is stored, as JSON. Upstream stores built-in kinds as protobuf.
+/// What is stored, as JSON in the version that `kind` is. Upstream stores built-in kinds as protobuf, and those that
+/// were not written for long in an earlier version.
 fn to_json(kind: &KindDef, key: &str, plain: Bytes) -> Result<Bytes, String> {
-    if !plain.starts_with(protobuf::MAGIC) {
-        return match serde_json::from_slice::<serde::de::IgnoredAny>(&plain) {
-            Ok(_) => Ok(plain),
-            Err(error) => Err(format!("{key} holds no JSON: {error}")),
-        };
-    }
-    let object = match schema::message(kind.schema) {
-        Some(message) => protobuf::decode_protobuf(&plain, message.name),
-        None => Err(ApiError::internal(format!("objects of {} have no protobuf form", kind.gvk()))),
+    let is_protobuf = plain.starts_with(protobuf::MAGIC);
+    let found = match is_protobuf {
+        true => protobuf::kind_of(&plain).map_err(|error| format!("{key} can not be read: {error}"))?,
+        false => serde_json::from_slice::<Type>(&plain)
+            .map(|of| of.gvk())
+            .map_err(|error| format!("{key} holds no JSON: {error}"))?,
     };
-    let object = object.map_err(|error| format!("{key} can not be read: {error}"))?;
-    if object.gvk() != kind.gvk() {
-        return Err(format!("{key} is stored as {}, where {} is expected", object.gvk(), kind.gvk()));
+    if !is_protobuf && (kind.custom.is_some() || found.kind.is_empty() || found == kind.gvk()) {
+        return Ok(plain);
     }
-    Ok(Bytes::from(object.to_bytes()))
+    let stored_as_kind = |version: &KindDef| match &version.conversion {
+        Some(conversion) => version.resource == kind.resource && conversion.storage == (kind.group, kind.version),
+        None => version.gvk() == kind.gvk(),
+    };
+    let version = kinds::known().iter().find(|version| version.gvk() == found && stored_as_kind(version));
+    let version = version.ok_or_else(|| format!("{key} is stored as {found}, where {} is expected", kind.gvk()))?;
+    let object = match schema::message(version.schema) {
+        _ if !is_protobuf => serde_json::from_slice(&plain).map_err(|error| ApiError::internal(error.to_string())),
+        Some(message) => protobuf::decode_protobuf(&plain, message.name),
+        None => Err(ApiError::internal(format!("objects of {found} have no protobuf form"))),
+    };
+    let object: Object = object.map_err(|error| format!("{key} can not be read: {error}"))?;
+    Ok(Bytes::from(convert::to_storage(version, kind, object).to_bytes()))
 }
 
-/// What the beginning of a key may name: a resource of the core group, or one of a group.
-struct Names<'a> {
-    core: &'a str,
-    grouped: Option<&'a str>,
+#[derive(serde::Deserialize)]
+struct Type<'a> {
+    #[serde(borrow, default, rename = "apiVersion")]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
 }
 
-impl<'a> Names<'a> {
-    fn of(key: &'a str) -> Option<Self> {
-        let rest = key.strip_prefix(ROOT)?;
-        let mut slashes = rest.match_indices('/').map(|(at, _)| at);
-        let (first, second) = (slashes.next()?, slashes.next());
-        Some(Self { core: &rest[..first], grouped: second.map(|second| &rest[..second]) })
+impl Type<'_> {
+    fn gvk(&self) -> GroupVersionKind {
+        let GroupVersion { group, version } = GroupVersion::parse(&self.api_version);
+        GroupVersionKind::new(group, version, self.kind.as_ref())
     }
+}
 
-    fn find(&self, resources: &Resources) -> Option<Arc<Resource>> {
-        let core = resources.get(self.core);
-        core.or_else(|| resources.get(self.grouped?)).cloned()
-    }
+fn named(names: &Names<'_>, resources: &Resources) -> Option<Arc<Resource>> {
+    resources.get(names.first).or_else(|| resources.get(names.both?)).cloned()
 }
 
 fn too_large(revision: Revision, current: Revision) -> ApiError {

@@ -9,6 +9,8 @@ use store::Store;
 
 use crate::{api, config_maps, kind, object, open};
 
+const HPAS: &str = "horizontalpodautoscalers";
+
 #[tokio::test]
 async fn the_embedded_store_keeps_everything_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -86,6 +88,23 @@ async fn what_upstream_stored_as_protobuf_is_read_and_followed() {
     let value = Some(encoded(&changed, config_maps()).into());
     store.write(store::Write { key: key.into(), value, expect }).await.unwrap();
     assert_eq!(crate::next(&mut watch).await, "MODIFIED a=2");
+}
+
+#[tokio::test]
+async fn what_upstream_stored_in_an_earlier_version_is_read_in_the_newest() {
+    let (v1, v2) = (kind("autoscaling", "v1", HPAS), kind("autoscaling", "v2", HPAS));
+    let scaler = object(json!({
+        "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "a", "namespace": "default"},
+        "spec": {"maxReplicas": 3, "targetCPUUtilizationPercentage": 70,
+                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+    }));
+    for stored in [encoded(&scaler, v1), scaler.to_bytes()] {
+        let registry = open(holding("/registry/horizontalpodautoscalers/default/a", &stored).await).await;
+        let read = registry.get(v2, "default", "a", "").await.unwrap().object();
+        assert_eq!(read.api_version(), "autoscaling/v2");
+        assert_eq!(read.0["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 70);
+    }
 }
 
 /// As upstream stores built-in kinds.

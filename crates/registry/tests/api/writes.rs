@@ -23,7 +23,7 @@ async fn creation_fills_in_what_the_server_decides() {
     assert_eq!(made.int(&["spec", "replicas"]), Some(1), "defaults are filled in");
     let read = api.registry.get(deployments, "default", "web", "").await.unwrap();
     assert_eq!(read.json(), entry.json());
-    assert_eq!(entry.key(), "/registry/apps/deployments/default/web");
+    assert_eq!(entry.key(), "/registry/deployments/default/web");
 }
 
 /// The error of creating `body` as a config map.

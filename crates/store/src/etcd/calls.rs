@@ -7,6 +7,7 @@ use std::time::Duration;
 use grpc::{Channel, Connection, Streaming};
 use http::{HeaderMap, HeaderValue};
 use prost::Message;
+use tokio::sync::watch;
 
 use super::proto::{Answer, ResponseHeader, WatchRequest};
 use super::{proto, watch_request};
@@ -62,6 +63,8 @@ pub struct Calls {
     channel: Channel,
     cluster: OnceLock<u64>,
     newest: AtomicI64,
+    /// Why nobody is asked anything any more.
+    condemned: watch::Sender<Option<String>>,
 }
 
 impl Calls {
@@ -70,7 +73,36 @@ impl Calls {
         let mut headers = HeaderMap::new();
         headers.insert("hasleader", HeaderValue::from_static("true"));
         let channel = Channel::new(servers, tls, headers);
-        Self { channel, cluster: OnceLock::new(), newest: AtomicI64::new(0) }
+        Self { channel, cluster: OnceLock::new(), newest: AtomicI64::new(0), condemned: watch::channel(None).0 }
+    }
+
+    /// Zero before anybody answered.
+    pub fn cluster(&self) -> u64 {
+        self.cluster.get().copied().unwrap_or_default()
+    }
+
+    /// Ends all calls, for good: what this process knows of etcd holds no more.
+    pub fn condemn(&self, why: &str) -> Error {
+        let first = |known: &mut Option<String>| {
+            let is_first = known.is_none();
+            known.get_or_insert_with(|| why.to_owned());
+            is_first
+        };
+        if self.condemned.send_if_modified(first) {
+            tracing::error!(why, "this server must be started again");
+        }
+        Error::Format(why.to_owned())
+    }
+
+    /// Returns once that has happened.
+    pub async fn condemned(&self) -> String {
+        let mut condemned = self.condemned.subscribe();
+        let why = condemned.wait_for(Option::is_some).await.expect("the sender is here");
+        why.clone().unwrap_or_default()
+    }
+
+    fn refuse_condemned(&self) -> Result<()> {
+        self.condemned.borrow().as_ref().map_or(Ok(()), |why| Err(Error::Format(why.clone())))
     }
 
     /// Reads what is newest on a majority of members. May be dropped at any time.
@@ -93,6 +125,7 @@ impl Calls {
     ) -> std::result::Result<A, Failure> {
         let until = clock::monotonic() + TRY_FOR;
         loop {
+            self.refuse_condemned()?;
             let known = self.newest.load(Ordering::Acquire);
             match self.once::<A>(path, request, within).await {
                 Ok(answer) => {
@@ -124,6 +157,7 @@ impl Calls {
 
     /// Opens a watch of everything from a revision on, on a connection that is told with it.
     pub async fn watch(&self, from: i64) -> Result<(Streaming, Connection)> {
+        self.refuse_condemned()?;
         let connection = self.channel.connection().await.map_err(unreachable)?;
         let request: WatchRequest = watch_request(from);
         match connection.open(proto::WATCH, &request, READ_WITHIN).await {
@@ -145,7 +179,7 @@ impl Calls {
         self.check_cluster(header)?;
         if header.revision < known {
             let now = header.revision;
-            return Err(Error::Format(format!(
+            return Err(self.condemn(&format!(
                 "etcd went back from revision {known} to {now}: it was restored from an older backup while this \
                  server ran, which must be restarted"
             )));
@@ -159,7 +193,7 @@ impl Calls {
         if header.cluster_id == expected {
             return Ok(());
         }
-        Err(Error::Format(format!(
+        Err(self.condemn(&format!(
             "etcd cluster {:x} answers where {expected:x} did: members of two clusters are named, or etcd was \
              restored from a backup while this server ran, which must be restarted",
             header.cluster_id
@@ -219,10 +253,9 @@ fn refusal(error: grpc::Error) -> Failure {
     match code {
         code::OUT_OF_RANGE if message == description::COMPACTED => Failure::Compacted,
         code::OUT_OF_RANGE => Failure::Future,
-        code::RESOURCE_EXHAUSTED if message == description::NO_SPACE => Failure::Store(Error::Full(
-            "etcd's quota is used up; once history is compacted, defragment its members and disarm the alarm NOSPACE"
-                .to_owned(),
-        )),
+        code::RESOURCE_EXHAUSTED if message == description::NO_SPACE => Failure::Store(Error::Full(format!(
+            "{message} (once history is compacted, defragment etcd's members and disarm the alarm NOSPACE)"
+        ))),
         code::INVALID_ARGUMENT if message == description::TOO_LARGE => Failure::Store(Error::TooLarge(message)),
         code::RESOURCE_EXHAUSTED if message.starts_with(description::LARGER) => {
             Failure::Store(Error::TooLarge(description::TOO_LARGE.to_owned()))
@@ -291,5 +324,6 @@ mod tests {
         assert!(calls.check(Some(&header(1, 9)), 9).is_ok(), "it was asked before 10 was known");
         assert!(matches!(calls.check(Some(&header(1, 9)), 10), Err(Error::Format(_))));
         assert!(matches!(calls.check(Some(&header(2, 11)), 10), Err(Error::Format(_))));
+        assert!(calls.refuse_condemned().is_err());
     }
 }

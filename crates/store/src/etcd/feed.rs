@@ -1,17 +1,19 @@
 //! The one watch that feeds all watchers, and what they missed before they came.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Inner, OFFSET_KEY, offset_of};
+use super::Inner;
+use super::seen::Seen;
 use crate::hub::History;
 use crate::{Error, Event, Result, Revision};
 
 /// Wait before a watch that was lost is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
+/// How often is kept how far etcd has come.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long etcd may take to tell the next of what has happened.
 const HISTORY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -20,11 +22,17 @@ pub(super) async fn run(inner: Arc<Inner>, mut last: i64) {
     let mut reported = false;
     loop {
         let error = follow(&inner, &mut last, &mut reported).await;
+        if matches!(error, Error::Format(_)) {
+            // Condemned. What was seen is what the next process knows it by.
+            inner.seen.keep();
+            return;
+        }
         if let Error::Compacted(oldest) = error {
             tracing::warn!(oldest, "etcd was out of reach for longer than it keeps history: watches begin anew");
             match inner.newest().await {
                 Ok(newest) => {
                     last = newest;
+                    inner.seen.note(Seen { print: None, revision: inner.ours(newest), ..inner.seen.last() });
                     inner.told.send_replace(inner.ours(newest));
                     inner.hub.restart(inner.ours(newest));
                 }
@@ -40,14 +48,21 @@ pub(super) async fn run(inner: Arc<Inner>, mut last: i64) {
 
 /// Until the watch fails.
 async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
-    let mut changes = match inner.changes(*last + 1).await {
+    let mut changes = match inner.changes_after(*last, inner.seen.last()).await {
         Ok(changes) => changes,
         Err(error) => return error,
     };
     let connection = changes.connection.clone();
+    let mut keep = tokio::time::interval(KEEP_EVERY);
+    let mut kept = inner.seen.last();
     loop {
         let batch = tokio::select! {
             batch = inner.next(&mut changes) => batch,
+            _ = keep.tick(), if inner.seen.last() != kept => {
+                inner.seen.keep();
+                kept = inner.seen.last();
+                continue;
+            }
             () = connection.given_up() => return Error::Unreachable(format!("{} does not answer", connection.url())),
         };
         match batch {
@@ -56,8 +71,7 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
                     tracing::info!(member = connection.url(), "the watch of etcd goes on");
                 }
                 if batch.events.iter().any(|event| inner.is_foreign_lift(event)) {
-                    inner.lifted.store(true, Ordering::Release);
-                    tracing::error!("revisions were lifted by a restore: this server must be restarted");
+                    return inner.calls.condemn("revisions were lifted by a restore: this server must be restarted");
                 }
                 inner.publish(&batch.events, batch.last);
                 *last = batch.last;
@@ -71,15 +85,12 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
 }
 
 impl Inner {
-    /// Whether another process changed the offset.
-    fn is_foreign_lift(&self, event: &Event) -> bool {
-        let offset = event.value.as_deref().and_then(offset_of);
-        &*event.key == OFFSET_KEY && offset != Some(self.offset.load(Ordering::Acquire))
-    }
-
     fn publish(&self, events: &[Event], last: i64) {
         // First, so that who reads history up to there never misses what the hub has told since.
         self.told.send_replace(self.ours(last));
+        if let Some(event) = events.last() {
+            self.seen.note(Seen::after(self.calls.cluster(), event));
+        }
         self.hub.publish(events);
     }
 }

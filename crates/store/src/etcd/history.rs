@@ -4,6 +4,7 @@ use grpc::{Connection, Streaming};
 
 use super::Inner;
 use super::proto::{self, EventType, WatchResponse};
+use super::seen::{Seen, print};
 use crate::{Error, Event, KeyValue, Result};
 
 /// An open watch of everything.
@@ -12,6 +13,8 @@ pub struct Changes {
     pub connection: Connection,
     /// What lies before it is not asked for.
     from: i64,
+    /// What the revision before must be known by.
+    print: Option<u32>,
 }
 
 /// What one message of a watch says. Revisions are etcd's.
@@ -28,7 +31,13 @@ impl Inner {
         // The one before is asked for as well. etcd refuses it if it is compacted, and then could not tell
         // what `from` replaced or deleted.
         let (watch, connection) = self.calls.watch((from - 1).max(1)).await?;
-        Ok(Changes { watch, connection, from })
+        Ok(Changes { watch, connection, from, print: None })
+    }
+
+    /// Everything after revision `last` of etcd. If that is the last one `seen`, it must be what it was.
+    pub async fn changes_after(&self, last: i64, seen: Seen) -> Result<Changes> {
+        let print = seen.print.filter(|_| seen.revision == self.ours(last));
+        Ok(Changes { print, ..self.changes(last + 1).await? })
     }
 
     /// The next changes; an error if the watch is at its end. May be dropped at any time between two messages.
@@ -43,6 +52,7 @@ impl Inner {
             if message.canceled {
                 return Err(self.cancelled(&message));
             }
+            self.compare_past(changes, &message)?;
             found.extend(message.events.into_iter().filter_map(|event| {
                 let revision = event.kv.as_ref()?.mod_revision;
                 (revision >= changes.from).then_some((revision, event))
@@ -53,6 +63,23 @@ impl Inner {
                 return Ok(Batch { events, last });
             }
         }
+    }
+
+    /// Condemns an etcd that tells of the revision before the first that is wanted something else than it did.
+    fn compare_past(&self, changes: &mut Changes, message: &WatchResponse) -> Result<()> {
+        if message.events.is_empty() {
+            return Ok(());
+        }
+        let Some(expected) = changes.print.take() else { return Ok(()) };
+        let past = message.events.iter().filter_map(|event| event.kv.as_ref());
+        let last = past.take_while(|kv| kv.mod_revision < changes.from).last();
+        if last.is_some_and(|kv| print(text(&kv.key).as_bytes(), &kv.value) == expected) {
+            return Ok(());
+        }
+        Err(self.calls.condemn(
+            "etcd tells of the past something else than it did: it was restored from an older backup while this \
+             server ran, which must be restarted",
+        ))
     }
 
     fn cancelled(&self, message: &WatchResponse) -> Error {

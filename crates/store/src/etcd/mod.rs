@@ -4,11 +4,12 @@
 //! asked in turn: whoever does not answer is left, and what certainly has not happened is tried again.
 //!
 //! Revisions are etcd's plus an offset that is kept in etcd itself, so that a store that was moved or restored
-//! never gives a revision for the second time (see [`Etcd::lift`]).
+//! never gives a revision for the second time ([`offset`]).
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,16 +23,18 @@ use crate::{Error, Expect, KeyValue, Page, Result, Revision, Store, Watched, Wri
 mod calls;
 mod feed;
 mod history;
+mod offset;
 mod proto;
+mod seen;
 
 use calls::{Calls, Failure};
+use offset::OFFSET_KEY;
 use proto::{
     Compare, CompareTarget, Compared, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, Request, RequestOp,
     Response, TxnRequest, TxnResponse, WatchCreateRequest, WatchRequest,
 };
+use seen::Seen;
 
-/// Holds what is added to etcd's revisions. Outside of what the store's keys begin with.
-const OFFSET_KEY: &str = "keelson/offset";
 /// Keys read at a time where all are asked for.
 const PAGE: usize = 1000;
 
@@ -44,6 +47,9 @@ pub struct Config {
     pub endpoints: Vec<String>,
     /// Whom to trust, and what to show; needed for `https`.
     pub tls: Option<rustls::ClientConfig>,
+    /// A file that keeps how far etcd was seen to have come, so that one that was restored from a backup since is
+    /// recognised.
+    pub seen: Option<PathBuf>,
 }
 
 /// Must be made and dropped inside a tokio runtime.
@@ -58,8 +64,7 @@ struct Inner {
     offset: AtomicU64,
     /// The newest revision that watchers were told of.
     told: watch::Sender<Revision>,
-    /// Another process changed the offset.
-    lifted: AtomicBool,
+    seen: seen::Memory,
     /// How many times the newest revision was asked for, and what came of the last time.
     rounds: AtomicU64,
     round: Mutex<Round>,
@@ -85,11 +90,20 @@ impl Etcd {
             hub: Arc::new(Hub::new(0)),
             offset: AtomicU64::new(0),
             told: watch::channel(0).0,
-            lifted: AtomicBool::new(false),
+            seen: seen::Memory::new(config.seen),
             rounds: AtomicU64::new(0),
             round: Mutex::default(),
         };
-        let newest = inner.load_offset().await?;
+        let newest = loop {
+            let newest = inner.load_offset().await?;
+            match inner.lift_restored(newest).await {
+                // Another server was faster.
+                Err(Error::Locked(_)) => {}
+                lifted => break lifted.and(inner.newest().await)?,
+            }
+        };
+        inner.seen.note(Seen { cluster: inner.calls.cluster(), revision: inner.ours(newest), print: None });
+        inner.seen.keep();
         inner.told.send_replace(inner.ours(newest));
         inner.hub.restart(inner.ours(newest));
         let inner = Arc::new(inner);
@@ -98,9 +112,18 @@ impl Etcd {
     }
 }
 
+impl Etcd {
+    /// Returns, with what is wrong, once etcd was found to be another than it was: nothing is read or written any
+    /// more, and the process must start anew.
+    pub async fn condemned(&self) -> String {
+        self.inner.calls.condemned().await
+    }
+}
+
 impl Drop for Etcd {
     fn drop(&mut self) {
         self.feed.abort();
+        self.inner.seen.keep();
     }
 }
 
@@ -134,57 +157,7 @@ impl Inner {
     /// One that a majority knows.
     async fn ask_newest(&self) -> Result<i64> {
         let answer = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
-        if self.lifted.load(Ordering::Acquire) {
-            return Err(Error::Format("revisions were lifted by a restore: this server must be restarted".to_owned()));
-        }
         Ok(answer.header.map_or(0, |header| header.revision))
-    }
-
-    /// Learns the offset, and answers the newest revision.
-    async fn load_offset(&self) -> Result<i64> {
-        let answer = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
-        let offset = match answer.kvs.first() {
-            None => 0,
-            Some(kv) => offset_of(&kv.value).ok_or_else(|| {
-                Error::Format(format!("{OFFSET_KEY} in etcd holds no number: it was not written by keelson"))
-            })?,
-        };
-        self.offset.store(offset, Ordering::Release);
-        Ok(answer.header.map_or(0, |header| header.revision))
-    }
-
-    /// Writes a larger offset, and forgets what was before.
-    async fn lift(&self, revision: Revision) -> Result<()> {
-        let newest = self.newest().await?;
-        let before = self.offset.load(Ordering::Acquire);
-        let Some(more) = revision.checked_sub(self.ours(newest)).filter(|more| *more > 0) else { return Ok(()) };
-        let held = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
-        let held = held.kvs.first().map_or(0, |kv| kv.mod_revision);
-        let put = PutRequest {
-            key: Bytes::from_static(OFFSET_KEY.as_bytes()),
-            value: Bytes::from((before + more).to_string()),
-        };
-        let txn = TxnRequest {
-            compare: vec![compare(OFFSET_KEY, Compared::ModRevision(held))],
-            success: vec![op(Request::Put(put))],
-            ..TxnRequest::default()
-        };
-        // First, so that the watch knows the new offset for our own.
-        self.offset.store(before + more, Ordering::Release);
-        let written = self.calls.write::<TxnResponse>(proto::TXN, &txn).await;
-        let failed = match written {
-            Ok(answer) if answer.succeeded => None,
-            Ok(_) => Some(Error::Locked("another process lifts this etcd's revisions".to_owned())),
-            Err(failure) => Some(self.unexpected(failure)),
-        };
-        if let Some(error) = failed {
-            self.offset.store(before, Ordering::Release);
-            return Err(error);
-        }
-        let newest = self.newest().await?;
-        self.compact_to(newest).await?;
-        self.hub.restart(self.ours(newest));
-        Ok(())
     }
 
     /// Forgets what happened before a revision of etcd.
@@ -337,10 +310,6 @@ impl Store for Etcd {
         let Ok(kept) = inner.theirs(revision).map(|revision| revision.min(newest)) else { return Ok(()) };
         inner.compact_to(kept).await
     }
-}
-
-fn offset_of(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// What etcd is to compare; nothing where no state of the key could satisfy the condition.

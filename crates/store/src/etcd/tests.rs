@@ -21,7 +21,7 @@ async fn cluster(count: usize, extra: &[&str]) -> Cluster {
 }
 
 async fn connect(members: &Members) -> Etcd {
-    Etcd::connect(Config { endpoints: members.urls(), tls: None }).await.unwrap()
+    Etcd::connect(Config { endpoints: members.urls(), tls: None, seen: None }).await.unwrap()
 }
 
 fn put(key: &str, value: &str, expect: Expect) -> Write {
@@ -57,6 +57,8 @@ impl std::ops::Deref for Cluster {
     }
 }
 
+mod faults;
+
 mod contract {
     crate::contract_tests!(async || super::cluster(3, &[]).await);
 }
@@ -84,7 +86,7 @@ async fn a_lost_member_costs_no_write_and_no_event() {
         let last = create(&cluster, &format!("/{round}-back")).await;
         made.push(format!("/{round}-back"));
         let url = vec![cluster.members.urls()[member].clone()];
-        let alone = Etcd::connect(Config { endpoints: url, tls: None }).await.unwrap();
+        let alone = Etcd::connect(Config { endpoints: url, tls: None, seen: None }).await.unwrap();
         assert!(alone.revision().await.unwrap() >= last);
     }
     assert_eq!(keys(&events(&mut watch, made.len()).await), made);
@@ -122,26 +124,9 @@ async fn without_a_majority_nothing_is_promised() {
 #[tokio::test]
 async fn nobody_there_is_an_error_that_names_everyone() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let config = Config { endpoints: vec![format!("http://{closed}")], tls: None };
+    let config = Config { endpoints: vec![format!("http://{closed}")], tls: None, seen: None };
     let Err(Error::Unreachable(why)) = Etcd::connect(config).await else { panic!("nobody listens there") };
     assert!(why.contains(&closed), "{why}");
-}
-
-#[tokio::test]
-async fn a_full_etcd_refuses_writes_and_goes_on_reading() {
-    let cluster = cluster(1, &["--quota-backend-bytes=4194304"]).await;
-    let first = create(&cluster, "/first").await;
-    let large = "v".repeat(1 << 20);
-    let mut refused = None;
-    for number in 0..20 {
-        let key = format!("/{number}");
-        if let Err(error) = cluster.write(put(&key, &large, Expect::Absent)).await {
-            refused = Some(error);
-            break;
-        }
-    }
-    assert!(matches!(refused, Some(Error::Full(_))), "{refused:?}");
-    assert_eq!(cluster.get("/first", None).await.unwrap().unwrap().mod_revision, first);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use crate::{Error, Result};
 
 /// The format this version writes, and the newest it reads.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// `history`: one row for each write. `create_rev` is zero where the write deleted the key, and `prev_rev`
 /// is the row that the write superseded, or zero.
@@ -26,7 +26,7 @@ const SCHEMA: &str = "
         prev_rev INTEGER NOT NULL
     );
     CREATE INDEX history_by_key ON history (key, rev, create_rev);
-    INSERT INTO meta VALUES ('format', 1), ('compacted', 0), ('cleaned', 0);
+    INSERT INTO meta VALUES ('format', 2), ('compacted', 0), ('cleaned', 0);
 ";
 
 /// Takes the directory for this process; the lock ends with the file or with the process.
@@ -89,6 +89,11 @@ pub fn check_format(connection: &Connection, dir: &Path) -> Result<()> {
     let format = connection.query_row("SELECT value FROM meta WHERE name = 'format'", [], |row| row.get::<_, i64>(0));
     match format.map_err(error)? {
         FORMAT => Ok(()),
+        found if found < FORMAT => Err(Error::Format(format!(
+            "data directory {} was written by an earlier version of keelson, which laid keys out otherwise (format \
+             {found}; this version reads {FORMAT}): run that version, or start in another directory",
+            dir.display()
+        ))),
         found => Err(Error::Format(format!(
             "data directory {} was written by a newer version of keelson (format {found}; this version reads \
              {FORMAT}): run the newer version, or restore a backup made by this one",

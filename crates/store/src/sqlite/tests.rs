@@ -53,7 +53,7 @@ async fn a_newer_format_and_a_strange_file_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     drop(Sqlite::open(dir.path()).unwrap());
     let connection = Connection::open(dir.path().join("state.db")).unwrap();
-    connection.execute("UPDATE meta SET value = 2 WHERE name = 'format'", []).unwrap();
+    connection.execute("UPDATE meta SET value = 3 WHERE name = 'format'", []).unwrap();
     drop(connection);
     let refusal = Sqlite::open(dir.path()).err().expect("the format is newer");
     assert!(matches!(&refusal, Error::Format(why) if why.contains(&dir.path().display().to_string())), "{refusal}");

@@ -14,7 +14,7 @@ use store::{Event, Store, Watched};
 use tokio::sync::Notify;
 
 /// Leases are renewed for ever, and tell nothing.
-const LEASES: &str = "/registry/coordination.k8s.io/leases/";
+const LEASES: &str = "/registry/leases/";
 const PODS: &str = "/registry/pods/";
 /// So many writes without any time between them come from loops that answer each other for ever.
 const WRITES_AT_ONCE_MAX: usize = 3000;

@@ -141,6 +141,36 @@ impl Servers {
         process.wait().expect("it is a child");
     }
 
+    /// Waits until a server has ended by itself, and answers what it said.
+    pub fn ended(&mut self, name: &str) -> String {
+        let mut process = self.take(name);
+        let status = until("the server ends", || process.try_wait().expect("it is a child"));
+        assert!(!status.success(), "{status}");
+        std::fs::read_to_string(self.path(&format!("{name}.log"))).expect("it has a log")
+    }
+
+    /// Copies what the members hold, none of which runs meanwhile.
+    pub fn back_up_etcd(&mut self) {
+        (0..3).for_each(|member| self.members.kill(member));
+        let directories: Vec<PathBuf> = (0..3).map(|member| self.path(&format!("m{member}"))).collect();
+        let backup = self.path("backup");
+        std::fs::create_dir(&backup).expect("a directory is made");
+        Output::of(Command::new("cp").arg("-a").args(directories).arg(backup)).succeeds();
+        (0..3).for_each(|member| self.members.run(member));
+    }
+
+    /// Sets the members back to that.
+    pub fn restore_etcd(&mut self) {
+        for member in 0..3 {
+            self.members.kill(member);
+            let directory = self.path(&format!("m{member}"));
+            std::fs::remove_dir_all(&directory).expect("it was there");
+            Output::of(Command::new("cp").arg("-a").arg(self.path("backup").join(format!("m{member}"))).arg(directory))
+                .succeeds();
+        }
+        (0..3).for_each(|member| self.members.run(member));
+    }
+
     fn take(&mut self, name: &str) -> Child {
         let at = self.running.iter().position(|running| running.name == name).expect("it runs");
         self.running.remove(at).process

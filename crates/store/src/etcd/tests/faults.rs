@@ -1,0 +1,193 @@
+//! What happens to an etcd besides the loss of members: others compact it, it runs full, falls silent, loses a member for
+//! good, or comes back from a backup.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+
+fn etcdctl(members: &Members, words: &[&str]) -> String {
+    let mut command = Command::new("etcdctl");
+    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", members.urls().join(","))).args(words);
+    let done = command.output().expect("etcdctl is installed");
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+async fn delete(store: &Etcd, key: &str) -> Result<Revision> {
+    let held = store.get(key, None).await?.expect("it is there");
+    store.write(Write { key: key.into(), value: None, expect: Expect::ModRevision(held.mod_revision) }).await
+}
+
+#[tokio::test]
+async fn a_full_etcd_refuses_writes_and_takes_them_again_after_its_upkeep() {
+    let cluster = cluster(1, &["--quota-backend-bytes=4194304"]).await;
+    let first = create(&cluster, "/first").await;
+    let large = "v".repeat(1 << 20);
+    let mut made = Vec::new();
+    let refused = loop {
+        let key = format!("/{}", made.len());
+        match cluster.write(put(&key, &large, Expect::Absent)).await {
+            Ok(_) => made.push(key),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&refused, Error::Full(why) if why.starts_with("etcdserver: mvcc: database space exceeded")));
+    assert_eq!(cluster.get("/first", None).await.unwrap().unwrap().mod_revision, first);
+    for key in &made {
+        delete(&cluster, key).await.expect("what frees space is not refused");
+    }
+    cluster.compact(Revision::MAX).await.unwrap();
+    etcdctl(&cluster.members, &["defrag"]);
+    etcdctl(&cluster.members, &["alarm", "disarm"]);
+    assert!(create(&cluster, "/again").await > first);
+}
+
+#[tokio::test]
+async fn a_silent_etcd_is_out_of_reach_until_it_answers() {
+    let cluster = cluster(3, &[]).await;
+    let made = create(&cluster, "/a").await;
+    let mut watch = cluster.watch("/", made + 1).await.unwrap();
+    (0..3).for_each(|member| cluster.members.pause(member));
+    let writing = cluster.write(put("/b", "v", Expect::Absent));
+    let (read, written) = tokio::join!(cluster.get("/a", None), writing);
+    (0..3).for_each(|member| cluster.members.resume(member));
+    assert!(matches!(read, Err(Error::Unreachable(_))), "{read:?}");
+    assert!(matches!(written, Err(Error::Unknown(_) | Error::Unreachable(_))), "{written:?}");
+    let mut last = None;
+    while last.is_none() {
+        // An election may be under way.
+        last = cluster.write(put("/c", "v", Expect::Absent)).await.ok();
+    }
+    let seen = events(&mut watch, 1).await;
+    let seen = if keys(&seen) == ["/b"] { events(&mut watch, 1).await } else { seen };
+    assert_eq!(keys(&seen), ["/c"]);
+}
+
+#[tokio::test]
+async fn what_others_compact_is_gone() {
+    let cluster = cluster(1, &[]).await;
+    let made = create(&cluster, "/a").await;
+    for number in 0..10 {
+        create(&cluster, &format!("/{number}")).await;
+    }
+    let compacted = (made + 5).to_string();
+    etcdctl(&cluster.members, &["compact", &compacted]);
+    let read = cluster.get("/a", Some(made)).await;
+    assert!(matches!(read, Err(Error::Compacted(_))), "{read:?}");
+    let late = connect(&cluster.members).await;
+    let told = late.watch("/", made).await.unwrap().recv().await;
+    assert!(matches!(told, Some(Watched::Compacted(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_member_that_is_taken_out_is_left() {
+    let cluster = cluster(3, &[]).await;
+    let made = create(&cluster, "/before").await;
+    let mut watch = cluster.watch("/", made).await.unwrap();
+    let list = etcdctl(&cluster.members, &["member", "list"]);
+    let first = list.lines().find(|line| line.contains(", m0,")).and_then(|line| line.split(',').next());
+    etcdctl(&cluster.members, &["member", "remove", first.expect("m0 is a member")]);
+    create(&cluster, "/after").await;
+    assert_eq!(keys(&events(&mut watch, 2).await), ["/before", "/after"]);
+}
+
+/// One member that can be set back to what it was.
+struct Single {
+    dir: tempfile::TempDir,
+    members: Members,
+}
+
+impl Single {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let members = Members::start(dir.path(), 1, None, &[]);
+        Self { dir, members }
+    }
+
+    async fn connect(&self) -> Etcd {
+        let seen = Some(self.dir.path().join("seen"));
+        Etcd::connect(Config { endpoints: self.members.urls(), tls: None, seen }).await.unwrap()
+    }
+
+    fn back_up(&mut self) {
+        self.members.kill(0);
+        copy(&self.dir.path().join("m0"), &self.dir.path().join("backup"));
+        self.members.run(0);
+    }
+
+    fn restore(&mut self) {
+        self.members.kill(0);
+        std::fs::remove_dir_all(self.dir.path().join("m0")).unwrap();
+        copy(&self.dir.path().join("backup"), &self.dir.path().join("m0"));
+        self.members.run(0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn an_etcd_restored_while_nobody_ran_goes_on_above_all_that_was_given() {
+    let mut etcd = Single::start();
+    let store = etcd.connect().await;
+    create(&store, "/kept").await;
+    etcd.back_up();
+    let lost = create(&store, "/lost").await;
+    // The store learns of it by its watch.
+    let mut watch = store.watch("/lost", lost).await.unwrap();
+    events(&mut watch, 1).await;
+    drop(store);
+    etcd.restore();
+    let store = etcd.connect().await;
+    assert!(store.get("/lost", None).await.unwrap().is_none() && store.get("/kept", None).await.unwrap().is_some());
+    let next = create(&store, "/next").await;
+    assert!(next > lost + 1_000_000, "{next} after {lost}");
+    let told = store.watch("/", lost + 1).await.unwrap().recv().await;
+    assert!(matches!(told, Some(Watched::Compacted(_))), "{told:?}");
+    // Once is enough.
+    drop(store);
+    let again = etcd.connect().await;
+    assert!(again.revision().await.unwrap() < next + 1_000_000);
+}
+
+#[tokio::test]
+async fn an_etcd_whose_past_is_another_is_recognised_even_if_it_has_come_further() {
+    let mut etcd = Single::start();
+    let store = etcd.connect().await;
+    create(&store, "/kept").await;
+    etcd.back_up();
+    let lost = create(&store, "/lost").await;
+    events(&mut store.watch("/lost", lost).await.unwrap(), 1).await;
+    drop(store);
+    etcd.restore();
+    let stranger = connect(&etcd.members).await;
+    for number in 0..5 {
+        create(&stranger, &format!("/other-{number}")).await;
+    }
+    let store = etcd.connect().await;
+    assert!(store.revision().await.unwrap() > lost + 1_000_000);
+    // The stranger's cache, and what it gives for revisions, would be wrong.
+    let why = tokio::time::timeout(Duration::from_secs(10), stranger.condemned()).await.unwrap();
+    assert!(why.contains("revisions were lifted by a restore"), "{why}");
+    assert!(matches!(stranger.write(put("/x", "v", Expect::Absent)).await, Err(Error::Format(_))));
+}
+
+#[tokio::test]
+async fn who_runs_while_etcd_is_restored_and_written_to_by_others_finds_out() {
+    let mut etcd = Single::start();
+    let store = etcd.connect().await;
+    create(&store, "/kept").await;
+    etcd.back_up();
+    let lost = create(&store, "/lost").await;
+    events(&mut store.watch("/lost", lost).await.unwrap(), 1).await;
+    etcd.restore();
+    let stranger = connect(&etcd.members).await;
+    for number in 0..5 {
+        create(&stranger, &format!("/other-{number}")).await;
+    }
+    let why = tokio::time::timeout(Duration::from_secs(20), store.condemned()).await.unwrap();
+    assert!(why.contains("restored from an older backup"), "{why}");
+    assert!(matches!(store.get("/kept", None).await, Err(Error::Format(_))));
+}
