@@ -16,16 +16,22 @@ mod rotate;
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use registry::{TransformError, Transformer};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use provider::{Opened, Providers};
 use resources::Resources;
 
 pub use config::ConfigError;
 pub use rotate::follow;
+
+/// How long a key that another server writes by may take to come here.
+const KEYS_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Resources, and how their values are kept. The first provider writes, all of them read.
 pub(crate) struct Rule {
@@ -42,6 +48,8 @@ pub(crate) struct Rules(pub Vec<Rule>);
 pub enum Source {
     /// The cluster's own keys, made at first start.
     OwnKeys(PathBuf),
+    /// The same, in common with other servers, which may write by a key that is on its way here.
+    SharedKeys(PathBuf),
     /// An `EncryptionConfiguration` that an administrator wrote.
     Config(PathBuf),
 }
@@ -68,12 +76,42 @@ impl Encryption {
 
 fn read(source: &Source) -> Result<Rules, ConfigError> {
     match source {
-        Source::OwnKeys(path) => keys::rules(path),
+        Source::OwnKeys(path) | Source::SharedKeys(path) => keys::rules(path),
         Source::Config(path) => config::read(path),
     }
 }
 
+impl Encryption {
+    /// Waits, for a moment, for other rules than these.
+    fn later_rules(&self, before: &Arc<Rules>) -> Option<Arc<Rules>> {
+        let started = clock::monotonic();
+        while started.elapsed() < KEYS_WITHIN {
+            let now = self.rules.load_full();
+            if !Arc::ptr_eq(&now, before) {
+                return Some(now);
+            }
+            aside(|| std::thread::sleep(LOOK_EVERY));
+        }
+        None
+    }
+}
+
+/// Blocks a thread whose other tasks can go elsewhere; one that is alone with its runtime can only wait.
+fn aside<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
 impl Rules {
+    fn open(&self, key: &str, stored: Bytes) -> Result<Bytes, TransformError> {
+        match self.of(key) {
+            None => Ok(stored),
+            Some(providers) => providers.open(key, stored).map(|Opened { plain, .. }| plain),
+        }
+    }
+
     fn of(&self, key: &str) -> Option<&Providers> {
         self.0.iter().find(|rule| rule.resources.contain(key)).map(|rule| &rule.providers)
     }
@@ -88,9 +126,13 @@ impl Transformer for Encryption {
     }
 
     fn from_storage(&self, key: &str, stored: Bytes) -> Result<Bytes, TransformError> {
-        match self.rules.load().of(key) {
-            None => Ok(stored),
-            Some(providers) => providers.open(key, stored).map(|Opened { plain, .. }| plain),
+        let rules = self.rules.load_full();
+        let opened = rules.open(key, stored.clone());
+        match &self.source {
+            Source::SharedKeys(_) if opened.is_err() => {
+                self.later_rules(&rules).map_or(opened, |later| later.open(key, stored))
+            }
+            _ => opened,
         }
     }
 

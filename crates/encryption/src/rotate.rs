@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// safe.
 pub async fn follow(encryption: Arc<Encryption>, registry: Registry) {
     let path = match &encryption.source {
-        Source::OwnKeys(path) | Source::Config(path) => path.clone(),
+        Source::OwnKeys(path) | Source::SharedKeys(path) | Source::Config(path) => path.clone(),
     };
     loop {
         match FileWatch::new(&path) {

@@ -108,6 +108,25 @@ async fn own_keys_rotate_while_the_server_runs() {
     assert_eq!(again.password().await, "aHVudGVyMg==");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_wrote_by_a_key_that_is_on_its_way_is_read_when_that_is_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, others) = (dir.path().join("own"), dir.path().join("others"));
+    let here = Arc::new(Encryption::open(Source::SharedKeys(own.clone())).unwrap());
+    std::fs::copy(&own, &others).unwrap();
+    keys::add(&others).unwrap();
+    let stored = Encryption::open(Source::OwnKeys(others.clone())).unwrap().to_storage(KEY, "x".into()).unwrap();
+    let reading = tokio::task::spawn_blocking({
+        let here = here.clone();
+        move || here.from_storage(KEY, stored)
+    });
+    let known = keys::Keys::parse(&std::fs::read_to_string(&others).unwrap()).unwrap();
+    keys::take_over(&own, &known).unwrap();
+    here.renew().await.unwrap();
+    assert_eq!(reading.await.unwrap().unwrap(), "x");
+    assert!(here.from_storage(KEY, "k8s:enc:aesgcm:v1:key9:x".into()).is_err(), "what nobody brings is an error");
+}
+
 /// As the list of Secrets was at a revision.
 fn at(revision: u64) -> ListOptions {
     ListOptions {

@@ -102,7 +102,11 @@ async fn send(
 
 /// A request that was still waiting for the connection when that ended was not sent.
 fn unsent(error: hyper::Error) -> Error {
-    if error.is_canceled() { Error::Unreachable(error.to_string()) } else { transport(error) }
+    let was_waiting = error.is_canceled();
+    match transport(error) {
+        Error::Transport(why) if was_waiting => Error::Unreachable(why),
+        other => other,
+    }
 }
 
 /// The messages of a server, as they come. Dropping it ends the call.

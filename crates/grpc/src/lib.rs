@@ -60,8 +60,12 @@ impl Error {
     }
 }
 
-fn transport(error: impl std::fmt::Display) -> Error {
-    Error::Transport(error.to_string())
+/// With what caused it: an alert of TLS stands behind a "connection error".
+fn transport(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = error.into();
+    let first: &dyn std::error::Error = &*error;
+    let causes = std::iter::successors(Some(first), |cause| cause.source());
+    Error::Transport(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
 impl Client {

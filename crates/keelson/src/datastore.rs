@@ -29,9 +29,22 @@ pub async fn open(flags: &flags::Datastore, paths: &Paths) -> anyhow::Result<Dat
         return Ok(Datastore { store: Arc::new(Sqlite::open(&paths.store())?), etcd: None, _lock: None });
     }
     let lock = store::lock(&paths.store())?;
-    let seen = Some(paths.store().join("etcd"));
+    let seen = Some(seen(paths));
     let etcd = Arc::new(Etcd::connect(etcd::Config { seen, ..config(&flags.datastore, &flags.tls)? }).await?);
     Ok(Datastore { store: etcd.clone(), etcd: Some(etcd), _lock: Some(lock) })
+}
+
+/// Where is kept how far the etcd was seen to have come.
+fn seen(paths: &Paths) -> PathBuf {
+    paths.store().join("etcd")
+}
+
+/// The next etcd of the data directory may be another.
+pub fn forget(paths: &Paths) -> std::io::Result<()> {
+    match std::fs::remove_file(seen(paths)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Connects to an etcd, by the URLs of its members.

@@ -67,6 +67,7 @@ async fn to_embedded(flags: &flags::Migrate, paths: &Paths) -> anyhow::Result<()
     if keys.is_some() {
         // The files are the keys again.
         std::fs::remove_file(paths.token()).context("cannot remove the token of the shared datastore")?;
+        datastore::forget(paths)?;
     }
     unmark(&target).await?;
     println!("{moved} objects are in {}; start one server, without --datastore", paths.store().display());

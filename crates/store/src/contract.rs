@@ -2,11 +2,13 @@
 //! each case.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use tokio::sync::mpsc::Receiver;
 
-use crate::{Error, Event, Expect, KeyValue, Revision, Store, Watched, Write, prefix_range};
+use crate::{Error, Event, Expect, KeyValue, Revision, Store, Watched, Write, prefix_range, snapshot};
 
 /// Makes a test of each case of the contract from an async closure that makes an empty store.
 #[macro_export]
@@ -24,6 +26,7 @@ macro_rules! contract_tests {
             a_watch_of_compacted_history_is_refused,
             a_watcher_that_does_not_read_is_cut_off,
             a_lifted_store_goes_on_above_and_forgets_the_past,
+            a_snapshot_under_writes_shows_one_revision,
             racing_writers_never_lose_an_update,
             random_histories_match_the_model,
         );
@@ -226,6 +229,38 @@ pub async fn a_watcher_that_does_not_read_is_cut_off(store: &impl Store) {
     };
     assert!(seen < WRITES && end <= last);
     assert_eq!(watch.recv().await, None);
+}
+
+/// Of two keys that are written in turns, one is on the first page that is read and one on the last.
+pub async fn a_snapshot_under_writes_shows_one_revision(store: &impl Store) {
+    let (mut first, mut last) =
+        (store.write(create("/a", "0")).await.unwrap(), store.write(create("/z", "0")).await.unwrap());
+    let between = (0..1200).map(async |number| store.write(create(&format!("/m/{number}"), "v")).await.unwrap());
+    join_all(between).await;
+    let saved = AtomicBool::new(false);
+    let writing = async {
+        for round in 1.. {
+            if saved.load(Ordering::Acquire) {
+                break;
+            }
+            first = store.write(update("/a", &round.to_string(), first)).await.unwrap();
+            last = store.write(update("/z", &round.to_string(), last)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let saving = async {
+        let mut file = Vec::new();
+        let read = async |range, limit, at| store.range(range, limit, at).await;
+        let header = snapshot::save(read, BTreeMap::new(), &mut file).await.unwrap();
+        saved.store(true, Ordering::Release);
+        (header.revision, snapshot::read(&file[..]).unwrap().entries)
+    };
+    let ((), (revision, entries)) = tokio::join!(writing, saving);
+    assert_eq!(entries.len(), 1202);
+    for key in ["/a", "/z"] {
+        let held = store.get(key, Some(revision)).await.unwrap().unwrap();
+        assert_eq!(entries[key], held.value, "{key} at {revision}");
+    }
 }
 
 pub async fn a_lifted_store_goes_on_above_and_forgets_the_past(store: &impl Store) {

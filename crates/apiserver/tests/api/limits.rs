@@ -120,7 +120,14 @@ async fn servers_that_live_are_endpoints_of_the_api() {
     let both = (r#""192.0.2.1""192.0.2.2""#.to_owned(), r#"["192.0.2.1"]["192.0.2.2"]"#.to_owned());
     assert_eq!(addresses().await, both);
     second.abort();
-    assert_eq!(addresses().await, (r#""192.0.2.1""#.to_owned(), r#"["192.0.2.1"]"#.to_owned()));
+    let first = (r#""192.0.2.1""#.to_owned(), r#"["192.0.2.1"]"#.to_owned());
+    assert_eq!(addresses().await, first);
+    let third = hold("third", "192.0.2.3");
+    assert_ne!(addresses().await, first);
+    third.abort();
+    api.server.release_identity_lease(&api.bootstrap("third", "192.0.2.3")).await;
+    let endpoints = api.get("/api/v1/namespaces/default/endpoints/kubernetes").await.expect(200);
+    assert_eq!(endpoints["subsets"][0]["addresses"].to_string(), r#"[{"ip":"192.0.2.1"}]"#, "it is gone at once");
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use grpc::{Client, Endpoint};
 use prost::Message;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
+
+use crate::aside;
 use tokio::time::Instant;
 
 use super::messages::{
@@ -102,14 +103,6 @@ impl Plugin {
             Err(RecvTimeoutError::Timeout) => Err("deadline exceeded".to_owned()),
             Err(RecvTimeoutError::Disconnected) => Err("the plugin's thread ended".to_owned()),
         }
-    }
-}
-
-/// Blocks a thread whose other tasks can go elsewhere; one that is alone with its runtime can only wait.
-fn aside<T>(wait: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        _ => wait(),
     }
 }
 

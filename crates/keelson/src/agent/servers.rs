@@ -18,6 +18,8 @@ use crate::cluster;
 
 /// How long one server may take to accept a connection before the next is tried.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// The same where there is no other.
+const CONNECT_ALONE_WITHIN: Duration = Duration::from_secs(30);
 const DEFAULT_PORT: u16 = 6443;
 
 /// Clones share what they learn.
@@ -85,9 +87,10 @@ impl Servers {
         &self,
         mut attempt: impl FnMut(Uri) -> F,
     ) -> anyhow::Result<T> {
-        let mut failures = Vec::new();
-        for server in self.in_order() {
-            match tokio::time::timeout(CONNECT_WITHIN, attempt(server.clone())).await {
+        let (order, mut failures) = (self.in_order(), Vec::new());
+        let within = if order.len() > 1 { CONNECT_WITHIN } else { CONNECT_ALONE_WITHIN };
+        for server in order {
+            match tokio::time::timeout(within, attempt(server.clone())).await {
                 Ok(Ok(connected)) => {
                     let before = self.0.current.swap(Some(Arc::new(server.clone())));
                     if before.is_some_and(|before| *before != server) {
@@ -96,7 +99,7 @@ impl Servers {
                     return Ok(connected);
                 }
                 Ok(Err(error)) => failures.push(format!("{server} ({error})")),
-                Err(_) => failures.push(format!("{server} (no answer within {CONNECT_WITHIN:?})")),
+                Err(_) => failures.push(format!("{server} (no answer within {within:?})")),
             }
         }
         bail!("no server of the cluster can be reached: {}", failures.join(", "))

@@ -264,6 +264,7 @@ fn admission(flags: &flags::Server) -> anyhow::Result<admission::Options> {
 fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source {
     match &flags.encryption_provider_config {
         Some(path) => encryption::Source::Config(path.clone()),
+        None if flags.datastore.is_shared() => encryption::Source::SharedKeys(paths.encryption_keys()),
         None => encryption::Source::OwnKeys(paths.encryption_keys()),
     }
 }

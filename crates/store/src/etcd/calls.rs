@@ -148,7 +148,7 @@ impl Calls {
         within: Duration,
     ) -> std::result::Result<A, grpc::Error> {
         let connection = self.channel.connection().await?;
-        let answer = connection.call(path, request, within).await;
+        let answer = connection.call(path, request, within).await.map_err(|error| named(&connection, error));
         if answer.as_ref().is_err_and(is_the_members_fault) {
             self.channel.give_up(&connection);
         }
@@ -164,7 +164,7 @@ impl Calls {
             Ok(watch) => Ok((watch, connection)),
             Err(error) => {
                 self.channel.give_up(&connection);
-                Err(unreachable(error))
+                Err(unreachable(named(&connection, error)))
             }
         }
     }
@@ -198,6 +198,14 @@ impl Calls {
              restored from a backup while this server ran, which must be restarted",
             header.cluster_id
         )))
+    }
+}
+
+/// The failure of a connection, with whose it is.
+fn named(connection: &Connection, error: grpc::Error) -> grpc::Error {
+    match error {
+        grpc::Error::Transport(why) => grpc::Error::Transport(format!("{}: {why}", connection.url())),
+        other => other,
     }
 }
 
@@ -299,12 +307,12 @@ mod tests {
                 grpc::Error::Transport(why) => grpc::Error::Transport(why.clone()),
                 grpc::Error::Status { code, message } => status(*code, message),
             };
-            let found = format!("{} {}", named(read_failure(error)), named(write_failure(copy)));
+            let found = format!("{} {}", called(read_failure(error)), called(write_failure(copy)));
             assert_eq!(found, expected, "{text}");
         }
     }
 
-    fn named(failure: Failure) -> &'static str {
+    fn called(failure: Failure) -> &'static str {
         match failure {
             Failure::Compacted => "compacted",
             Failure::Future => "future",

@@ -1,5 +1,6 @@
 //! The one watch that feeds all watchers, and what they missed before they came.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,14 +57,19 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
     let mut keep = tokio::time::interval(KEEP_EVERY);
     let mut kept = inner.seen.last();
     loop {
-        let batch = tokio::select! {
-            batch = inner.next(&mut changes) => batch,
-            _ = keep.tick(), if inner.seen.last() != kept => {
-                inner.seen.keep();
-                kept = inner.seen.last();
-                continue;
+        // Not dropped before it is done: it may hold a part of what comes in several messages.
+        let mut next = pin!(inner.next(&mut changes));
+        let batch = loop {
+            tokio::select! {
+                batch = &mut next => break batch,
+                () = connection.given_up() => {
+                    return Error::Unreachable(format!("{} does not answer", connection.url()));
+                }
+                _ = keep.tick(), if inner.seen.last() != kept => {
+                    inner.seen.keep();
+                    kept = inner.seen.last();
+                }
             }
-            () = connection.given_up() => return Error::Unreachable(format!("{} does not answer", connection.url())),
         };
         match batch {
             Ok(batch) => {

@@ -38,8 +38,8 @@ use seen::Seen;
 /// Keys read at a time where all are asked for.
 const PAGE: usize = 1000;
 
-/// How long compaction waits for the watch to come as far as it does.
-const FORGET_WITHIN: Duration = Duration::from_secs(3);
+/// How long the watch may take to come as far as etcd has.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where an etcd is, and how to speak to it.
 pub struct Config {
@@ -250,11 +250,16 @@ impl Inner {
 
     /// Drops what the hub remembers from before `kept`, once it has come that far.
     async fn forget(&self, kept: Revision) {
-        let mut told = self.told.subscribe();
-        let reached = told.wait_for(|told| *told >= kept);
-        if tokio::time::timeout(FORGET_WITHIN, reached).await.is_ok() {
+        if self.is_told(kept).await {
             self.hub.forget(kept);
         }
+    }
+
+    /// Waits until watchers were told of everything up to a revision; for nothing before there can be watchers.
+    async fn is_told(&self, revision: Revision) -> bool {
+        let mut told = self.told.subscribe();
+        let reached = told.wait_for(|told| *told == 0 || *told >= revision);
+        tokio::time::timeout(TOLD_WITHIN, reached).await.is_ok()
     }
 
     async fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<KeyValue>> {

@@ -1,19 +1,16 @@
 //! What is added to etcd's revisions, so that none is given for the second time.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::proto::{self, Compared, PutRequest, Request, TxnRequest, TxnResponse};
 use super::seen::Seen;
-use super::{Inner, compare, key_request, op};
+use super::{Inner, TOLD_WITHIN, compare, key_request, op};
 use crate::{Error, Event, MARGIN, Result, Revision};
 
 /// Holds the number. Outside of what the store's keys begin with.
 pub const OFFSET_KEY: &str = "keelson/offset";
-/// How long etcd may take to tell of one revision.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 impl Inner {
     /// Learns the offset, and answers the newest revision of etcd.
@@ -45,6 +42,8 @@ impl Inner {
             success: vec![op(Request::Put(put))],
             ..TxnRequest::default()
         };
+        // What the watch has yet to tell has the offset of before.
+        self.is_told(self.ours(newest)).await;
         // First, so that the watch knows the new offset for our own.
         self.offset.store(before + more, Ordering::Release);
         let written = self.calls.write::<TxnResponse>(proto::TXN, &txn).await;

@@ -6,12 +6,20 @@ use std::process::Command;
 
 use super::*;
 
-fn etcdctl(members: &Members, words: &[&str]) -> String {
-    let mut command = Command::new("etcdctl");
-    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", members.urls().join(","))).args(words);
-    let done = command.output().expect("etcdctl is installed");
-    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
+/// What etcdctl says, once members that have just started do as they are told.
+async fn etcdctl(members: &Members, words: &[&str]) -> String {
+    let started = clock::monotonic();
+    loop {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", members.urls().join(","))).args(words);
+        let done = command.output().expect("etcdctl is installed");
+        if done.status.success() {
+            return String::from_utf8_lossy(&done.stdout).into_owned();
+        }
+        let why = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(started.elapsed() < Duration::from_secs(30), "{words:?}: {why}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn delete(store: &Etcd, key: &str) -> Result<Revision> {
@@ -38,8 +46,8 @@ async fn a_full_etcd_refuses_writes_and_takes_them_again_after_its_upkeep() {
         delete(&cluster, key).await.expect("what frees space is not refused");
     }
     cluster.compact(Revision::MAX).await.unwrap();
-    etcdctl(&cluster.members, &["defrag"]);
-    etcdctl(&cluster.members, &["alarm", "disarm"]);
+    etcdctl(&cluster.members, &["defrag"]).await;
+    etcdctl(&cluster.members, &["alarm", "disarm"]).await;
     assert!(create(&cluster, "/again").await > first);
 }
 
@@ -72,7 +80,7 @@ async fn what_others_compact_is_gone() {
         create(&cluster, &format!("/{number}")).await;
     }
     let compacted = (made + 5).to_string();
-    etcdctl(&cluster.members, &["compact", &compacted]);
+    etcdctl(&cluster.members, &["compact", &compacted]).await;
     let read = cluster.get("/a", Some(made)).await;
     assert!(matches!(read, Err(Error::Compacted(_))), "{read:?}");
     let late = connect(&cluster.members).await;
@@ -85,10 +93,16 @@ async fn a_member_that_is_taken_out_is_left() {
     let cluster = cluster(3, &[]).await;
     let made = create(&cluster, "/before").await;
     let mut watch = cluster.watch("/", made).await.unwrap();
-    let list = etcdctl(&cluster.members, &["member", "list"]);
+    let list = etcdctl(&cluster.members, &["member", "list"]).await;
     let first = list.lines().find(|line| line.contains(", m0,")).and_then(|line| line.split(',').next());
-    etcdctl(&cluster.members, &["member", "remove", first.expect("m0 is a member")]);
-    create(&cluster, "/after").await;
+    etcdctl(&cluster.members, &["member", "remove", first.expect("m0 is a member")]).await;
+    while let Err(error) = cluster.write(put("/after", "v", Expect::Absent)).await {
+        // It went while it was spoken to.
+        assert!(matches!(error, Error::Unknown(_)), "{error:?}");
+        if cluster.get("/after", None).await.unwrap().is_some() {
+            break;
+        }
+    }
     assert_eq!(keys(&events(&mut watch, 2).await), ["/before", "/after"]);
 }
 
@@ -128,16 +142,38 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
-#[tokio::test]
-async fn an_etcd_restored_while_nobody_ran_goes_on_above_all_that_was_given() {
-    let mut etcd = Single::start();
+/// A store that has seen a write which the backup has not got, and its revision.
+async fn ahead_of_its_backup(etcd: &mut Single) -> (Etcd, Revision) {
     let store = etcd.connect().await;
     create(&store, "/kept").await;
     etcd.back_up();
+    // Reads are tried again on a new connection.
+    assert!(store.get("/kept", None).await.unwrap().is_some());
     let lost = create(&store, "/lost").await;
-    // The store learns of it by its watch.
-    let mut watch = store.watch("/lost", lost).await.unwrap();
-    events(&mut watch, 1).await;
+    events(&mut store.watch("/lost", lost).await.unwrap(), 1).await;
+    (store, lost)
+}
+
+/// Another store, which has come further than what was lost.
+async fn further(etcd: &Single) -> Etcd {
+    let store = connect(&etcd.members).await;
+    for number in 0..5 {
+        create(&store, &format!("/other-{number}")).await;
+    }
+    store
+}
+
+async fn why_condemned(store: &Etcd) -> String {
+    let why = tokio::time::timeout(Duration::from_secs(20), store.condemned()).await.expect("it finds out");
+    assert!(matches!(store.write(put("/x", "v", Expect::Absent)).await, Err(Error::Format(_))));
+    assert!(matches!(store.get("/kept", None).await, Err(Error::Format(_))));
+    why
+}
+
+#[tokio::test]
+async fn an_etcd_restored_while_nobody_ran_goes_on_above_all_that_was_given() {
+    let mut etcd = Single::start();
+    let (store, lost) = ahead_of_its_backup(&mut etcd).await;
     drop(store);
     etcd.restore();
     let store = etcd.connect().await;
@@ -155,39 +191,21 @@ async fn an_etcd_restored_while_nobody_ran_goes_on_above_all_that_was_given() {
 #[tokio::test]
 async fn an_etcd_whose_past_is_another_is_recognised_even_if_it_has_come_further() {
     let mut etcd = Single::start();
-    let store = etcd.connect().await;
-    create(&store, "/kept").await;
-    etcd.back_up();
-    let lost = create(&store, "/lost").await;
-    events(&mut store.watch("/lost", lost).await.unwrap(), 1).await;
+    let (store, lost) = ahead_of_its_backup(&mut etcd).await;
     drop(store);
     etcd.restore();
-    let stranger = connect(&etcd.members).await;
-    for number in 0..5 {
-        create(&stranger, &format!("/other-{number}")).await;
-    }
+    let other = further(&etcd).await;
     let store = etcd.connect().await;
     assert!(store.revision().await.unwrap() > lost + 1_000_000);
-    // The stranger's cache, and what it gives for revisions, would be wrong.
-    let why = tokio::time::timeout(Duration::from_secs(10), stranger.condemned()).await.unwrap();
-    assert!(why.contains("revisions were lifted by a restore"), "{why}");
-    assert!(matches!(stranger.write(put("/x", "v", Expect::Absent)).await, Err(Error::Format(_))));
+    // The revisions that the other one gives would be wrong from now on.
+    assert!(why_condemned(&other).await.contains("revisions were lifted by a restore"));
 }
 
 #[tokio::test]
 async fn who_runs_while_etcd_is_restored_and_written_to_by_others_finds_out() {
     let mut etcd = Single::start();
-    let store = etcd.connect().await;
-    create(&store, "/kept").await;
-    etcd.back_up();
-    let lost = create(&store, "/lost").await;
-    events(&mut store.watch("/lost", lost).await.unwrap(), 1).await;
+    let (store, _) = ahead_of_its_backup(&mut etcd).await;
     etcd.restore();
-    let stranger = connect(&etcd.members).await;
-    for number in 0..5 {
-        create(&stranger, &format!("/other-{number}")).await;
-    }
-    let why = tokio::time::timeout(Duration::from_secs(20), store.condemned()).await.unwrap();
-    assert!(why.contains("restored from an older backup"), "{why}");
-    assert!(matches!(store.get("/kept", None).await, Err(Error::Format(_))));
+    further(&etcd).await;
+    assert!(why_condemned(&store).await.contains("restored from an older backup"));
 }
