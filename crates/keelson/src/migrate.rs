@@ -74,8 +74,8 @@ async fn to_embedded(flags: &flags::Migrate, paths: &Paths) -> anyhow::Result<()
     Ok(())
 }
 
-/// Sees that what no server of keelson wrote was written by kube-apiservers, none of which runs. Their authority and
-/// keys are files, which an administrator brings along.
+/// Sees that what no server of keelson wrote was written by kube-apiservers, none of which runs. Their authority is in
+/// files of theirs: the cluster gets a new one.
 async fn refuse_upstream(source: &dyn Store) -> anyhow::Result<()> {
     if source.range(prefix_range("/registry/"), 1, None).await?.items.is_empty() {
         bail!("the etcd holds no cluster: there is nothing below /registry/");

@@ -176,7 +176,7 @@ impl Servers {
         self.running.remove(at).process
     }
 
-    fn url(&self, name: &str) -> &str {
+    pub fn url(&self, name: &str) -> &str {
         &self.running.iter().find(|running| running.name == name).expect("it runs").url
     }
 
