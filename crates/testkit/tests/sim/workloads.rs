@@ -120,8 +120,8 @@ fn a_stateful_set_starts_and_ends_its_pods_in_order() {
     c.apply("statefulset db replicas=3");
     c.settle();
     c.check(expect![[r#"
-        db-0 n1 Running
-        db-1 n2 Running
+        db-0 n2 Running
+        db-1 n1 Running
         db-2 n1 Running
     "#]]);
     assert_eq!(names(&c.history(), What::Create, "pods"), ["db-0", "db-1", "db-2"]);
