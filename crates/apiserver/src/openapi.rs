@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use registry::openapi;
 use serde_json::{Value, json};
 
-use crate::aggregation::merge_schemas;
+use crate::aggregation::{merge_schemas, to_v3};
 use crate::body;
 use crate::call::Call;
 use crate::respond::{self, Answer};
@@ -101,8 +101,11 @@ impl Server {
         let key = (path.to_owned(), kind);
         let generation = self.registry().kinds().generation();
         let kinds: Vec<&'static KindDef> = self.registry().kinds().served().collect();
-        let parts = match path {
-            "/openapi/v2" => self.aggregation().documents(self.registry()),
+        let parts = match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+            ["openapi", "v2"] => self.aggregation().documents(self.registry()),
+            ["openapi", "v3", "apis", group, version] => {
+                self.extension(group, version).and_then(|extension| extension.made_here()).into_iter().collect()
+            }
             _ => Vec::new(),
         };
         let tags: Vec<&str> = parts.iter().map(|part| part.etag.as_str()).collect();
@@ -113,8 +116,14 @@ impl Server {
         let wanted = path.to_owned();
         // Printing a large document takes a while.
         let made = tokio::task::spawn_blocking(move || {
-            let mut value = make(&wanted, &kinds)?;
-            parts.iter().for_each(|part| merge_schemas(&mut value, &part.value));
+            let value = match (make(&wanted, &kinds), parts.as_slice()) {
+                (Some(mut own), parts) => {
+                    parts.iter().for_each(|part| merge_schemas(&mut own, &part.value));
+                    own
+                }
+                (None, [part]) => to_v3(&part.value),
+                (None, _) => return None,
+            };
             Some(print(&value, kind))
         });
         let document = made.await.map_err(ApiError::internal)?.ok_or_else(ApiError::no_such_path)?;

@@ -121,10 +121,21 @@ impl Extension {
         (self.group.clone(), Version { name: self.version.clone(), resources, stale: !self.available })
     }
 
-    /// `apis/GROUP/VERSION` and where its schemas are, if they are to be had.
+    /// `apis/GROUP/VERSION` and where its schemas are, if they are to be had: at its server, or made here of an older
+    /// document.
     pub fn schemas(&self) -> Option<(String, String)> {
-        let url = self.schemas.load_full().filter(|_| self.available)?;
-        Some((self.path().trim_start_matches('/').to_owned(), (*url).clone()))
+        let path = self.path();
+        let url = match (self.available, self.schemas.load_full(), self.made_here()) {
+            (true, Some(url), _) => (*url).clone(),
+            (true, None, Some(part)) => format!("/openapi/v3{path}?hash={}", crate::digest::hex(part.etag.as_bytes())),
+            _ => return None,
+        };
+        Some((path.trim_start_matches('/').to_owned(), url))
+    }
+
+    /// What its schemas are made of where its server has none of the newer form.
+    pub fn made_here(&self) -> Option<Arc<Part>> {
+        self.document().filter(|_| self.schemas.load().is_none())
     }
 
     /// Its part of its server's OpenAPI 2 document, as that was read last.

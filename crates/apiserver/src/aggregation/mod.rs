@@ -17,7 +17,7 @@ use registry::discovery::Version;
 use registry::{Lister, Registry};
 
 use extension::{Extension, Part};
-pub(crate) use schemas::merge as merge_schemas;
+pub(crate) use schemas::{merge as merge_schemas, to_v3};
 
 pub(crate) const GROUP: &str = "apiregistration.k8s.io";
 

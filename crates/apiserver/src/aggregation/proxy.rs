@@ -29,7 +29,10 @@ impl Server {
     pub(crate) fn extension_at(&self, path: &str) -> Option<Arc<Extension>> {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         match parts.as_slice() {
-            ["apis", group, version] | ["openapi", "v3", "apis", group, version] => self.extension(group, version),
+            ["apis", group, version] => self.extension(group, version),
+            ["openapi", "v3", "apis", group, version] => {
+                self.extension(group, version).filter(|extension| extension.made_here().is_none())
+            }
             _ => None,
         }
     }

@@ -77,6 +77,61 @@ fn renamed(known: &Value, added: &Value) -> HashMap<String, String> {
     }
 }
 
+/// A part as a document of OpenAPI 3, for servers that do not have one. (upstream: kube-openapi pkg/openapiconv)
+pub fn to_v3(part: &Value) -> Value {
+    let mut part = part.clone();
+    each(&mut part, &mut |value| {
+        if let Some(name) = name_of(value, DEFINITION) {
+            let moved = format!("#/components/schemas/{name}");
+            value["$ref"] = json!(moved);
+        }
+    });
+    let mut paths = part["paths"].take();
+    for item in paths.as_object_mut().into_iter().flatten().filter_map(|(_, item)| item.as_object_mut()) {
+        for (field, of) in item {
+            match field.as_str() {
+                "parameters" => *of = of.as_array().into_iter().flatten().map(parameter).collect(),
+                _ if of.is_object() => *of = operation(of),
+                _ => {}
+            }
+        }
+    }
+    let info = json!({"title": "Kubernetes", "version": "unversioned"});
+    json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": part["definitions"]}})
+}
+
+/// What says what a value is has a place of its own.
+fn parameter(of: &Value) -> Value {
+    const OWN: [&str; 5] = ["name", "in", "required", "description", "allowEmptyValue"];
+    let fields = of.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+    let (mut own, schema): (Map<_, _>, Map<_, _>) = fields.partition(|(name, _)| OWN.contains(&name.as_str()));
+    own.insert("schema".to_owned(), schema.into());
+    own.into()
+}
+
+fn operation(of: &Value) -> Value {
+    let content = |types: &Value, schema: &Value| -> Value {
+        let types = types.as_array().into_iter().flatten().filter_map(Value::as_str);
+        types.map(|media| (media.to_owned(), json!({"schema": schema}))).collect::<Map<_, _>>().into()
+    };
+    let (consumes, produces) = (&of["consumes"], &of["produces"]);
+    let mut made = of.as_object().cloned().unwrap_or_default();
+    made.retain(|name, _| !["consumes", "produces", "schemes"].contains(&name.as_str()));
+    let parameters = of["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+    if let Some(body) = parameters.iter().find(|parameter| parameter["in"] == "body") {
+        let content = content(consumes, &body["schema"]);
+        made.insert("requestBody".to_owned(), json!({"content": content, "required": body["required"] == true}));
+    }
+    let others = parameters.iter().filter(|parameter| parameter["in"] != "body").map(parameter);
+    made.insert("parameters".to_owned(), others.collect());
+    for response in made.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(schema) = response.1.as_object_mut().and_then(|response| response.remove("schema")) {
+            response.1["content"] = content(produces, &schema);
+        }
+    }
+    made.into()
+}
+
 /// Whether two definitions differ in the kinds that they are of, if at all.
 fn is_same(one: &Value, other: &Value) -> bool {
     let fields = |of: &Value| of.as_object().map(|of| of.iter().filter(|(name, _)| *name != KINDS).count());
@@ -143,6 +198,38 @@ mod tests {
         assert_eq!(part["paths"]["/apis/a/v1/things"]["get"]["parameters"], json!([{"name": "pretty", "in": "query"}]));
         let definitions: Vec<&String> = part["definitions"].as_object().unwrap().keys().collect();
         assert_eq!(definitions, ["a.Spec", "a.Thing"]);
+    }
+
+    #[test]
+    fn a_part_becomes_a_document_of_the_newer_form() {
+        let of = json!({
+            "paths": {"/apis/a/v1/things": {
+                "parameters": [{"name": "pretty", "in": "query", "type": "string", "uniqueItems": true}],
+                "post": {
+                    "consumes": ["application/json"], "produces": ["application/yaml"], "operationId": "make",
+                    "parameters": [
+                        {"name": "body", "in": "body", "required": true, "schema": {"$ref": "#/definitions/a.Thing"}},
+                    ],
+                    "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/a.Thing"}}},
+                },
+            }},
+            "definitions": {"a.Thing": {"type": "object"}},
+        });
+        let made = to_v3(&of);
+        let thing = json!({"schema": {"$ref": "#/components/schemas/a.Thing"}});
+        let string = json!({"type": "string", "uniqueItems": true});
+        assert_eq!(
+            made["paths"]["/apis/a/v1/things"],
+            json!({
+                "parameters": [{"name": "pretty", "in": "query", "schema": string}],
+                "post": {
+                    "operationId": "make", "parameters": [],
+                    "requestBody": {"required": true, "content": {"application/json": thing}},
+                    "responses": {"200": {"description": "OK", "content": {"application/yaml": thing}}},
+                },
+            })
+        );
+        assert_eq!(made["components"]["schemas"], of["definitions"]);
     }
 
     #[test]

@@ -55,8 +55,12 @@ fn extension_tls(cluster: &Cluster) -> (rustls::ServerConfig, String) {
 }
 
 async fn extension(cluster: &Cluster) -> (Server, String) {
+    extension_that(cluster, answer).await
+}
+
+async fn extension_that(cluster: &Cluster, answers: fn(&Asked) -> Response<String>) -> (Server, String) {
     let (tls, ca) = extension_tls(cluster);
-    (testing::serve(tls, |asked| Box::pin(std::future::ready(answer(&asked)))).await, ca)
+    (testing::serve(tls, move |asked| Box::pin(std::future::ready(answers(&asked)))).await, ca)
 }
 
 /// Serves widgets, which tell who asked for them.
@@ -160,6 +164,25 @@ async fn an_extension_answers_and_knows_who_asks() {
         "403 Forbidden: widgets.acme.com is forbidden: User \"nobody\" cannot list resource \"widgets\" in API group \
          \"acme.com\" in the namespace \"shop\""
     );
+}
+
+#[tokio::test]
+async fn schemas_of_an_extension_that_has_the_older_document_alone_are_made_here() {
+    let cluster = cluster().await;
+    let (server, ca) = extension_that(&cluster, |asked| match asked.path.as_str() {
+        path if path.starts_with("/openapi/v3") => Response::builder().status(404).body(String::new()).unwrap(),
+        _ => answer(asked),
+    })
+    .await;
+    cluster.register(server.address.port(), trusting(&ca)).await;
+    cluster.until(NAME, "Passed").await;
+    let index = cluster.api.get("/openapi/v3").await.expect(200);
+    let url = index["paths"]["apis/acme.com/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert!(url.starts_with("/openapi/v3/apis/acme.com/v1?hash="), "{url}");
+    let document = cluster.api.get(url).await.expect(200);
+    let pod = &document["components"]["schemas"]["io.k8s.api.core.v1.Pod"];
+    assert_eq!(pod["description"], "not that of the core group");
+    assert!(document["paths"]["/apis/acme.com/v1/namespaces/{namespace}/widgets"]["get"].is_object());
 }
 
 #[tokio::test]

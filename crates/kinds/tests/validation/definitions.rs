@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::update_errors;
 
 /// A definition whose versions have these schemas; a version without a schema has `null`.
-fn definition(schemas: &[Value]) -> Value {
+fn definition<const N: usize>(schemas: [&Value; N]) -> Value {
     let version = |(number, schema): (usize, &Value)| {
         let mut version = json!({"name": format!("v{number}"), "served": true, "storage": number == 1});
         if !schema.is_null() {
@@ -31,7 +31,7 @@ fn with(mut definition: Value, change: impl Fn(&mut Value)) -> Value {
 }
 
 /// A definition that keeps what it does not know, as only old ones may.
-fn preserving(schemas: &[Value]) -> Value {
+fn preserving<const N: usize>(schemas: [&Value; N]) -> Value {
     with(definition(schemas), |of| of["spec"]["preserveUnknownFields"] = json!(true))
 }
 
@@ -49,12 +49,12 @@ fn check(faulty: &Value, fault: &str) {
     let (fine, faulty_field) = (field(&json!({"type": "string"})), field(faulty));
     let told = |path: &str| fault.replace("AT", &format!("{path}.openAPIV3Schema.properties[f]"));
     let single = told("spec.validation");
-    assert_eq!(update(definition(&[fine.clone()]), definition(&[faulty_field.clone()])), [single], "{faulty}");
-    let old = definition(&[faulty_field.clone()]);
+    assert_eq!(update(definition([&fine]), definition([&faulty_field])), [single], "{faulty}");
+    let old = definition([&faulty_field]);
     assert_eq!(update(old.clone(), old.clone()), Vec::<String>::new(), "{faulty}");
     // Once it is there, it may be in other places too.
     let more = field(&json!({"type": "object", "properties": {"g": faulty, "h": faulty}}));
-    assert_eq!(update(old, definition(&[more])), Vec::<String>::new(), "{faulty}");
+    assert_eq!(update(old, definition([&more])), Vec::<String>::new(), "{faulty}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn what_was_not_asked_of_old_definitions_is_not_asked_of_their_updates() {
     // What breaks every rule stays refused, however old.
     let recursive = field(&json!({"type": "object", "$ref": "#/definitions/x"}));
     assert_eq!(
-        update(definition(&[recursive.clone()]), definition(&[recursive])),
+        update(definition([&recursive]), definition([&recursive])),
         ["spec.validation.openAPIV3Schema.properties[f].$ref: Forbidden: $ref is not supported"]
     );
 }
@@ -109,35 +109,35 @@ fn schemas_that_are_no_structure_stay_with_what_is_not_pruned() {
         "spec.validation.openAPIV3Schema.type: Required value: must not be empty at the root",
     ];
     let none = Vec::<String>::new();
-    assert_eq!(update(preserving(&[loose.clone()]), preserving(&[loose.clone()])), none);
+    assert_eq!(update(preserving([&loose]), preserving([&loose])), none);
     let more = json!({"properties": {"f": {}, "g": {}}});
-    assert_eq!(update(preserving(&[loose.clone()]), preserving(&[more])), none);
+    assert_eq!(update(preserving([&loose]), preserving([&more])), none);
     // Pruning asks for a structure, and so do defaults and extensions.
-    assert_eq!(update(preserving(&[loose.clone()]), definition(&[loose.clone()])), untyped);
+    assert_eq!(update(preserving([&loose]), definition([&loose])), untyped);
     let extended = json!({"properties": {"f": {}}, "x-kubernetes-preserve-unknown-fields": true});
-    assert_eq!(update(preserving(&[loose.clone()]), preserving(&[extended])), &untyped[..1]);
+    assert_eq!(update(preserving([&loose]), preserving([&extended])), &untyped[..1]);
     let defaulted = json!({"properties": {"f": {"default": 1}}});
-    let errors = update(preserving(&[loose.clone()]), preserving(&[defaulted]));
+    let errors = update(preserving([&loose]), preserving([&defaulted]));
     let told = "spec.preserveUnknownFields: Invalid value: true: must be false in order to use defaults in the schema";
     assert_eq!(errors, [&[told][..], &untyped].concat());
     let typed = json!({"type": "object", "properties": {"f": {"type": "string"}}});
-    assert_eq!(update(preserving(&[typed.clone()]), preserving(&[loose.clone()])), untyped);
+    assert_eq!(update(preserving([&typed]), preserving([&loose])), untyped);
     // Types that there are not, and no schema at all.
     let odd = json!({"type": "object", "properties": {"f": {"type": "int"}}});
     let unknown = "spec.validation.openAPIV3Schema.properties[f].type: Unsupported value: \"int\": supported values: \
                    \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"";
-    assert_eq!(update(preserving(&[odd.clone()]), preserving(&[odd.clone()])), none);
-    assert_eq!(update(preserving(&[typed.clone()]), preserving(&[odd])), [unknown]);
-    assert_eq!(update(preserving(&[Value::Null]), preserving(&[Value::Null])), none);
+    assert_eq!(update(preserving([&odd]), preserving([&odd])), none);
+    assert_eq!(update(preserving([&typed]), preserving([&odd])), [unknown]);
+    assert_eq!(update(preserving([&Value::Null]), preserving([&Value::Null])), none);
     let missing = "spec.versions[0].schema.openAPIV3Schema: Required value";
-    assert_eq!(update(preserving(&[typed.clone()]), preserving(&[Value::Null])), [missing]);
+    assert_eq!(update(preserving([&typed]), preserving([&Value::Null])), [missing]);
     let pruned = format!("{missing}: because otherwise all fields are pruned");
-    assert_eq!(update(preserving(&[Value::Null]), definition(&[Value::Null])), [pruned]);
+    assert_eq!(update(preserving([&Value::Null]), definition([&Value::Null])), [pruned]);
     // It can be given up, and not be taken up.
-    assert_eq!(update(preserving(&[typed.clone()]), definition(&[typed.clone()])), none);
+    assert_eq!(update(preserving([&typed]), definition([&typed])), none);
     let text = "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set \
                 x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
-    assert_eq!(update(definition(&[typed.clone()]), preserving(&[typed])), [text]);
+    assert_eq!(update(definition([&typed]), preserving([&typed])), [text]);
 }
 
 #[test]
@@ -152,27 +152,21 @@ fn a_rule_may_stay_too_dear_while_its_schema_stays() {
              arrays, maps, and strings are declared)"
         )
     };
-    assert_eq!(update(definition(&[fine.clone()]), definition(&[old.clone()])), [at("spec.validation")]);
-    assert_eq!(update(definition(&[old.clone()]), definition(&[old.clone()])), Vec::<String>::new());
+    assert_eq!(update(definition([&fine]), definition([&old])), [at("spec.validation")]);
+    assert_eq!(update(definition([&old]), definition([&old])), Vec::<String>::new());
     // Other versions may change meanwhile; the same rule in another version, or beside something new, counts again.
-    assert_eq!(
-        update(definition(&[old.clone(), fine.clone()]), definition(&[old.clone(), json!({"type": "object"})])),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        update(definition(&[fine.clone(), old.clone()]), definition(&[old.clone(), fine])),
-        [at("spec.versions[0].schema")]
-    );
+    assert_eq!(update(definition([&old, &fine]), definition([&old, &json!({"type": "object"})])), Vec::<String>::new());
+    assert_eq!(update(definition([&fine, &old]), definition([&old, &fine])), [at("spec.versions[0].schema")]);
     let mut described = old.clone();
     described["description"] = json!("new");
-    assert_eq!(update(definition(&[old]), definition(&[described])), [at("spec.validation")]);
+    assert_eq!(update(definition([&old]), definition([&described])), [at("spec.validation")]);
 }
 
 #[test]
 fn webhooks_and_selectable_fields_are_forgiven_while_they_stay() {
     let schema = json!({"type": "object"});
     let webhook = |reviews: &[&str], bundle: &str| {
-        with(definition(&[schema.clone()]), |of| {
+        with(definition([&schema]), |of| {
             let client = json!({"url": "https://example.com/", "caBundle": bundle});
             let webhook = json!({"conversionReviewVersions": reviews, "clientConfig": client});
             of["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": webhook});
@@ -196,13 +190,13 @@ fn webhooks_and_selectable_fields_are_forgiven_while_they_stay() {
         let names: Vec<String> = (first..first + 9).map(|number| format!("f{number}")).collect();
         let properties: serde_json::Map<String, Value> =
             names.iter().map(|name| (name.clone(), json!({"type": "string"}))).collect();
-        with(definition(&[json!({"type": "object", "properties": properties})]), |of| {
+        with(definition([&json!({"type": "object", "properties": properties})]), |of| {
             let fields: Vec<Value> = names.iter().map(|name| json!({"jsonPath": format!(".{name}")})).collect();
             of["spec"]["versions"][0]["selectableFields"] = json!(fields);
         })
     };
     let many = "spec.selectableFields: Too many: 9: must have at most 8 items";
-    assert_eq!(update(definition(&[schema.clone()]), selectable(0)), [many]);
+    assert_eq!(update(definition([&schema]), selectable(0)), [many]);
     assert_eq!(update(selectable(0), selectable(0)), none);
     assert_eq!(update(selectable(0), selectable(1)), [many]);
 }
@@ -210,7 +204,7 @@ fn webhooks_and_selectable_fields_are_forgiven_while_they_stay() {
 /// What is said of a new definition with this property `f`; `AT` stands for where it is.
 fn told(of: &Value) -> Vec<String> {
     let at = "spec.validation.openAPIV3Schema.properties[f]";
-    let errors = crate::errors("apiextensions.k8s.io", "customresourcedefinitions", definition(&[field(of)]));
+    let errors = crate::errors("apiextensions.k8s.io", "customresourcedefinitions", definition([&field(of)]));
     errors.iter().map(|error| error.replace(at, "AT")).collect()
 }
 
@@ -333,7 +327,7 @@ fn rules_that_are_cheap_alone_may_be_too_dear_together() {
         let properties: serde_json::Map<String, Value> =
             (0..count).map(|number| (format!("f{number:02}"), list.clone())).collect();
         let schema = json!({"type": "object", "properties": properties});
-        crate::errors("apiextensions.k8s.io", "customresourcedefinitions", definition(&[schema]))
+        crate::errors("apiextensions.k8s.io", "customresourcedefinitions", definition([&schema]))
     };
     assert_eq!(lists(11), Vec::<String>::new());
     let errors = lists(12);
