@@ -16,7 +16,8 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use decide::{FINALIZER, Step, Taken, View, decide};
-use definition::{Definition, Status};
+pub use definition::Definition;
+use definition::Status;
 
 /// The index of definitions by their group, in which names are given once.
 const GROUP: &str = "group";

@@ -14,7 +14,7 @@ use crate::def::KindDef;
 
 pub use mutating_policies::{MUTATING_ADMISSION_POLICY, MUTATING_ADMISSION_POLICY_BINDING};
 pub use policies::{VALIDATING_ADMISSION_POLICY, VALIDATING_ADMISSION_POLICY_BINDING};
-pub use typecheck::{ExpressionWarning, type_check};
+pub use typecheck::{ExpressionWarning, concerns, type_check};
 pub use webhooks::{MUTATING_WEBHOOK_CONFIGURATION, VALIDATING_WEBHOOK_CONFIGURATION};
 
 pub const BETA: &[&KindDef] = &[&MUTATING_ADMISSION_POLICY, &MUTATING_ADMISSION_POLICY_BINDING];
