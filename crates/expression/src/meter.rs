@@ -6,6 +6,7 @@
 use std::cell::Cell;
 
 use crate::error::Error;
+use crate::pattern::Patterns;
 
 /// How many steps a unit of cost may take on average.
 const STEPS_PER_COST: u64 = 16;
@@ -17,12 +18,13 @@ pub struct Meter {
     cost: Cell<u64>,
     limit: u64,
     steps: Cell<u64>,
+    pub patterns: Patterns,
 }
 
 impl Meter {
     pub fn new(limit: u64) -> Self {
         let steps = limit.saturating_mul(STEPS_PER_COST).saturating_add(STEPS_MIN);
-        Self { cost: Cell::new(0), limit, steps: Cell::new(steps) }
+        Self { cost: Cell::new(0), limit, steps: Cell::new(steps), patterns: Patterns::default() }
     }
 
     pub fn cost(&self) -> u64 {

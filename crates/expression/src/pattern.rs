@@ -1,18 +1,29 @@
 //! Regular expressions in Go's syntax, carried out by the `regex` crate.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast::ErrorKind;
 use regex_syntax::ast::parse::Parser;
 
 use crate::error::Error;
+use crate::meter::Meter;
 use crate::value::{Foreign, Value};
 
 /// Bytes of a compiled pattern of an expression, and of the cache that matching it may fill.
 const SIZE_MAX: usize = 1 << 20;
 /// How deep groups may be within each other.
 const NEST_MAX: u32 = 250;
+/// Of one that is compiled in no time.
+const SMALL_MAX: usize = SIZE_MAX / 16;
+/// Steps that it takes to compile a small one, and one of the other.
+const STEPS: usize = 8 << 10;
+const STEPS_LARGE: usize = STEPS * 32;
+/// Those that one evaluation made and may need again.
+const KEPT_MAX: usize = 64;
 
 #[derive(Debug)]
 pub struct Pattern {
@@ -21,14 +32,34 @@ pub struct Pattern {
     size: u64,
 }
 
+/// Why a text is no pattern.
+enum Fault {
+    /// It takes more bytes than it may.
+    TooLarge,
+    Syntax(String),
+}
+
+impl Fault {
+    /// In Go's words.
+    fn told(self, text: &str) -> String {
+        match self {
+            Self::TooLarge => format!("error parsing regexp: expression too large: `{text}`"),
+            Self::Syntax(why) => format!("error parsing regexp: {why}"),
+        }
+    }
+}
+
 /// Compiles a pattern in Go's syntax to so many bytes at most. The error is worded as Go's.
 pub fn compile(text: &str, size_max: usize) -> Result<Regex, String> {
-    let fault = |why: String| format!("error parsing regexp: {why}");
-    let translated = translate(text).map_err(|why| fault(format!("{why}: ``")))?;
+    build(text, size_max).map_err(|fault| fault.told(text))
+}
+
+fn build(text: &str, size_max: usize) -> Result<Regex, Fault> {
+    let translated = translate(text).map_err(|why| Fault::Syntax(format!("{why}: ``")))?;
     let mut builder = RegexBuilder::new(&translated);
     builder.size_limit(size_max).dfa_size_limit(size_max).nest_limit(NEST_MAX).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => fault(format!("expression too large: `{text}`")),
-        other => fault(syntax_fault(text, &translated).unwrap_or_else(|| last_line(&other.to_string()))),
+        regex::Error::CompiledTooBig(_) => Fault::TooLarge,
+        other => Fault::Syntax(syntax_fault(text, &translated).unwrap_or_else(|| last_line(&other.to_string()))),
     })
 }
 
@@ -51,10 +82,40 @@ fn syntax_fault(text: &str, translated: &str) -> Option<String> {
     Some(format!("{why}: `{what}`"))
 }
 
+/// The patterns that an evaluation has compiled, by their texts.
+#[derive(Debug, Default)]
+pub struct Patterns(RefCell<HashMap<String, Arc<Pattern>>>);
+
+impl Patterns {
+    /// Compiles what is not known yet, for which the meter counts steps: upstream's measure leaves that work out.
+    fn get(&self, text: &str, meter: &Meter) -> Result<Arc<Pattern>, Error> {
+        if let Some(known) = self.0.borrow().get(text) {
+            return Ok(known.clone());
+        }
+        meter.step(STEPS)?;
+        let pattern = match build(text, SMALL_MAX) {
+            Ok(regex) => Pattern::of(regex, text),
+            Err(Fault::TooLarge) => {
+                meter.step(STEPS_LARGE)?;
+                Pattern::new(text)?
+            }
+            Err(fault) => return Err(Error::failed(fault.told(text))),
+        };
+        let mut kept = self.0.borrow_mut();
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        Ok(kept.entry(text.to_owned()).or_insert(Arc::new(pattern)).clone())
+    }
+}
+
 impl Pattern {
     pub fn new(text: &str) -> Result<Self, Error> {
-        let regex = compile(text, SIZE_MAX).map_err(Error::failed)?;
-        Ok(Self { regex, size: text.chars().count() as u64 })
+        compile(text, SIZE_MAX).map(|regex| Self::of(regex, text)).map_err(Error::failed)
+    }
+
+    fn of(regex: Regex, text: &str) -> Self {
+        Self { regex, size: text.chars().count() as u64 }
     }
 
     pub fn regex(&self) -> &Regex {
@@ -82,9 +143,9 @@ impl Foreign for Pattern {
 }
 
 /// Calls `with` on the pattern that `value` is or has the text of.
-pub fn with_pattern<T>(value: &Value<'_>, with: impl FnOnce(&Regex) -> T) -> Result<T, Error> {
+pub fn with_pattern<T>(meter: &Meter, value: &Value<'_>, with: impl FnOnce(&Regex) -> T) -> Result<T, Error> {
     match value {
-        Value::String(text) => Ok(with(Pattern::new(text)?.regex())),
+        Value::String(text) => Ok(with(meter.patterns.get(text, meter)?.regex())),
         value => value.downcast::<Pattern>().map(|pattern| with(&pattern.regex)).ok_or(Error::NoOverload),
     }
 }

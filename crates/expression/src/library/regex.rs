@@ -14,9 +14,9 @@ pub const LIBRARY: &[Declaration] = &[
 
 type Outcome<'a> = Result<Value<'a>, Error>;
 
-fn find<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
+fn find<'a>(meter: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     let [Value::String(text), pattern] = values else { return Err(Error::NoOverload) };
-    let found = with_pattern(pattern, |regex| regex.find(text).map_or("", |found| found.as_str()).to_owned());
+    let found = with_pattern(meter, pattern, |regex| regex.find(text).map_or("", |found| found.as_str()).to_owned());
     found.map(Value::from).map_err(illegal)
 }
 
@@ -28,7 +28,7 @@ fn find_all<'a>(meter: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     meter.step(text.len())?;
-    let found = with_pattern(pattern, |regex| {
+    let found = with_pattern(meter, pattern, |regex| {
         regex.find_iter(text).take(limit).map(|found| Value::from(found.as_str().to_owned())).collect()
     });
     found.map(Value::list).map_err(illegal)

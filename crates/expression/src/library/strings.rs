@@ -54,9 +54,9 @@ fn starts_with<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     tested(values, |text, other| text.starts_with(other))
 }
 
-fn matches<'a>(_: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
+fn matches<'a>(meter: &Meter, values: &[Value<'a>]) -> Outcome<'a> {
     match values {
-        [Value::String(text), pattern] => with_pattern(pattern, |regex| Value::Bool(regex.is_match(text))),
+        [Value::String(text), pattern] => with_pattern(meter, pattern, |regex| Value::Bool(regex.is_match(text))),
         _ => Err(Error::NoOverload),
     }
 }

@@ -67,3 +67,15 @@ fn messages_repeat_no_large_values() {
     let message = failure("dyn([lists.range(5000)]).join()").to_string();
     assert!(message.starts_with("join: invalid input: [0, 1, 2") && message.len() < 1100, "{message}");
 }
+
+#[test]
+fn a_pattern_is_compiled_once_and_many_are_too_many() {
+    let evaluated = |turns: usize, pattern: &str| {
+        let text = format!("lists.range({turns}).all(x, 'a'.matches({pattern}) || true)");
+        let program = Environment::new().compile(&text).expect("the expression compiles");
+        program.evaluate(&[] as &[(&str, Value<'_>)], PER_CALL_LIMIT).value.map(|value| value.to_string())
+    };
+    assert_eq!(evaluated(5000, "'[a-z]' + string(x % 10)"), Ok("true".to_owned()));
+    assert_eq!(evaluated(5000, "'[a-z]' + string(x)"), Err(Error::CostLimit));
+    assert_eq!(evaluated(100, "'(a{900}){' + string(5 + x) + '}'"), Err(Error::CostLimit));
+}
