@@ -3,19 +3,23 @@
 //!
 //! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
 //! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
-//! Names, order and texts are upstream's; `RBACEscalation`, `CertificateRequester` and `DRAAdminAccess` are checks
-//! that upstream keeps in the storage of these kinds.
+//! Names, order and texts are upstream's; `RBACEscalation`, `ParamAccess`, `CertificateRequester` and `DRAAdminAccess`
+//! are checks that upstream keeps in the storage of these kinds.
 
 mod admin_access;
 mod always_pull_images;
+mod anti_affinity;
 mod cached;
 mod certificates;
 mod changed;
 mod claim_resize;
 mod conditions;
+mod configuration;
 mod conversion;
 mod default_classes;
 mod default_toleration_seconds;
+mod event_rate_limit;
+mod extended_resource_toleration;
 mod external_ips;
 mod inputs;
 mod limit_ranger;
@@ -23,9 +27,14 @@ mod matching;
 mod metrics;
 mod mountable_secrets;
 mod namespace_lifecycle;
+mod namespaces;
 mod node_restriction;
 mod options;
+mod owner_references;
+mod param_access;
+mod pod_node_selector;
 mod pod_security;
+mod pod_toleration_restriction;
 mod pods;
 mod policy;
 mod priority;
@@ -51,8 +60,8 @@ use async_trait::async_trait;
 use auth::authz::Escalation;
 use auth::view::Resource;
 use auth::{Authorizer, View};
-use machinery::{ApiError, Object};
-use registry::{Admission, AdmissionRequest, Operation, Registry};
+use machinery::{ApiError, GroupResource, Object};
+use registry::{Admission, AdmissionRequest, KindTable, Operation, Registry};
 
 use metrics::{Metrics, Step};
 pub use options::Options;
@@ -71,8 +80,11 @@ const MUTATING: &[(&str, Mutate)] = &[
     ("ServiceAccount", service_account::mutate),
     ("TaintNodesByCondition", taint_nodes::mutate),
     ("AlwaysPullImages", always_pull_images::mutate),
+    ("PodNodeSelector", pod_node_selector::mutate),
     ("Priority", priority::mutate),
     ("DefaultTolerationSeconds", default_toleration_seconds::mutate),
+    ("PodTolerationRestriction", pod_toleration_restriction::mutate),
+    ("ExtendedResourceToleration", extended_resource_toleration::mutate),
     ("DefaultStorageClass", default_classes::storage),
     ("StorageObjectInUseProtection", storage_protection::mutate),
     ("RuntimeClass", runtime_class::mutate),
@@ -82,12 +94,19 @@ const MUTATING: &[(&str, Mutate)] = &[
 ];
 
 const VALIDATING: &[(&str, Validate)] = &[
+    ("ParamAccess", param_access::validate),
     ("NamespaceLifecycle", namespace_lifecycle::validate),
+    ("NamespaceExists", namespaces::exists),
+    ("LimitPodHardAntiAffinityTopology", anti_affinity::validate),
     ("NodeRestriction", node_restriction::validate),
     ("LimitRanger", limit_ranger::validate),
     ("ServiceAccount", service_account::validate),
     ("PodSecurity", pod_security::validate),
+    ("PodNodeSelector", pod_node_selector::validate),
     ("Priority", priority::validate),
+    ("PodTolerationRestriction", pod_toleration_restriction::validate),
+    ("EventRateLimit", event_rate_limit::validate),
+    ("OwnerReferencesPermissionEnforcement", owner_references::validate),
     ("PersistentVolumeClaimResize", claim_resize::validate),
     ("RuntimeClass", runtime_class::validate),
     ("RBACEscalation", rbac_escalation::validate),
@@ -132,7 +151,9 @@ impl BuiltIn {
         }
     }
 
-    pub fn with_options(mut self, options: Options) -> Self {
+    pub fn with_options(mut self, mut options: Options) -> Self {
+        let [mutating, validating] = [&mut options.mutating_users, &mut options.validating_users].map(std::mem::take);
+        self.webhooks = self.webhooks.known_as(mutating, validating);
         self.options = options;
         self
     }
@@ -231,7 +252,7 @@ impl BuiltIn {
         rounds: &mut Rounds,
     ) -> Result<(), ApiError> {
         if let Some(object) = object.as_deref_mut() {
-            let admit = self.admit(request);
+            let admit = self.admit(registry, request);
             for (name, plugin) in MUTATING.iter().filter(|(name, _)| self.options.is_on(name)) {
                 self.timed(name, Step::Admit, request, || plugin(&admit, object))?;
             }
@@ -248,7 +269,7 @@ impl BuiltIn {
         request: &AdmissionRequest<'_>,
         object: Option<&Object>,
     ) -> Result<(), ApiError> {
-        let admit = self.admit(request);
+        let admit = self.admit(registry, request);
         for (name, plugin) in VALIDATING.iter().filter(|(name, _)| self.options.is_on(name)) {
             self.timed(name, Step::Validate, request, || plugin(&admit, object))?;
         }
@@ -261,14 +282,14 @@ impl BuiltIn {
         self.waited("ResourceQuota", Step::Validate, request, charging).await
     }
 
-    fn admit<'a>(&'a self, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
+    fn admit<'a>(&'a self, registry: &'a Registry, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
         Admit {
             request,
+            kinds: registry.kinds(),
             view: &*self.view,
             authorizer: &*self.authorizer,
             escalation: &self.escalation,
-            pod_security: &self.options.pod_security,
-            limited: &self.options.limited,
+            options: &self.options,
         }
     }
 }
@@ -280,11 +301,12 @@ fn subject<'a>(registry: &'a Registry, request: &'a AdmissionRequest<'a>, object
 /// One write and what plugins may look at.
 pub(crate) struct Admit<'a> {
     pub request: &'a AdmissionRequest<'a>,
+    /// Those that are served.
+    pub kinds: &'a KindTable,
     pub view: &'a dyn View,
     pub authorizer: &'a dyn Authorizer,
     pub escalation: &'a Escalation,
-    pub pod_security: &'a pod_security::Configuration,
-    pub limited: &'a resource_quota::Limited,
+    pub options: &'a Options,
 }
 
 impl Admit<'_> {
@@ -296,6 +318,13 @@ impl Admit<'_> {
 
     fn creates(&self, resource: Resource) -> bool {
         self.request.operation == Operation::Create && self.is(resource, "")
+    }
+
+    /// That of the request.
+    fn namespace(&self) -> Result<Object, ApiError> {
+        let name = self.request.namespace;
+        let found = self.view.get(Resource::NAMESPACES, "", name);
+        found.ok_or_else(|| ApiError::not_found(&GroupResource::new("", "namespaces"), name))
     }
 
     /// Refuses the request as upstream's plugins do.
@@ -321,6 +350,8 @@ impl Admission for BuiltIn {
         object: Option<&mut Object>,
     ) -> Result<(), ApiError> {
         if request.operation == Operation::Create && request.kind.namespaced() {
+            let provision = namespaces::provision(registry, request);
+            self.waited("NamespaceAutoProvision", Step::Admit, request, provision).await?;
             self.await_namespace(registry, request).await;
             if let Some(object) = object.as_deref() {
                 self.await_service_account(registry, request, object).await;

@@ -8,10 +8,8 @@ use auth::view::testing::Objects;
 use machinery::{ApiError, Object, UserInfo};
 use registry::{AdmissionRequest, Context, KindTable, Operation};
 
-use crate::pod_security::Configuration;
-use crate::resource_quota::Limited;
 use crate::subject::Subject;
-use crate::{Admit, Mutate, Validate};
+use crate::{Admit, Mutate, Options, Validate};
 
 pub struct Case {
     kind: &'static kinds::KindDef,
@@ -22,8 +20,7 @@ pub struct Case {
     old: Option<Object>,
     pub context: Context,
     pub objects: Arc<Objects>,
-    pub pod_security: Configuration,
-    pub limited: Limited,
+    pub options: Options,
 }
 
 pub fn object(json: &str) -> Object {
@@ -46,8 +43,7 @@ impl Case {
             old: None,
             context: Context { user: UserInfo::new("jane", &[]), ..Context::default() },
             objects: Arc::default(),
-            pod_security: Configuration::default(),
-            limited: Limited::default(),
+            options: Options::default(),
         }
     }
 
@@ -116,14 +112,14 @@ impl Case {
     pub fn with<T>(&self, run: impl FnOnce(&Admit<'_>) -> T) -> T {
         let rbac = Arc::new(Rbac::new(self.objects.clone()));
         let escalation = Escalation::new(rbac.clone(), rbac.clone());
-        let request = self.request();
+        let (request, kinds) = (self.request(), KindTable::new(kinds::all(), &[]));
         run(&Admit {
             request: &request,
+            kinds: &kinds,
             view: &*self.objects,
             authorizer: &*rbac,
             escalation: &escalation,
-            pod_security: &self.pod_security,
-            limited: &self.limited,
+            options: &self.options,
         })
     }
 }

@@ -19,6 +19,6 @@ pub mod view;
 
 pub use authn::{Authenticator, Credentials, Refused};
 pub use authz::{Attributes, Authorizer, Decision};
-pub use kubeconfig::KubeconfigError;
+pub use kubeconfig::{KubeconfigError, KubeconfigUser, KubeconfigUsers};
 pub use policy::bootstrap_policy;
 pub use view::View;

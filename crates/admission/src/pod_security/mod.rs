@@ -97,7 +97,7 @@ fn evaluate(admit: &Admit<'_>, pod: &Object, enforced: Option<&Object>) -> Resul
     }
     let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", admit.request.namespace) else { return Ok(()) };
     let (Policy { enforce, audit, warn }, problems) =
-        Policy::of_labels(&namespace.labels(), admit.pod_security.defaults);
+        Policy::of_labels(&namespace.labels(), admit.options.pod_security.defaults);
     if !problems.is_empty() {
         note("error", format!("Failed to parse policy: {}", machinery::field::aggregate(&problems)));
     }
@@ -120,7 +120,7 @@ fn evaluate(admit: &Admit<'_>, pod: &Object, enforced: Option<&Object>) -> Resul
 
 /// By what the request is held to no standard.
 fn exemption(admit: &Admit<'_>, pod: &Object) -> Option<&'static str> {
-    let exemptions = &admit.pod_security.exemptions;
+    let exemptions = &admit.options.pod_security.exemptions;
     let has = |list: &[String], text: &str| list.iter().any(|of| of == text);
     let class = pod.str(&["spec", "runtimeClassName"]);
     match () {

@@ -14,7 +14,7 @@ use crate::Admit;
 const PODS_MAX: usize = 3000;
 
 pub fn validate(admit: &Admit<'_>, namespace: &Object) -> Result<(), ApiError> {
-    let of = |namespace: &Object| Policy::of_labels(&namespace.labels(), admit.pod_security.defaults);
+    let of = |namespace: &Object| Policy::of_labels(&namespace.labels(), admit.options.pod_security.defaults);
     let (new, errors) = of(namespace);
     let old = admit.request.old.filter(|_| admit.request.operation == Operation::Update).map(of);
     if !errors.is_empty() && old.as_ref().is_none_or(|(_, before)| *before != errors) {
@@ -22,7 +22,7 @@ pub fn validate(admit: &Admit<'_>, namespace: &Object) -> Result<(), ApiError> {
     }
     if let Some((old, _)) = old.filter(|(old, _)| is_stricter(new.enforce, old.enforce)) {
         debug_assert_ne!(old.enforce, new.enforce);
-        if !admit.pod_security.exemptions.namespaces.iter().any(|exempt| exempt == namespace.name()) {
+        if !admit.options.pod_security.exemptions.namespaces.iter().any(|exempt| exempt == namespace.name()) {
             let pods = admit.view.list(Resource::PODS, namespace.name());
             for warning in warnings(namespace.name(), new.enforce, &pods) {
                 admit.request.context.warnings.add(warning);

@@ -5,9 +5,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use machinery::field::{Error, ErrorList, Path};
+use machinery::field::{Error, ErrorList, Path, aggregate};
+use machinery::validation::{dns1123_label, dns1123_subdomain};
 use serde_json::Value;
 
+use crate::configuration::hold_to;
+
+const KIND: &str = "PodSecurityConfiguration";
+const KNOWN: [(&str, &str); 3] = [
+    ("pod-security.admission.config.k8s.io/v1", KIND),
+    ("pod-security.admission.config.k8s.io/v1beta1", KIND),
+    ("pod-security.admission.config.k8s.io/v1alpha1", KIND),
+];
 const LABEL: &str = "pod-security.kubernetes.io";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,27 +146,51 @@ fn invalid(key: &str, text: &str, why: &str) -> Error {
 impl Configuration {
     /// The error says what is wrong with it.
     pub fn parse(config: &Value) -> Result<Self, String> {
-        let defaults = &config["defaults"];
-        let standard = |mode: &str| {
-            let text = |field: &str| defaults[field].as_str().filter(|text| !text.is_empty());
-            let level = text(mode).map_or(Ok(Level::default()), Level::parse);
-            let version = text(&format!("{mode}-version")).map_or(Ok(Version::default()), Version::parse);
-            let named = |why: &str| format!("defaults.{mode}: {why}");
-            Ok::<_, String>(Standard { level: level.map_err(named)?, version: version.map_err(named)? })
+        hold_to(config, &KNOWN)?;
+        let mut errors = ErrorList::new();
+        let [enforce, warn, audit] = ["enforce", "warn", "audit"].map(|mode| Standard {
+            level: default(config, mode, Level::parse, &mut errors),
+            version: default(config, &format!("{mode}-version"), Version::parse, &mut errors),
+        });
+        let mut exempt = |field: &str, check: fn(&str) -> Vec<String>| exempt(config, field, check, &mut errors);
+        let exemptions = Exemptions {
+            namespaces: exempt("namespaces", dns1123_label),
+            runtime_classes: exempt("runtimeClasses", dns1123_subdomain),
+            users: exempt("usernames", |_| Vec::new()),
         };
-        let list = |field: &str| -> Vec<String> {
-            let listed = config["exemptions"][field].as_array().into_iter().flatten();
-            listed.filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        Ok(Self {
-            defaults: Policy { enforce: standard("enforce")?, audit: standard("audit")?, warn: standard("warn")? },
-            exemptions: Exemptions {
-                users: list("usernames"),
-                runtime_classes: list("runtimeClasses"),
-                namespaces: list("namespaces"),
-            },
-        })
+        match errors.as_slice() {
+            [] => Ok(Self { defaults: Policy { enforce, audit, warn }, exemptions }),
+            errors => Err(aggregate(errors)),
+        }
     }
+}
+
+fn default<T: Default>(
+    config: &Value,
+    field: &str,
+    parse: fn(&str) -> Result<T, &'static str>,
+    errors: &mut ErrorList,
+) -> T {
+    let Some(text) = config["defaults"][field].as_str().filter(|text| !text.is_empty()) else { return T::default() };
+    let invalid = |why| errors.push(Error::invalid(&Path::new("defaults").child(field), text, why));
+    parse(text).map_err(invalid).unwrap_or_default()
+}
+
+fn exempt(config: &Value, field: &str, check: fn(&str) -> Vec<String>, errors: &mut ErrorList) -> Vec<String> {
+    let mut exempt: Vec<String> = Vec::new();
+    for (index, name) in config["exemptions"][field].as_array().into_iter().flatten().enumerate() {
+        let (name, path) = (name.as_str().unwrap_or_default(), Path::new("exemptions").child(field).index(index));
+        let wrong = check(name);
+        if !wrong.is_empty() {
+            errors.push(Error::invalid(&path, name, wrong.join(", ")));
+        } else if name.is_empty() {
+            errors.push(Error::required(&path, ""));
+        } else if exempt.iter().any(|other| other == name) {
+            errors.push(Error::duplicate(&path, name));
+        }
+        exempt.push(name.to_owned());
+    }
+    exempt
 }
 
 #[cfg(test)]
@@ -172,11 +205,15 @@ mod tests {
         (format!("{} {} {}", policy.enforce, policy.audit, policy.warn), errors.len())
     }
 
+    fn parse(mut config: Value) -> Result<Configuration, String> {
+        (config["apiVersion"], config["kind"]) = (json!(KNOWN[0].0), json!(KIND));
+        Configuration::parse(&config)
+    }
+
     #[test]
     fn labels_come_before_defaults() {
-        let defaults = Configuration::parse(
-            &json!({"defaults": {"enforce": "baseline", "audit": "restricted", "audit-version": "v1.24"}}),
-        );
+        let defaults =
+            parse(json!({"defaults": {"enforce": "baseline", "audit": "restricted", "audit-version": "v1.24"}}));
         let defaults = defaults.unwrap().defaults;
         for (labels, expected, errors) in [
             (&[][..], "baseline:latest restricted:v1.24 privileged:latest", 0),
@@ -195,7 +232,24 @@ mod tests {
         ] {
             assert_eq!(of(labels, defaults), (expected.to_owned(), errors), "{labels:?}");
         }
-        let error = Configuration::parse(&json!({"defaults": {"warn": "none"}})).unwrap_err();
-        assert_eq!(error, "defaults.warn: must be one of privileged, baseline, restricted");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_configuration_is_named() {
+        for (config, why) in [
+            (
+                json!({"defaults": {"warn": "none", "audit-version": "1"}}),
+                "[defaults.warn: Invalid value: \"none\": must be one of privileged, baseline, restricted, \
+                 defaults.audit-version: Invalid value: \"1\": must be \"latest\" or \"v1.x\"]",
+            ),
+            (json!({"exemptions": {"namespaces": ["a", "a"]}}), "exemptions.namespaces[1]: Duplicate value: \"a\""),
+            (json!({"exemptions": {"usernames": [""]}}), "exemptions.usernames[0]: Required value"),
+        ] {
+            assert_eq!(parse(config).err().as_deref(), Some(why));
+        }
+        let name = parse(json!({"exemptions": {"runtimeClasses": ["A"]}})).unwrap_err();
+        assert!(name.starts_with("exemptions.runtimeClasses[0]: Invalid value: \"A\": a lowercase"), "{name}");
+        let other = Configuration::parse(&json!({"apiVersion": "v1", "kind": "Pod"})).unwrap_err();
+        assert_eq!(other, "no kind \"Pod\" is registered for version \"v1\"");
     }
 }

@@ -88,13 +88,14 @@ fn updates_matter_where_containers_change() {
 #[test]
 fn some_are_held_to_nothing() {
     let config = json!({
+        "apiVersion": "pod-security.admission.config.k8s.io/v1", "kind": "PodSecurityConfiguration",
         "defaults": {"enforce": "restricted"},
         "exemptions": {"usernames": ["trusted"], "runtimeClasses": ["vm"], "namespaces": ["free"]},
     });
     let config = Configuration::parse(&config).unwrap();
     let admitted = |namespace: &str, user: &str, class: &str| {
         let mut case = Case::create("pods", namespace).cluster(CLUSTER).user(user, &[]);
-        case.pod_security = config.clone();
+        case.options.pod_security = config.clone();
         let mut pod = object(PLAIN);
         pod.set(&["spec", "runtimeClassName"], class);
         case.validate(validate, Some(&pod)).is_ok()

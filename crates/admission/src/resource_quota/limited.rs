@@ -10,8 +10,13 @@ use machinery::Object;
 use machinery::quantity::Quantity;
 use serde_json::Value;
 
-const API_VERSION: &str = "apiserver.config.k8s.io/v1";
-const KIND: &str = "ResourceQuotaConfiguration";
+use crate::configuration::hold_to;
+
+const KNOWN: [(&str, &str); 3] = [
+    ("apiserver.config.k8s.io/v1", "ResourceQuotaConfiguration"),
+    ("resourcequota.admission.k8s.io/v1beta1", "Configuration"),
+    ("resourcequota.admission.k8s.io/v1alpha1", "Configuration"),
+];
 
 /// Resources whose use needs a quota.
 #[derive(Debug, Default)]
@@ -29,9 +34,7 @@ struct Item {
 impl Limited {
     /// The error says what is wrong.
     pub fn parse(config: &Value) -> Result<Self, String> {
-        if config["apiVersion"] != API_VERSION || config["kind"] != KIND {
-            return Err(format!("it must be of kind {KIND} in version {API_VERSION}"));
-        }
+        hold_to(config, &KNOWN)?;
         let items = config["limitedResources"].as_array().map(Vec::as_slice).unwrap_or_default();
         items.iter().enumerate().map(|(at, item)| Item::parse(at, item)).collect::<Result<_, _>>().map(Self)
     }

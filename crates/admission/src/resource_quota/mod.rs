@@ -82,8 +82,8 @@ fn covered(admit: &Admit<'_>, object: &Object, quotas: &[Object]) -> Result<(), 
     if usage.iter().all(|(name, amount)| before.get(name).is_some_and(|was| amount <= was)) {
         return Ok(());
     }
-    let mut names = admit.limited.names(kind, &usage);
-    let mut scopes = admit.limited.scopes(kind, object);
+    let mut names = admit.options.limited.names(kind, &usage);
+    let mut scopes = admit.options.limited.scopes(kind, object);
     for quota in quotas {
         if quota::fits(quota, kind, object) {
             names.retain(|name| quota.get(&["spec", "hard", name]).is_none());
@@ -376,11 +376,11 @@ mod tests {
             ("configmaps", "", plain, ""),
         ] {
             let mut case = Case::create(resource, "dev").cluster(cluster);
-            case.limited = Limited::parse(&config).expect("it is valid");
+            case.options.limited = Limited::parse(&config).expect("it is valid");
             assert_eq!(charged(case, new).err().unwrap_or_default(), expected, "{resource} {cluster} {new}");
         }
         for (config, expected) in [
-            (json!({}), "it must be of kind ResourceQuotaConfiguration in version apiserver.config.k8s.io/v1"),
+            (json!({}), "Object 'Kind' is missing in '{}'"),
             (
                 json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration",
                     "limitedResources": [{"matchContains": ["x"]}]}),

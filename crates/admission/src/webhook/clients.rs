@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::webhook::{Bounds, Client, Config, Error, Resolve};
-use auth::View;
+use ::webhook::{Bounds, Client, Config, Error, Identity, Resolve};
 use auth::view::Resource;
+use auth::{KubeconfigUser, KubeconfigUsers, View};
 use http::HeaderMap;
 use parking_lot::Mutex;
 use registry::service;
@@ -20,22 +20,29 @@ pub const ANSWER_MAX: usize = 5 << 20;
 const CLIENTS_MAX: usize = 512;
 const OF_SERVICE: &str = "kubernetes.io/service-name";
 
-/// Clients by what they call.
+/// Clients by what they call, and by what they show there.
 pub struct Clients {
     view: Arc<dyn View>,
-    kept: Mutex<HashMap<Target, Client>>,
+    users: KubeconfigUsers,
+    kept: Mutex<HashMap<(Target, Option<Identity>), Client>>,
 }
 
 impl Clients {
     /// Services are looked up in `view` when a connection is made: a webhook needs neither the service proxy nor the
     /// cluster's DNS on this machine.
     pub fn new(view: Arc<dyn View>) -> Self {
-        Self { view, kept: Mutex::default() }
+        Self { view, users: KubeconfigUsers::default(), kept: Mutex::default() }
     }
 
-    /// A client of the target; fails if its authorities can not be read.
-    pub fn client(&self, target: &Target) -> Result<Client, Error> {
-        if let Some(client) = self.kept.lock().get(target) {
+    /// The same, which shows itself to servers as one of these users.
+    pub fn known_as(self, users: KubeconfigUsers) -> Self {
+        Self { users, ..self }
+    }
+
+    /// A client of the target; fails if its authorities or the identity can not be read.
+    fn client(&self, target: &Target, identity: Option<Identity>) -> Result<Client, Error> {
+        let key = (target.clone(), identity);
+        if let Some(client) = self.kept.lock().get(&key) {
             return Ok(client.clone());
         }
         let resolver: Option<Arc<dyn Resolve>> = match &target.place {
@@ -44,21 +51,26 @@ impl Clients {
                 Some(Arc::new(Endpoints { view: self.view.clone(), namespace: namespace.clone(), name: name.clone() }))
             }
         };
-        let trust = target.trust.clone();
+        let (trust, identity) = (target.trust.clone(), key.1.clone());
         // Connections that are shared by HTTP/2 would lead to one endpoint of a service alone.
-        let config = Config { trust, resolver, ..Config::default() };
-        let client = Client::bounded(config, Bounds { http1: true, answer_bytes_max: ANSWER_MAX })?;
+        let config = Config { trust, resolver, identity, ..Config::default() };
+        let client = Client::bounded(config, Bounds { http1: true, answer_bytes_max: ANSWER_MAX });
+        let client = client.map_err(|error| Error::Config(format!("unable to load root certificates: {error}")))?;
         let mut kept = self.kept.lock();
         if kept.len() >= CLIENTS_MAX {
             kept.clear();
         }
-        Ok(kept.entry(target.clone()).or_insert(client).clone())
+        Ok(kept.entry(key).or_insert(client).clone())
     }
 
     /// Posts a review and answers what came back. Waits for `timeout` at most, and tells the webhook so.
     pub async fn post(&self, target: &Target, review: &Value, timeout: Duration) -> Result<Value, Error> {
         let url = format!("{}?timeout={}s", target.url(), timeout.as_secs());
-        self.client(target)?.post_json(&url, HeaderMap::new(), review, timeout).await
+        let user = self.users.of(&target.host_port());
+        let identity =
+            user.map(KubeconfigUser::identity).transpose().map_err(|error| Error::Config(error.to_string()))?;
+        let headers = user.map_or_else(HeaderMap::new, KubeconfigUser::headers);
+        self.client(target, identity.flatten())?.post_json(&url, headers, review, timeout).await
     }
 }
 

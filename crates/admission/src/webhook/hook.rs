@@ -5,8 +5,8 @@ use std::time::Duration;
 use machinery::Object;
 use serde_json::Value;
 
+use super::answer::Version;
 use super::breaker::Breaker;
-use super::review::Version;
 use super::target::Target;
 use crate::conditions::Conditions;
 use crate::matching::Matching;

@@ -5,6 +5,7 @@
 //!
 //! upstream: apiserver/pkg/admission/plugin/webhook
 
+mod answer;
 mod breaker;
 mod clients;
 mod event;
@@ -14,25 +15,28 @@ mod patch;
 mod review;
 mod target;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use auth::view::Resource;
-use auth::{Authorizer, View};
+use auth::{Authorizer, KubeconfigUsers, View};
 use futures::future::join_all;
 use kinds::KindDef;
+use machinery::field::{self, Path as FieldPath};
 use machinery::{ApiError, Object};
 use registry::Registry;
 use serde_json::{Value, json};
 
 use crate::cached::{Cached, Item};
 use crate::conditions::Met;
+use crate::configuration::hold_to;
 use crate::inputs::Inputs;
 use crate::reinvocation::Rounds;
 use crate::subject::{Seen, Subject};
+use answer::Answer;
 use breaker::{Change, may_do_without};
 use hook::Hook;
 use metrics::{Ended, Metrics, Step};
-use review::Answer;
 
 pub(crate) use clients::Clients;
 pub(crate) use target::Target;
@@ -40,13 +44,19 @@ pub(crate) use target::Target;
 const MUTATION: &str = "mutation.webhook.admission.k8s.io";
 const PATCH: &str = "patch.webhook.admission.k8s.io";
 const VALIDATION: &str = "validating.webhook.admission.k8s.io";
+const KNOWN: [(&str, &str); 2] = [
+    ("apiserver.config.k8s.io/v1", "WebhookAdmissionConfiguration"),
+    ("apiserver.config.k8s.io/v1alpha1", "WebhookAdmission"),
+];
 const SKIPPED: &str = "skipped.webhook.admission.keelson.io";
 
 /// The webhooks of a cluster.
 pub struct Webhooks {
     view: Arc<dyn View>,
     authorizer: Arc<dyn Authorizer>,
-    clients: Clients,
+    /// Of webhooks that mutate, and of those that validate: each shows itself as it is configured.
+    mutating_clients: Clients,
+    validating_clients: Clients,
     mutating: Cached<Vec<Hook>>,
     validating: Cached<Vec<Hook>>,
     metrics: Metrics,
@@ -76,13 +86,21 @@ struct Call<'a> {
 impl Webhooks {
     pub fn new(view: Arc<dyn View>, authorizer: Arc<dyn Authorizer>) -> Self {
         Self {
-            clients: Clients::new(view.clone()),
+            mutating_clients: Clients::new(view.clone()),
+            validating_clients: Clients::new(view.clone()),
             view,
             authorizer,
             mutating: Cached::new(Resource::MUTATING_WEBHOOK_CONFIGURATIONS, hook::compile),
             validating: Cached::new(Resource::VALIDATING_WEBHOOK_CONFIGURATIONS, hook::compile),
             metrics: Metrics::default(),
         }
+    }
+
+    /// As whom webhooks are called.
+    pub fn known_as(mut self, mutating: KubeconfigUsers, validating: KubeconfigUsers) -> Self {
+        self.mutating_clients = self.mutating_clients.known_as(mutating);
+        self.validating_clients = self.validating_clients.known_as(validating);
+        self
     }
 
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
@@ -265,10 +283,11 @@ impl Webhooks {
         let target = hook.target.as_ref().map_err(unreachable)?;
         let uid = clock::uuid();
         let review = review::ask(version, &uid, subject, kind, seen.objects());
-        let answer = match self.clients.post(target, &review, hook.timeout).await {
-            Ok(answered) => review::read(version, &uid, step == Step::Mutating, answered)
+        let clients = if step == Step::Mutating { &self.mutating_clients } else { &self.validating_clients };
+        let answer = match clients.post(target, &review, hook.timeout).await {
+            Ok(answered) => answer::read(version, &uid, step == Step::Mutating, answered)
                 .map_err(|why| Failure::Calling { why, code: 503 }),
-            Err(::webhook::Error::Config(why)) => Err(unreachable(&format!("unable to load root certificates: {why}"))),
+            Err(::webhook::Error::Config(why)) => Err(unreachable(&why)),
             Err(error) => Err(Failure::Calling { why: format!("failed to call webhook: {error}"), code: code(&error) }),
         };
         self.watch_over(registry, call, answer.is_ok());
@@ -340,6 +359,19 @@ impl Webhooks {
             }
         }
     }
+}
+
+/// Reads a WebhookAdmissionConfiguration: as whom webhooks are called.
+///
+/// upstream: apiserver/pkg/admission/plugin/webhook/config/kubeconfig.go
+pub fn users(config: &Value) -> Result<KubeconfigUsers, String> {
+    hold_to(config, &KNOWN)?;
+    let path = config["kubeConfigFile"].as_str().unwrap_or_default();
+    if !path.starts_with('/') {
+        let field = FieldPath::new("kubeConfigFile");
+        return Err(field::Error::invalid(&field, path, "must be an absolute file path").to_string());
+    }
+    KubeconfigUsers::read(Path::new(path)).map_err(|error| error.to_string())
 }
 
 /// As metrics count it.

@@ -41,6 +41,11 @@ impl Target {
         Ok(Self { place, trust })
     }
 
+    /// By which credentials for it are found.
+    pub fn host_port(&self) -> String {
+        host_port(&self.url()).unwrap_or_default()
+    }
+
     /// The URL that is asked for; a service goes by its name in the cluster.
     pub fn url(&self) -> String {
         match &self.place {
@@ -48,6 +53,11 @@ impl Target {
             Place::Service { namespace, name, port, path } => format!("https://{name}.{namespace}.svc:{port}{path}"),
         }
     }
+}
+
+fn host_port(url: &str) -> Option<String> {
+    let url: http::Uri = url.parse().ok()?;
+    Some(format!("{}:{}", url.host()?, url.port_u16().unwrap_or(SERVICE_PORT)))
 }
 
 fn of_service(service: &Value) -> Place {

@@ -1,9 +1,10 @@
 //! The built-in plugins.
 
+use admission::Options;
 use machinery::{ApiError, Reason};
 use serde_json::{Value, json};
 
-use crate::{cluster, cluster_with_namespace, create, kind, named};
+use crate::{cluster, cluster_with, cluster_with_namespace, create, kind, named};
 
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}})
@@ -16,6 +17,18 @@ async fn content_follows_its_namespace_at_once() {
     assert_eq!((error.reason, error.message.as_str()), (Reason::NotFound, "namespaces \"dev\" not found"));
     create(&registry, "namespaces", "", named("dev")).await.unwrap();
     create(&registry, "configmaps", "dev", named("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn content_makes_its_namespace_where_that_is_switched_on() {
+    let options = Options::new(&["NamespaceAutoProvision".to_owned()], &[], None).unwrap();
+    let registry = cluster_with(kinds::all(), options).await;
+    for name in ["a", "b"] {
+        create(&registry, "configmaps", "dev", named(name)).await.unwrap();
+    }
+    assert!(registry.get(kind("namespaces"), "", "dev", "").await.is_ok());
+    let error = create(&registry, "configmaps", "Dev", named("a")).await.unwrap_err();
+    assert!(error.message.contains("is forbidden: Namespace \"Dev\" is invalid: metadata.name"), "{}", error.message);
 }
 
 #[tokio::test(start_paused = true)]

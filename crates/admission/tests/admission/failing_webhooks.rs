@@ -1,11 +1,20 @@
 //! Webhooks that hang, answer rubbish or can not be reached.
 
-use registry::Registry;
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::server::{Answer, Server};
+use auth::pki::Authority;
+use auth::tls::ClientAuth;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Response;
+use registry::{DeleteOptions, Registry};
+use serde_json::{Value, json};
+use webhook::testing;
+
+use crate::server::{Answer, Server, tls_of};
 use crate::webhooks::configuration;
-use crate::{cluster_with_namespace, create, named, set_up};
+use crate::{administrator, cluster_with_namespace, create, kind, named, set_up};
 
 const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
 const CALLING: &str = "Internal error occurred: failed calling webhook \"guard.example.com\": ";
@@ -21,6 +30,7 @@ async fn outcome(registry: &Registry, client: Value, more: Value) -> Result<(), 
 async fn a_failing_webhook_refuses_or_is_ignored_as_its_policy_says() {
     let patch = |operations: Value| Answer::patch(&operations);
     let huge = "x".repeat(6 << 20);
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for (answer, why) in [
         (Answer::Never, "context deadline exceeded"),
         (
@@ -29,6 +39,13 @@ async fn a_failing_webhook_refuses_or_is_ignored_as_its_policy_says() {
         ),
         (Answer::Raw(200, String::new()), "json parse error: EOF"),
         (Answer::Raw(200, huge), "the answer is too large"),
+        (Answer::Raw(200, deep), "json parse error: "),
+        (Answer::Raw(200, "[]".to_owned()), "failed to call webhook: "),
+        (Answer::Raw(200, json!({"response": {"allowed": true, "uid": "x"}}).to_string()), "expected response.uid="),
+        (
+            Answer::Response(json!({"allowed": true, "patch": "W3t9XQ==", "patchType": "Merge"})),
+            "unsupported patch type",
+        ),
         (
             Answer::Raw(500, "broken".to_owned()),
             "failed to call webhook: an error on the server (\"broken\") has prevented the request from succeeding",
@@ -54,12 +71,23 @@ async fn a_failing_webhook_refuses_or_is_ignored_as_its_policy_says() {
             }
         }
     }
+    let doubles = |_| json!({"op": "copy", "from": "/data", "path": "/data/x"});
+    let mut growing = vec![json!({"op": "add", "path": "/data", "value": {"k": "v".repeat(64)}})];
+    growing.extend((0..40).map(doubles));
+    let growing = Value::Array(growing);
     // What a patch does wrong is no failure of the call, and is never ignored.
     for (operations, why) in [
         (json!([{"op": "remove", "path": "/metadata/labels/none"}]), "Internal error occurred: "),
         (json!([{"op": "add", "path": "/data", "value": []}]), "Internal error occurred: "),
         (json!([{"op": "replace", "path": "/kind", "value": "Secret"}]), "expected the patched object to be"),
         (json!([{"op": "replace", "path": "", "value": 1}]), "Internal error occurred: "),
+        (json!([{"op": "add", "path": "/metadata/finalizers/7", "value": "a.io/b"}]), "Internal error occurred: "),
+        (json!([{"op": "test", "path": "/metadata/name", "value": "b"}]), "Internal error occurred: "),
+        (json!([{"op": "move", "from": "/metadata", "path": "/metadata/x"}]), "Internal error occurred: "),
+        (json!([{"op": "destroy", "path": "/data"}]), "Internal error occurred: "),
+        (json!(["add"]), "Internal error occurred: "),
+        (growing, "Internal error occurred: "),
+        (json!([{"op": "add", "path": "/metadata/finalizers", "value": ["not qualified"]}]), "metadata.finalizers"),
         (
             json!([{"op": "replace", "path": "/metadata/namespace", "value": "prod"}]),
             "the namespace of the provided object",
@@ -128,4 +156,28 @@ async fn a_condition_that_fails_or_costs_too_much_is_decided_by_the_failure_poli
             assert_eq!(server.asked().len(), 0, "{expression}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_webhook_that_sets_itself_off_ends_with_its_timeout() {
+    let registry = cluster_with_namespace().await;
+    let (within, asked) = (registry.clone(), Arc::new(AtomicUsize::new(0)));
+    let (authority, count) = (Authority::create("webhooks").unwrap(), asked.clone());
+    // Before it answers it has another made of what it is asked about.
+    let server = testing::serve(tls_of(&authority, ClientAuth::None), move |_| {
+        let (registry, number) = (within.clone(), count.fetch_add(1, Ordering::SeqCst));
+        Box::pin(async move {
+            let made = create(&registry, "configmaps", "dev", named(&format!("more-{number}"))).await;
+            Response::new(format!("{:?}", made.err().map(|error| error.message)))
+        })
+    })
+    .await;
+    let bundle = STANDARD.encode(authority.certificate_pem().unwrap());
+    let client = json!({"url": format!("https://localhost:{}/", server.address.port()), "caBundle": bundle});
+    let why = outcome(&registry, client, json!({"failurePolicy": "Fail"})).await.unwrap_err();
+    assert!(why.starts_with(CALLING) && why.ends_with("context deadline exceeded"), "{why}");
+    assert!(asked.load(Ordering::SeqCst) > 1, "it was set off again");
+    registry.delete(&administrator(), kind(MUTATING), "", "guard", &DeleteOptions::default()).await.unwrap();
+    registry.get(kind(MUTATING), "", "guard", "").await.unwrap_err();
+    create(&registry, "configmaps", "dev", named("after")).await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod built_in;
+mod credentials;
 mod failing_webhooks;
 mod mutating_policies;
 mod policies;
@@ -10,7 +11,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use admission::BuiltIn;
+use admission::{BuiltIn, Options};
 use auth::authz::{Escalation, Rbac, Union};
 use kinds::KindDef;
 use machinery::{ApiError, Object, UserInfo};
@@ -23,6 +24,11 @@ pub async fn cluster() -> Registry {
 
 /// One that serves these kinds.
 pub async fn cluster_of(kinds: &'static [&'static KindDef]) -> Registry {
+    cluster_with(kinds, Options::default()).await
+}
+
+/// One whose plugins are configured so.
+pub async fn cluster_with(kinds: &'static [&'static KindDef], options: Options) -> Registry {
     let config = Config {
         store: Arc::new(store::Memory::new()),
         kinds,
@@ -34,7 +40,7 @@ pub async fn cluster_of(kinds: &'static [&'static KindDef]) -> Registry {
     let rbac = Arc::new(Rbac::new(view.clone()));
     let authorizer = Arc::new(Union::standard(view.clone(), rbac.clone()));
     let escalation = Escalation::new(rbac, authorizer.clone());
-    registry.set_admission(Arc::new(BuiltIn::new(view, authorizer, escalation)));
+    registry.set_admission(Arc::new(BuiltIn::new(view, authorizer, escalation).with_options(options)));
     registry
 }
 

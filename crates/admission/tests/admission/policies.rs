@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::webhooks::rule;
 use crate::{administrator, cluster_with_namespace, create, create_as, kind, named, object, set_up};
 
-const POLICIES: &str = "validatingadmissionpolicies.admissionregistration.k8s.io";
-const BINDINGS: &str = "validatingadmissionpolicybindings.admissionregistration.k8s.io";
+pub const POLICIES: &str = "validatingadmissionpolicies.admissionregistration.k8s.io";
+pub const BINDINGS: &str = "validatingadmissionpolicybindings.admissionregistration.k8s.io";
 
 /// A policy about config maps, and its binding.
 async fn policy(registry: &Registry, name: &str, spec: Value, binding: Value) {
@@ -126,21 +126,54 @@ async fn validations_refuse_in_upstreams_words() {
     }
 }
 
-#[tokio::test]
-async fn what_costs_too_much_is_stopped() {
+/// As many steps as there are numbers, to the power of `depth`.
+fn loops(depth: usize, innermost: &str) -> String {
     let list = format!("[{}]", (0..20).map(|number| number.to_string()).collect::<Vec<_>>().join(","));
-    let endless = |depth: usize| {
-        let open: String = (0..depth).map(|at| format!("{list}.all(v{at}, ")).collect();
-        format!("{open}true{}", ")".repeat(depth))
-    };
-    let one = said(json!({"validations": [{"expression": endless(5)}]})).await.unwrap_err();
-    assert!(one.1.ends_with("resulted in error: operation cancelled: actual cost limit exceeded"), "{}", one.1);
+    let open: String = (0..depth).map(|at| format!("{list}.all(v{at}, ")).collect();
+    format!("{open}{innermost}{}", ")".repeat(depth))
+}
+
+#[tokio::test]
+async fn what_costs_too_much_is_stopped_and_decided_by_the_failure_policy() {
+    let (limit, budget) = (
+        "resulted in error: operation cancelled: actual cost limit exceeded",
+        "denied request: validation failed due to running out of cost budget, no further validation rules will be run",
+    );
     // Each is within its own limit, all together are not.
-    let many: Vec<Value> = (0..40).map(|_| json!({"expression": endless(4)})).collect();
-    let many = said(json!({"validations": many})).await.unwrap_err();
-    let why =
-        "denied request: validation failed due to running out of cost budget, no further validation rules will be run";
-    assert!(many.1.ends_with(why), "{}", many.1);
+    let many = vec![json!({"expression": loops(4, "true")}); 40];
+    let patterns = loops(3, "('a' + '(x+x+)+y').matches('^(a|b|ab)*(x+x+)+$' + '')  || true");
+    for (spec, why) in [
+        (json!({"validations": [{"expression": loops(5, "true")}]}), limit),
+        (json!({"validations": [{"expression": loops(4, &patterns)}]}), limit),
+        (json!({"validations": many}), budget),
+        (
+            json!({
+                "variables": [{"name": "endless", "expression": loops(5, "true")}],
+                "validations": [{"expression": "variables.endless"}],
+            }),
+            "\"endless\" fails to evaluate: operation cancelled: actual cost limit exceeded",
+        ),
+        (
+            json!({"matchConditions": [{"name": "c", "expression": loops(5, "true")}], "validations": [{"expression": "true"}]}),
+            limit,
+        ),
+    ] {
+        let error = said(spec.clone()).await.unwrap_err();
+        assert!(error.0 == 422 && error.1.ends_with(why), "{}", error.1);
+        let mut ignoring = spec;
+        ignoring["failurePolicy"] = json!("Ignore");
+        assert_eq!(said(ignoring).await, Ok(()), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn an_annotation_that_can_not_be_made_is_decided_by_the_failure_policy() {
+    let annotation = json!({"key": "k", "valueExpression": "string(object.none.x)"});
+    let annotating = |policy: &str| json!({"failurePolicy": policy, "auditAnnotations": [annotation]});
+    let why = "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'rule' with binding 'rule-binding' denied request: \
+               expression 'string(object.none.x)' resulted in error: no such key: none";
+    assert_eq!(said(annotating("Fail")).await, Err((422, why.to_owned())));
+    assert_eq!(said(annotating("Ignore")).await, Ok(()));
 }
 
 #[tokio::test]

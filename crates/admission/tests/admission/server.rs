@@ -79,11 +79,7 @@ impl Server {
     /// If it can not listen.
     pub async fn start(answer: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> Self {
         let authority = Authority::create("webhooks").expect("an authority");
-        let names = ["localhost", "guard.shop.svc"].map(str::to_owned).to_vec();
-        let spec = LeafSpec::server("guard", names, vec!["127.0.0.1".parse().expect("an address")]);
-        let (certificate, key) = authority.issue(&spec).expect("a certificate");
-        let identity = Identity::from_pem(&certificate, &key).expect("an identity");
-        let tls = tls::server_config(identity, ClientAuth::None).expect("settings of TLS");
+        let tls = tls_of(&authority, ClientAuth::None);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on the loopback");
         let port = listener.local_addr().expect("it listens").port();
         let shared = Arc::new(Shared { answer: Box::new(answer), asked: Mutex::default(), connections: 0.into() });
@@ -106,6 +102,15 @@ impl Server {
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
+}
+
+/// What a server shows that the authority vouches for.
+pub fn tls_of(authority: &Authority, clients: ClientAuth<'_>) -> rustls::ServerConfig {
+    let names = ["localhost", "guard.shop.svc"].map(str::to_owned).to_vec();
+    let spec = LeafSpec::server("guard", names, vec!["127.0.0.1".parse().expect("an address")]);
+    let (certificate, key) = authority.issue(&spec).expect("a certificate");
+    let identity = Identity::from_pem(&certificate, &key).expect("an identity");
+    tls::server_config(identity, clients).expect("settings of TLS")
 }
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {

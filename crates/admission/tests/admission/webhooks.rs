@@ -5,11 +5,12 @@ use machinery::UserInfo;
 use registry::{Context, DeleteOptions, ListOptions, Patch, Registry, Target};
 use serde_json::{Value, json};
 
+use crate::policies::{BINDINGS, POLICIES};
 use crate::server::{Answer, Server};
 use crate::{administrator, cluster_with_namespace, create, create_as, kind, named, object, set_up};
 
-const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
-const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
+pub const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
+pub const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
 
 /// A rule by `OPERATIONS GROUP/VERSION/RESOURCES`, each part split at commas.
 pub fn rule(text: &str) -> Value {
@@ -302,7 +303,12 @@ async fn nobody_is_asked_about_the_configurations_themselves() {
     let server = Server::start(|_| Answer::deny("all mine")).await;
     mutating(&registry, "one", &server, "* */*/*", json!({})).await;
     validating(&registry, "two", &server, "* */*/*", json!({})).await;
-    for (resource, name) in [(MUTATING, "one"), (VALIDATING, "two")] {
+    let constraints = json!({"resourceRules": [rule("* */*/*")]});
+    let spec = json!({"matchConstraints": constraints, "validations": [{"expression": "false"}]});
+    set_up(&registry, POLICIES, "", json!({"metadata": {"name": "three"}, "spec": spec})).await;
+    let spec = json!({"policyName": "three", "validationActions": ["Deny"]});
+    set_up(&registry, BINDINGS, "", json!({"metadata": {"name": "four"}, "spec": spec})).await;
+    for (resource, name) in [(MUTATING, "one"), (VALIDATING, "two"), (POLICIES, "three"), (BINDINGS, "four")] {
         registry.delete(&administrator(), kind(resource), "", name, &DeleteOptions::default()).await.unwrap();
     }
     assert_eq!(server.asked().len(), 0);

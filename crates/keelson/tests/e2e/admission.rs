@@ -235,3 +235,57 @@ fn a_webhook_behind_a_service_is_trusted_once_its_authority_is_injected() {
     patch_both(json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]));
     cluster.kubectl("create configmap late --from-literal=color=red");
 }
+
+const WIDGETS: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {size: {type: integer}}}}
+"#;
+
+const OF_WIDGETS: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: widgets}
+spec:
+  paramKind: {apiVersion: example.com/v1, kind: Widget}
+  matchConstraints:
+    resourceRules: [{operations: [CREATE], apiGroups: [example.com], apiVersions: [v1], resources: [widgets]}]
+  validations: [{expression: "object.spec.size <= params.spec.size"}, {expression: "object.spec.weight < 5"}]
+"#;
+
+#[test]
+fn policies_are_held_to_definitions_and_to_what_their_writers_may_read() {
+    let cluster = Cluster::start_without_image();
+    cluster.apply(WIDGETS);
+    cluster.kubectl("wait --for=condition=Established crd/widgets.example.com --timeout 30s");
+    cluster.kubectl("create clusterrole writer --verb=create --resource=validatingadmissionpolicies");
+    cluster.kubectl("create clusterrolebinding writer --clusterrole=writer --user=jane");
+    let refused = cluster.kubectl_stdin("create --as jane -f -", OF_WIDGETS).fails();
+    let why = "spec.paramKind: Forbidden: user &{jane  [system:authenticated] map[]} must have \"get\" permission on all \
+               objects of the referenced paramKind (kind=Widget, apiVersion=example.com/v1)";
+    assert!(refused.contains(why), "{refused}");
+    cluster.kubectl("create clusterrole reader --verb=get --resource=widgets.example.com");
+    cluster.kubectl("create clusterrolebinding reader --clusterrole=reader --user=jane");
+    cluster.kubectl_stdin("create --as jane -f -", OF_WIDGETS).succeeds();
+
+    let warnings = ".status.typeChecking.expressionWarnings";
+    let policy = "validatingadmissionpolicy widgets";
+    cluster.until_field(policy, &format!("{warnings}[0].fieldRef"), "spec.validations[1].expression");
+    let warning = cluster.field(policy, &format!("{warnings}[0].warning"));
+    assert!(
+        warning.starts_with("example.com/v1, Kind=Widget: ERROR: <input>:1:12: undefined field 'weight'"),
+        "{warning}"
+    );
+}

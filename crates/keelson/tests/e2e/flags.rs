@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use trace::otlp::{Span, Value};
 
 use crate::collector::Collector;
-use crate::support::{Cluster, Machine, until};
+use crate::support::manifests::pod;
+use crate::support::{Cluster, Machine, Output, until};
 
 #[test]
 fn beta_versions_an_audit_log_and_traces_are_had_by_flags() {
@@ -72,4 +73,88 @@ fn stable_versions_are_switched_off() {
     cluster.start_server(&["--runtime-config", "policy/v1=false"]);
     assert!(!cluster.kubectl("api-versions").contains("policy/v1"));
     assert_eq!(cluster.field("node n1", ".metadata.name"), "n1");
+}
+
+const PLUGINS: &str = "
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- {name: PodSecurity, path: standards}
+- name: PodNodeSelector
+  configuration: {podNodeSelectorPluginConfig: {clusterDefaultNodeSelector: disk=none}}
+- name: ResourceQuota
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: ResourceQuotaConfiguration
+    limitedResources:
+    - resource: pods
+      matchScopes: [{scopeName: PriorityClass, operator: In, values: [system-cluster-critical]}]
+";
+const STANDARDS: &str = "{apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, \
+                         defaults: {enforce: baseline}}";
+const LIMITS: &str = "{apiVersion: v1, kind: LimitRange, metadata: {name: small}, spec: {limits: \
+                      [{type: Container, default: {memory: 10Mi}}]}}";
+
+#[test]
+fn admission_plugins_are_switched_and_configured() {
+    let files = tempfile::tempdir().expect("there is a place for files");
+    let path = |name: &str| files.path().join(name).to_string_lossy().into_owned();
+    let write = |name: &str, text: &str| fs::write(path(name), text).expect("a small file is written");
+    write("plugins", PLUGINS);
+    write("standards", STANDARDS);
+    let mut cluster = Cluster::start_without_image();
+    cluster.apply(LIMITS);
+    cluster.kill_server();
+    cluster.start_server(&[
+        "--enable-admission-plugins=NamespaceAutoProvision,PodNodeSelector",
+        "--disable-admission-plugins=LimitRanger",
+        "--admission-control-config-file",
+        &path("plugins"),
+    ]);
+
+    cluster.kubectl("create configmap first -n made");
+    assert_eq!(cluster.field("namespace made", ".status.phase"), "Active");
+    let run = |name: &str, spec: &str| cluster.kubectl_stdin("create -f -", &format!("---\n{}", pod(name, spec)));
+    run("plain", "containers: [{name: c, image: none}]").succeeds();
+    assert_eq!(cluster.field("pod plain", ".spec.nodeSelector.disk"), "none");
+    assert_eq!(cluster.field("pod plain", ".spec.containers[0].resources.limits.memory"), "");
+    for (spec, why) in [
+        (
+            "nodeSelector: {disk: ssd}, containers: [{name: c, image: none}]",
+            "conflicts with its namespace node label selector",
+        ),
+        ("hostNetwork: true, containers: [{name: c, image: none}]", "violates PodSecurity \"baseline:latest\""),
+        (
+            "priorityClassName: system-cluster-critical, containers: [{name: c, image: none}]",
+            "insufficient quota to match these scopes: [{PriorityClass In [system-cluster-critical]}]",
+        ),
+    ] {
+        let refused = run("refused", spec).fails();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let metrics = cluster.kubectl("get --raw /metrics");
+    assert!(
+        metrics.contains("apiserver_admission_controller_admission_duration_seconds_count{name=\"PodNodeSelector\"")
+    );
+    assert!(!metrics.contains("apiserver_admission_controller_admission_duration_seconds_count{name=\"LimitRanger\""));
+
+    cluster.kill_server();
+    write("broken", &PLUGINS.replace("resource: pods", "resource: ''"));
+    for (flags, why) in [
+        (["--enable-admission-plugins", "Nothing"], "enable-admission-plugins plugin \"Nothing\" is unknown"),
+        (["--disable-admission-plugins", "Nothing"], "disable-admission-plugins plugin \"Nothing\" is unknown"),
+        (
+            ["--admission-control-config-file", &path("broken")],
+            "couldn't init admission plugin \"ResourceQuota\": limitedResources[0].resource: Required value",
+        ),
+        (
+            ["--admission-control-config-file", &path("none")],
+            "failed to read plugin config: unable to read admission control configuration from",
+        ),
+    ] {
+        let refused =
+            Output::of(cluster.program().args(["server", "--no-agent", "--data-dir", &path("data")]).args(flags));
+        let refused = refused.fails();
+        assert!(refused.contains(why), "{refused}");
+    }
 }

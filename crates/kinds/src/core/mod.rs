@@ -33,6 +33,7 @@ pub use persistent_volume_claim::PERSISTENT_VOLUME_CLAIM;
 pub use pod::POD;
 pub use pod_template::POD_TEMPLATE;
 pub use replication_controller::REPLICATION_CONTROLLER;
+pub use resource_names::is_extended;
 pub use resource_quota::RESOURCE_QUOTA;
 pub use secret::SECRET;
 pub use service::SERVICE;
