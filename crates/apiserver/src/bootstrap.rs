@@ -72,6 +72,11 @@ pub async fn tell_servers(registry: &Registry, bootstrap: &Bootstrap, serves: bo
     Objects { registry, context: context() }.tell_servers(bootstrap, serves).await
 }
 
+/// Tells servers of extension APIs whom this server trusts to vouch for users and proxies.
+pub async fn tell_authorities(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
+    Objects { registry, context: context() }.replace(authentication(bootstrap), &["data"]).await
+}
+
 /// As which this server writes what is its own.
 pub fn context() -> Context {
     let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);

@@ -44,7 +44,7 @@ mod watch;
 pub use audit::{Audit, AuditError, LogOptions as AuditLogOptions};
 pub use auth::authn::ClientCertificate;
 pub use body::{Body, BoxError};
-pub use bootstrap::{Bootstrap, Proxies, bootstrap};
+pub use bootstrap::{Bootstrap, Proxies, bootstrap, tell_authorities};
 pub use identity::{Renewal, identity};
 pub use limits::Limits;
 pub use local::{LocalApi, LocalService};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use der::asn1::{Any, Ia5String, ObjectIdentifier, SetOfVec, Utf8StringRef};
-use der::{Decode, DecodePem, Encode, EncodePem};
+use der::{Decode, Encode, EncodePem};
 use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
@@ -127,33 +127,37 @@ pub struct Authority {
 impl Authority {
     /// A new, self-signed authority, valid for ten years.
     pub fn create(common_name: &str) -> Result<Self, Error> {
-        let key = generate_key();
-        let profile = AuthorityProfile { subject: subject_name(common_name, &[])? };
+        Self::of_key(generate_key(), common_name)
+    }
+
+    /// The same with a key that there is already.
+    pub(crate) fn of_key(key: SigningKey, common_name: &str) -> Result<Self, Error> {
+        let subject = subject_name(common_name, &[])?;
+        let profile = AuthorityProfile { issuer: subject.clone(), subject };
         let public_key = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
         let builder = CertificateBuilder::new(profile, serial()?, validity(AUTHORITY_DAYS)?, public_key)?;
         let certificate = builder.build::<_, DerSignature>(&key)?;
         Ok(Self { certificate, key })
     }
 
-    /// The authority in `DIR/NAME.crt` and `DIR/NAME.key`, made first if neither file is there.
-    pub fn load_or_create(dir: &Path, name: &str, common_name: &str) -> Result<Self, Error> {
-        let (cert_path, key_path) = pair_paths(dir, name);
-        if cert_path.exists() || key_path.exists() {
-            return Self::load(dir, name);
-        }
-        let authority = Self::create(common_name)?;
-        write_pair(dir, name, &authority.certificate_pem()?, &key_pem(&authority.key)?)?;
-        Ok(authority)
+    /// A certificate of another authority for those who know this one alone; it ends with this one.
+    pub(crate) fn vouch_for(&self, other: &Self) -> Result<Certificate, Error> {
+        let (own, other) = (self.certificate.tbs_certificate(), other.certificate.tbs_certificate());
+        let profile = AuthorityProfile { issuer: own.subject().clone(), subject: other.subject().clone() };
+        let validity = Validity::new(validity(0)?.not_before, own.validity().not_after);
+        let public_key = other.subject_public_key_info().clone();
+        let builder = CertificateBuilder::new(profile, serial()?, validity, public_key)?;
+        Ok(builder.build::<_, DerSignature>(&self.key)?)
     }
 
-    /// The authority in `DIR/NAME.crt` and `DIR/NAME.key`.
+    /// The authority in `DIR/NAME.crt`, as the first of its certificates, and `DIR/NAME.key`.
     pub fn load(dir: &Path, name: &str) -> Result<Self, Error> {
         let (cert_path, key_path) = pair_paths(dir, name);
         Self::from_pem(&read(&cert_path)?, &read(&key_path)?)
     }
 
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, Error> {
-        let certificate = Certificate::from_pem(certificate)?;
+        let certificate = first_certificate(certificate)?;
         let key = SigningKey::from_pkcs8_pem(key)?;
         let own = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
         if *certificate.tbs_certificate().subject_public_key_info() != own {
@@ -163,7 +167,15 @@ impl Authority {
     }
 
     pub fn certificate_pem(&self) -> Result<String, Error> {
-        Ok(self.certificate.to_pem(LineEnding::LF)?)
+        certificate_pem(&self.certificate)
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    pub(crate) fn key_pem(&self) -> Result<String, Error> {
+        key_pem(&self.key)
     }
 
     /// Makes a key and signs a certificate for it: certificate and key, both as PEM.
@@ -212,7 +224,7 @@ impl Authority {
     }
 
     fn still_serves(&self, certificate_pem: &str, spec: &LeafSpec) -> bool {
-        let Ok(certificate) = Certificate::from_pem(certificate_pem) else { return false };
+        let Ok(certificate) = first_certificate(certificate_pem) else { return false };
         let Ok(extension) = alternative_names(spec) else { return false };
         let tbs = certificate.tbs_certificate();
         let names = tbs.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names);
@@ -223,16 +235,60 @@ impl Authority {
     }
 }
 
+/// All certificates of a PEM text, of which there must be one.
+pub(crate) fn read_certificates(pem: &str) -> Result<Vec<Certificate>, Error> {
+    let read = Certificate::load_pem_chain(pem.as_bytes())?;
+    if read.is_empty() { Err(Error::Pem("holds no certificate".to_owned())) } else { Ok(read) }
+}
+
+fn first_certificate(pem: &str) -> Result<Certificate, Error> {
+    Ok(read_certificates(pem)?.swap_remove(0))
+}
+
+pub(crate) fn certificate_pem(certificate: &Certificate) -> Result<String, Error> {
+    Ok(certificate.to_pem(LineEnding::LF)?)
+}
+
+pub(crate) fn public_key(certificate: &Certificate) -> &SubjectPublicKeyInfoOwned {
+    certificate.tbs_certificate().subject_public_key_info()
+}
+
+/// The public key of a certificate, both in DER.
+pub fn public_key_of(certificate: &[u8]) -> Result<Vec<u8>, Error> {
+    Ok(public_key(&Certificate::from_der(certificate)?).to_der()?)
+}
+
+/// Since when, without what was added for clocks that lag, and until when it is valid.
+pub(crate) fn life(certificate: &Certificate) -> (jiff::Timestamp, jiff::Timestamp) {
+    let validity = certificate.tbs_certificate().validity();
+    (timestamp(validity.not_before.to_unix_duration() + BACKDATE), timestamp(validity.not_after.to_unix_duration()))
+}
+
+fn timestamp(since_epoch: Duration) -> jiff::Timestamp {
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).expect("certificates end before the year 10000")
+}
+
 /// Whether less than a third of the certificate's life is left, or the text holds no certificate.
 pub fn needs_renewal(certificate_pem: &str) -> bool {
-    Certificate::from_pem(certificate_pem).map_or(true, |certificate| due(&certificate))
+    first_certificate(certificate_pem).map_or(true, |certificate| due(&certificate))
 }
 
 /// The instant from which [`needs_renewal`] answers yes.
 pub fn renewal_time(certificate_pem: &str) -> Result<jiff::Timestamp, Error> {
-    let certificate = Certificate::from_pem(certificate_pem)?;
-    let seconds = renewal_after_epoch(&certificate).as_secs();
-    Ok(jiff::Timestamp::from_second(seconds as i64).expect("certificates end before the year 10000"))
+    Ok(renewal(&first_certificate(certificate_pem)?))
+}
+
+pub(crate) fn renewal(certificate: &Certificate) -> jiff::Timestamp {
+    timestamp(renewal_after_epoch(certificate))
+}
+
+/// Which of the authorities signed the certificate, going by names; texts are PEM.
+pub fn signer_of(certificate: &str, authorities: &str) -> Option<usize> {
+    let certificate = first_certificate(certificate).ok()?;
+    let issuer = certificate.tbs_certificate().issuer();
+    let authorities = read_certificates(authorities).ok()?;
+    authorities.iter().position(|of| of.tbs_certificate().subject() == issuer)
 }
 
 /// What one wants to know of a certificate at a glance.
@@ -248,13 +304,12 @@ pub struct Summary {
 impl Summary {
     /// Of the first certificate of a PEM text.
     pub fn of(pem: &str) -> Result<Self, Error> {
-        let certificate = Certificate::from_pem(pem)?;
+        let certificate = first_certificate(pem)?;
         let tbs = certificate.tbs_certificate();
         let constraints = tbs.get_extension::<BasicConstraints>().ok().flatten();
-        let end = tbs.validity().not_after.to_unix_duration().as_secs();
         Ok(Self {
             subject: Subject::of(tbs.subject()).common_name,
-            not_after: jiff::Timestamp::from_second(end as i64).expect("certificates end before the year 10000"),
+            not_after: life(&certificate).1,
             is_authority: constraints.is_some_and(|(_, of)| of.ca),
             due: due(&certificate),
         })
@@ -272,7 +327,7 @@ impl Summary {
 
 /// What would be issued again in place of this certificate.
 pub fn spec_of(pem: &str) -> Result<LeafSpec, Error> {
-    let certificate = Certificate::from_pem(pem)?;
+    let certificate = first_certificate(pem)?;
     let tbs = certificate.tbs_certificate();
     let subject = Subject::of(tbs.subject());
     let (mut dns_names, mut ips) = (Vec::new(), Vec::new());
@@ -369,7 +424,7 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     write_file(path, text, 0o600)
 }
 
-fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let fail = |source| Error::File { path: path.to_owned(), source };
     let temporary = path.with_extension("new");
     if let Some(dir) = path.parent() {
@@ -389,17 +444,18 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-fn pair_paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn pair_paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")))
 }
 
 struct AuthorityProfile {
+    issuer: Name,
     subject: Name,
 }
 
 impl BuilderProfile for AuthorityProfile {
-    fn get_issuer(&self, subject: &Name) -> Name {
-        subject.clone()
+    fn get_issuer(&self, _: &Name) -> Name {
+        self.issuer.clone()
     }
 
     fn get_subject(&self) -> Name {
@@ -520,19 +576,7 @@ fn since_epoch() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    #[test]
-    fn an_authority_is_made_once_and_its_key_kept_private() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = Authority::load_or_create(dir.path(), "ca", "keelson-ca").unwrap();
-        let second = Authority::load_or_create(dir.path(), "ca", "keelson-ca").unwrap();
-        assert_eq!(first.certificate_pem().unwrap(), second.certificate_pem().unwrap());
-        let mode = fs::metadata(dir.path().join("ca.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
 
     #[test]
     fn a_key_of_another_authority_is_refused() {
@@ -593,7 +637,7 @@ mod tests {
     fn a_leaf_does_not_outlive_its_authority() {
         let authority = Authority::create("ca").unwrap();
         let (pem, _) = authority.issue(&LeafSpec { days: 5000, ..LeafSpec::client("a", &[]) }).unwrap();
-        let leaf = Certificate::from_pem(&pem).unwrap();
+        let leaf = first_certificate(&pem).unwrap();
         let end = |certificate: &Certificate| certificate.tbs_certificate().validity().not_after.to_unix_duration();
         assert_eq!(end(&leaf), end(&authority.certificate));
     }

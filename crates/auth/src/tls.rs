@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 use crate::pki::Error;
 
@@ -56,23 +59,47 @@ impl ResolvesClientCert for Identity {
     }
 }
 
-/// What a server asks of its clients.
-#[derive(Clone, Copy, Debug)]
-pub enum ClientAuth<'a> {
-    None,
-    /// A certificate is checked if the client shows one. The text holds the trusted authorities as PEM.
-    Optional(&'a str),
-    Required(&'a str),
+/// Authorities that are trusted, for servers and clients; replacing them touches new handshakes only.
+#[derive(Clone, Debug)]
+pub struct Trust(Arc<ArcSwap<Trusted>>);
+
+/// The authorities of one time.
+#[derive(Debug)]
+pub(crate) struct Trusted {
+    pem: String,
+    of_clients: Arc<dyn ClientCertVerifier>,
+    of_servers: Arc<dyn ServerCertVerifier>,
 }
 
-/// Authorities that vouch for some of the clients that TLS lets in.
-#[derive(Clone, Debug)]
-pub struct ClientAuthority(Arc<dyn ClientCertVerifier>);
+impl Trusted {
+    fn read(pem: String) -> Result<Self, Error> {
+        let roots = Arc::new(roots(&pem)?);
+        let of_clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), crypto_provider()).build()?;
+        let of_servers = WebPkiServerVerifier::builder_with_provider(roots, crypto_provider()).build()?;
+        Ok(Self { pem, of_clients, of_servers })
+    }
+}
 
-impl ClientAuthority {
+impl Trust {
     /// `pem` holds the certificates of all of them.
-    pub fn new(pem: &str) -> Result<Self, Error> {
-        Ok(Self(verifier(pem)?.build()?))
+    pub fn new(pem: impl Into<String>) -> Result<Self, Error> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Trusted::read(pem.into())?))))
+    }
+
+    pub fn replace(&self, pem: String) -> Result<(), Error> {
+        if self.0.load().pem != pem {
+            self.0.store(Arc::new(Trusted::read(pem)?));
+        }
+        Ok(())
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.load().pem.clone()
+    }
+
+    /// Those of now, by which one can tell whether they are others later.
+    pub(crate) fn now(&self) -> Arc<Trusted> {
+        self.0.load_full()
     }
 
     /// Whether one of them signed the chain, the leaf first, for a client, and it is valid now.
@@ -80,8 +107,83 @@ impl ClientAuthority {
         let Some((leaf, rest)) = chain.split_first() else { return false };
         let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
-        self.0.verify_client_cert(leaf, rest, now).is_ok()
+        self.0.load().of_clients.verify_client_cert(leaf, rest, now).is_ok()
     }
+}
+
+/// What both traits ask of signatures.
+macro_rules! signatures_by {
+    ($verifier:ident) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            self.0.load().$verifier.verify_tls12_signature(message, certificate, signature)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            self.0.load().$verifier.verify_tls13_signature(message, certificate, signature)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.load().$verifier.supported_verify_schemes()
+        }
+    };
+}
+
+impl ClientCertVerifier for Trust {
+    /// None: those of the future are not known.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0.load().of_clients.verify_client_cert(leaf, rest, now)
+    }
+
+    signatures_by!(of_clients);
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        stapled: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.load().of_servers.verify_server_cert(leaf, rest, name, stapled, now)
+    }
+
+    signatures_by!(of_servers);
+}
+
+/// What a server asks of its clients.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientAuth<'a> {
+    None,
+    /// A certificate is checked if the client shows one. The text holds the trusted authorities as PEM.
+    Optional(&'a str),
+    /// The same by authorities that may be replaced.
+    Following(&'a Trust),
+    Required(&'a str),
 }
 
 /// A server that speaks HTTP/2 and HTTP/1.1.
@@ -90,6 +192,7 @@ pub fn server_config(identity: Arc<Identity>, clients: ClientAuth<'_>) -> Result
     let builder = match clients {
         ClientAuth::None => builder.with_no_client_auth(),
         ClientAuth::Optional(ca) => builder.with_client_cert_verifier(verifier(ca)?.allow_unauthenticated().build()?),
+        ClientAuth::Following(trust) => builder.with_client_cert_verifier(Arc::new(trust.clone())),
         ClientAuth::Required(ca) => builder.with_client_cert_verifier(verifier(ca)?.build()?),
     };
     let mut config = builder.with_cert_resolver(identity);
@@ -102,9 +205,15 @@ pub fn server_config(identity: Arc<Identity>, clients: ClientAuth<'_>) -> Result
 /// A client that trusts the authorities in `ca_pem` and shows `identity` when asked. It offers no protocol
 /// by ALPN: the caller sets `alpn_protocols` as its HTTP stack wants them.
 pub fn client_config(ca_pem: &str, identity: Option<Arc<Identity>>) -> Result<ClientConfig, Error> {
+    following(&Trust::new(ca_pem)?, identity)
+}
+
+/// The same with authorities that may be replaced.
+pub fn following(trust: &Trust, identity: Option<Arc<Identity>>) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(ca_pem)?);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust.clone()));
     Ok(match identity {
         Some(identity) => builder.with_client_cert_resolver(identity),
         None => builder.with_no_client_auth(),
@@ -137,7 +246,6 @@ fn certified(certificate: &str, key: &str) -> Result<CertifiedKey, Error> {
 
 #[cfg(test)]
 mod tests {
-    use rustls::pki_types::ServerName;
     use rustls::{ClientConnection, ServerConnection};
 
     use super::*;

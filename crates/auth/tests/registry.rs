@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use auth::authz::{Rbac, Union};
 use auth::csr::{self, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER};
-use auth::pki::Authority;
+use auth::lineage::{CLUSTER, Lineage};
 use auth::{Attributes, Authorizer};
 use base64::Engine;
 use machinery::{Object, UserInfo};
@@ -130,7 +130,8 @@ async fn a_machine_joins_by_signing_requests() {
     let registry = open().await;
     auth::policy::reconcile(&registry).await.unwrap();
     settle(&registry).await;
-    let authority = Arc::new(Authority::create("ca").unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Lineage::open(directory.path(), CLUSTER).unwrap();
     let signer = tokio::spawn(csr::run::run(registry.clone(), authority, authorizer(&registry)));
 
     let (pem, _) = csr::new_request(&csr::node_client_spec("n1")).unwrap();

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use control::error::{ApiErrorExt, ignore_already_exists};
-use control::{Change, Controller, Error, Informer, ObjectKey, Requeue, Shell, Watches, meta, pods};
+use control::{CancellationToken, Change, Controller, Error, Informer, ObjectKey, Requeue, Shell, Watches, meta, pods};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::sync::watch;
 
 const DEFAULT_ACCOUNT: &str = "default";
 const ROOT_CA: &str = "kube-root-ca.crt";
@@ -80,15 +81,17 @@ impl Controller for ServiceAccountController {
 /// Keeps the config map `kube-root-ca.crt` in each namespace.
 pub struct RootCaController {
     client: Client,
-    ca_pem: String,
+    ca_pem: watch::Receiver<String>,
+    shutdown: CancellationToken,
     namespaces: Informer<Namespace>,
     config_maps: Informer<ConfigMap>,
 }
 
 impl RootCaController {
-    pub fn new(shell: &Shell, ca_pem: String) -> Self {
+    pub fn new(shell: &Shell, ca_pem: watch::Receiver<String>) -> Self {
         let config_maps = shell.informers.select(&format!("metadata.name={ROOT_CA}"), "");
-        Self { client: shell.client(), ca_pem, namespaces: shell.informers.get(), config_maps }
+        let (client, shutdown) = (shell.client(), shell.shutdown.clone());
+        Self { client, ca_pem, shutdown, namespaces: shell.informers.get(), config_maps }
     }
 
     fn wanted(&self) -> ConfigMap {
@@ -99,7 +102,7 @@ impl RootCaController {
                 annotations: Some(BTreeMap::from([description])),
                 ..ObjectMeta::default()
             },
-            data: Some(BTreeMap::from([("ca.crt".to_owned(), self.ca_pem.clone())])),
+            data: Some(BTreeMap::from([("ca.crt".to_owned(), self.ca_pem.borrow().clone())])),
             ..ConfigMap::default()
         }
     }
@@ -118,6 +121,13 @@ impl Controller for RootCaController {
         watches.on_informer(&self.config_maps, |change| {
             Some(ObjectKey::cluster(change.object().metadata.namespace.as_deref().unwrap_or_default()))
         });
+        let (queue, namespaces, mut authorities) = (watches.queue(), self.namespaces.clone(), self.ca_pem.clone());
+        let follow = async move {
+            while authorities.changed().await.is_ok() {
+                namespaces.list().iter().for_each(|namespace| queue.add(ObjectKey::of(&namespace.metadata)));
+            }
+        };
+        tokio::spawn(self.shutdown.clone().run_until_cancelled_owned(follow));
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, Error> {

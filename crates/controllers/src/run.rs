@@ -39,7 +39,7 @@ pub struct ControllersConfig {
     /// Acts as `system:kube-controller-manager`; its informers may be shared with other loops.
     pub shell: Shell,
     /// The cluster's CA certificates, for `kube-root-ca.crt`.
-    pub ca_pem: String,
+    pub ca_pem: tokio::sync::watch::Receiver<String>,
     /// The range that nodes get their pod addresses from: `10.42.0.0/16`.
     pub cluster_cidr: Cidr,
     /// The prefix length of each node's part of it: 24.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use auth::lineage::{CLUSTER, PROXIES, SERVICE_ACCOUNTS, Step};
 use auth::pki::{self, Authority};
 
 use crate::flags;
@@ -21,7 +22,8 @@ const LEAVES: [(&str, &str); 5] = [
 pub fn run(flags: flags::Certs) -> anyhow::Result<ExitCode> {
     match flags.command {
         flags::CertsCommand::Check { data } => check(&data),
-        flags::CertsCommand::Rotate { data } => rotate(&data),
+        flags::CertsCommand::Rotate { data, ca: false, service_account_key: false } => rotate(&data),
+        flags::CertsCommand::Rotate { data, ca, service_account_key } => advance(&data, ca, service_account_key),
     }
 }
 
@@ -51,7 +53,7 @@ fn check(data: &flags::DataDir) -> anyhow::Result<ExitCode> {
 fn state(summary: &pki::Summary) -> &'static str {
     match (summary.has_ended(), summary.is_due(), summary.is_authority) {
         (true, ..) => "expired",
-        (_, true, true) => "ends soon: it is not replaced by itself",
+        (_, true, true) => "due: a running server makes a successor",
         (_, true, false) => "due: a running server or agent replaces it",
         _ => "good",
     }
@@ -71,6 +73,30 @@ fn rotate(data: &flags::DataDir) -> anyhow::Result<ExitCode> {
         println!("{name} is new");
     }
     println!("the administrator's kubeconfig is written by the server: at once if it runs, else when it starts");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the next step of lines of authorities. A running server takes it over.
+fn advance(data: &flags::DataDir, authorities: bool, tokens: bool) -> anyhow::Result<ExitCode> {
+    let directory = Paths::open(&data.data_dir)?.pki();
+    let lines = [(CLUSTER, authorities), (PROXIES, authorities), (SERVICE_ACCOUNTS, tokens)];
+    for (line, _) in lines.iter().filter(|(_, wanted)| *wanted) {
+        let (taken, generation) = line.advance(&directory)?;
+        let until = clock::format_time(generation.next_step(line).1);
+        println!(
+            "{}: {}",
+            line.name,
+            match taken {
+                Step::Announce => format!("a successor is trusted; it signs from {until}, or when this is said again"),
+                Step::Succeed => {
+                    format!(
+                        "the successor signs; its predecessor is trusted until {until}, or until this is said again"
+                    )
+                }
+                Step::Retire => "the predecessor is trusted no more".to_owned(),
+            }
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

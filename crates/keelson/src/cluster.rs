@@ -7,9 +7,11 @@ use network::links::Cidr;
 
 pub const DOMAIN: &str = "cluster.local";
 pub const BRIDGE: &str = "keelson0";
-/// The ConfigMap that tells machines which address ranges the cluster has.
+/// The ConfigMap that tells machines which address ranges and authorities the cluster has.
 pub const RANGES: &str = "keelson-cluster";
 pub const RANGES_NAMESPACE: &str = "kube-public";
+/// Its key with the authorities.
+pub const AUTHORITIES: &str = "ca.crt";
 /// Every node's share of the pod addresses.
 pub const NODE_MASK: u8 = 24;
 

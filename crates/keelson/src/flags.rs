@@ -272,6 +272,13 @@ pub enum CertsCommand {
     Rotate {
         #[command(flatten)]
         data: DataDir,
+        /// Take the next step of replacing the authorities instead: a successor is trusted, then it signs, then its
+        /// predecessor is trusted no more
+        #[arg(long)]
+        ca: bool,
+        /// The same for the key that signs tokens of service accounts
+        #[arg(long)]
+        service_account_key: bool,
     },
 }
 

@@ -45,13 +45,20 @@ impl Paths {
     }
 
     /// What all servers of a cluster have in common, within the directory.
-    pub fn shared(&self) -> [&'static str; 6] {
+    pub fn shared(&self) -> [&'static str; 13] {
         [
             "pki/ca.crt",
             "pki/ca.key",
+            "pki/ca-next.crt",
+            "pki/ca-next.key",
             "pki/front-proxy-ca.crt",
             "pki/front-proxy-ca.key",
+            "pki/front-proxy-ca-next.crt",
+            "pki/front-proxy-ca-next.key",
+            "pki/service-account.crt",
             "pki/service-account.key",
+            "pki/service-account-next.crt",
+            "pki/service-account-next.key",
             "encryption.keys",
         ]
     }

@@ -4,10 +4,13 @@
 //! by the cluster's token; whoever knows the token takes them over from there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use auth::pki;
-use store::{Expect, KeyValue, Store, Write};
+use auth::{lineage, pki};
+use futures::future::BoxFuture;
+use store::{Expect, KeyValue, Revision, Store, Watched, Write};
+use tokio::sync::mpsc;
 
 use crate::datastore;
 use crate::paths::Paths;
@@ -16,18 +19,19 @@ use crate::paths::Paths;
 pub const KEY: &str = "/keelson/bootstrap";
 /// What people type or paste should not be short enough to be guessed.
 const TOKEN_MIN: usize = 16;
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Contents by paths within the data directory.
 pub type Files = BTreeMap<String, String>;
 
 /// Brings the data directory and the datastore to the same files: those of the datastore, or where it has none
-/// those that `make` makes in the data directory.
+/// those that `make` makes in the data directory. Answers which write of the datastore they are.
 pub async fn agree(
     store: &dyn Store,
     paths: &Paths,
     token: Option<&str>,
     make: impl Fn() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Revision> {
     if let Some(held) = store.get(KEY, None).await? {
         return take_over(&held, paths, token);
     }
@@ -50,8 +54,9 @@ pub async fn agree(
             take_over(&held, paths, Some(&token))
         }
         left => {
-            left.context("cannot leave the cluster's keys in the datastore")?;
-            Ok(pki::write_private(&paths.token(), &token)?)
+            let left = left.context("cannot leave the cluster's keys in the datastore")?;
+            pki::write_private(&paths.token(), &token)?;
+            Ok(left)
         }
     }
 }
@@ -66,10 +71,76 @@ pub fn chosen_token(paths: &Paths, token: Option<&str>) -> anyhow::Result<String
 }
 
 /// Leaves the files of the data directory in the datastore, where there are none yet.
-pub async fn leave(store: &dyn Store, paths: &Paths, token: &str) -> store::Result<()> {
+pub async fn leave(store: &dyn Store, paths: &Paths, token: &str) -> store::Result<Revision> {
     let files = read(paths).map_err(|error| store::Error::Io(format!("{error:#}")))?;
-    let sealed = seal(&files, token);
-    store.write(Write { key: KEY.into(), value: Some(sealed.into()), expect: Expect::Absent }).await.map(drop)
+    write(store, &files, token, Expect::Absent).await
+}
+
+async fn write(store: &dyn Store, files: &Files, token: &str, expect: Expect) -> store::Result<Revision> {
+    store.write(Write { key: KEY.into(), value: Some(seal(files, token).into()), expect }).await
+}
+
+/// Keeps the files the same on all servers while they rotate: what this one changes goes to the datastore, unless
+/// another was faster. `agreed` is the write that both are. Runs until it is dropped, which is safe.
+pub async fn follow(
+    store: &dyn Store,
+    paths: &Paths,
+    mut agreed: Revision,
+    mut changes: impl FnMut() -> BoxFuture<'static, ()>,
+) {
+    loop {
+        if let Err(error) = exchange(store, paths, &mut agreed, &mut changes).await {
+            tracing::warn!(error = format!("{error:#}"), "the cluster's keys are not exchanged with the datastore");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn exchange(
+    store: &dyn Store,
+    paths: &Paths,
+    agreed: &mut Revision,
+    changes: &mut impl FnMut() -> BoxFuture<'static, ()>,
+) -> anyhow::Result<()> {
+    let token = own_token(paths).context("the data directory has no token")?;
+    loop {
+        let changed = changes();
+        let held = store.get(KEY, None).await?.context("the datastore has lost the cluster's keys")?;
+        let mut watch = store.watch(KEY, held.mod_revision + 1).await?;
+        if held.mod_revision != *agreed {
+            *agreed = take_over(&held, paths, Some(&token))?;
+        }
+        let theirs = open(&held, &token)?;
+        let mut own = theirs.clone();
+        own.retain(|path, _| !rotates_by_itself(path));
+        own.extend(read(paths)?.into_iter().filter(|(path, _)| rotates_by_itself(path)));
+        if own != theirs {
+            match write(store, &own, &token, Expect::ModRevision(*agreed)).await {
+                Err(store::Error::Conflict(_)) => continue,
+                written => *agreed = written?,
+            }
+        }
+        tokio::select! {
+            () = changed => {}
+            // Whatever it says, what is held is read again.
+            told = next_events(&mut watch) => told?,
+        }
+    }
+}
+
+async fn next_events(watch: &mut mpsc::Receiver<Watched>) -> anyhow::Result<()> {
+    loop {
+        match watch.recv().await {
+            Some(Watched::Events(_) | Watched::Compacted(_)) => return Ok(()),
+            Some(Watched::Progress(_)) => {}
+            None => bail!("the watch of the datastore ended"),
+        }
+    }
+}
+
+/// Whether each server changes the file as authorities give way to others.
+fn rotates_by_itself(path: &str) -> bool {
+    path.starts_with("pki/")
 }
 
 /// What the datastore holds of files.
@@ -85,8 +156,11 @@ pub fn open(held: &KeyValue, token: &str) -> anyhow::Result<Files> {
 }
 
 /// Makes the files of the data directory those of the datastore, which `held` is.
-pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<()> {
-    let token = token.map(str::to_owned).or_else(|| own_token(paths));
+///
+/// Files that differ are of an earlier time if the directory has been of this cluster, else of another cluster.
+pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<Revision> {
+    let own = own_token(paths);
+    let token = token.map(str::to_owned).or_else(|| own.clone());
     let token = token.with_context(|| {
         format!(
             "the datastore has a cluster already: join it by --token with the text in the file token of a data \
@@ -95,13 +169,16 @@ pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow:
         )
     })?;
     let files = open(held, &token)?;
+    let known = own.as_ref() == Some(&token);
+    let _lock = lineage::lock(&paths.pki())?;
     let mut others = Files::new();
-    for (path, text) in files {
+    for (path, text) in files.clone() {
         let file = paths.root().join(&path);
+        let rotates = rotates_by_itself(&path) || file == paths.encryption_keys();
         match std::fs::read_to_string(&file) {
             Ok(own) if own == text => {}
             // They were rotated while this server was away.
-            Ok(_) if file == paths.encryption_keys() => drop(others.insert(path, text)),
+            Ok(_) if known && rotates => drop(others.insert(path, text)),
             Ok(_) => {
                 bail!("{} is not that of the datastore's cluster: start in another data directory", file.display())
             }
@@ -111,7 +188,12 @@ pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow:
     for (path, text) in &others {
         pki::write_private(&paths.root().join(path), text)?;
     }
-    Ok(pki::write_private(&paths.token(), &token)?)
+    // Successors that sign by now.
+    for path in present(paths).iter().filter(|path| known && path.contains("-next.") && !files.contains_key(**path)) {
+        std::fs::remove_file(paths.root().join(path))?;
+    }
+    pki::write_private(&paths.token(), &token)?;
+    Ok(held.mod_revision)
 }
 
 pub fn own_token(paths: &Paths) -> Option<String> {
@@ -131,6 +213,8 @@ fn present(paths: &Paths) -> Vec<&'static str> {
 
 /// The files as they are; keys of Secrets are missing where an administrator has configured others.
 pub fn read(paths: &Paths) -> anyhow::Result<Files> {
+    // Not in the middle of a step of their rotation.
+    let _lock = lineage::lock(&paths.pki())?;
     let read = |path: &str| {
         let file = paths.root().join(path);
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -164,7 +248,7 @@ mod tests {
                 }
                 Ok(())
             };
-            agree(store, &paths, token, make).await.map_err(|error| format!("{error:#}"))
+            agree(store, &paths, token, make).await.map(drop).map_err(|error| format!("{error:#}"))
         }
 
         fn files(&self) -> Files {

@@ -163,7 +163,12 @@ async fn fill(store: &dyn Store, snapshot: Snapshot) -> anyhow::Result<()> {
 /// Puts the cluster's keys in place, or sees that they are there.
 fn bring_files(paths: &Paths, files: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let known = paths.shared();
-    for (path, text) in files.iter().filter(|(path, _)| known.contains(&path.as_str())) {
+    // Authorities of this cluster may have given way to others since: those of now stay.
+    let own = fs::read_to_string(paths.pki().join("ca.crt")).map(|own| auth::tls::certificates(&own));
+    let theirs = files.get("pki/ca.crt").map(|theirs| auth::tls::certificates(theirs));
+    let same = matches!((own, theirs), (Ok(Ok(own)), Some(Ok(theirs))) if own.iter().any(|of| theirs.contains(of)));
+    let wanted = |path: &str| known.contains(&path) && !(same && path.starts_with("pki/"));
+    for (path, text) in files.iter().filter(|(path, _)| wanted(path)) {
         let file = paths.root().join(path);
         if file == paths.encryption_keys() {
             encryption::keys::keep(&file, text)?;

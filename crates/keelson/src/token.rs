@@ -22,7 +22,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// `keelson.FINGERPRINT.ID.SECRET`
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
-    /// SHA-256 of the authority's certificate in DER, in hexadecimal.
+    /// SHA-256 of the authority's public key in DER, in hexadecimal: whoever vouches for it, it is the same.
     pub fingerprint: String,
     /// `ID.SECRET`
     pub bootstrap: String,
@@ -52,8 +52,9 @@ impl std::fmt::Debug for JoinToken {
     }
 }
 
-pub fn fingerprint(certificate: &[u8]) -> String {
-    machinery::strconv::hex(&sha2::Sha256::digest(certificate))
+/// Of a certificate in DER.
+pub fn fingerprint(certificate: &[u8]) -> anyhow::Result<String> {
+    Ok(machinery::strconv::hex(&sha2::Sha256::digest(auth::pki::public_key_of(certificate)?)))
 }
 
 pub async fn run(flags: flags::Token) -> anyhow::Result<()> {
@@ -71,7 +72,7 @@ pub async fn run(flags: flags::Token) -> anyhow::Result<()> {
     let authority =
         std::fs::read_to_string(paths.pki().join("ca.crt")).context("cannot read the cluster's authority")?;
     let authority = auth::tls::certificates(&authority)?;
-    let fingerprint = fingerprint(authority.first().context("the authority's file is empty")?);
+    let fingerprint = fingerprint(authority.first().context("the authority's file is empty")?)?;
     let token = JoinToken { fingerprint, bootstrap };
     // Scripts read the token alone.
     eprintln!("machines join by: keelson agent --server {} --token {token}", servers.join(","));

@@ -1,18 +1,19 @@
 //! Client certificates: the common name is the user, each organization a group.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use der::Decode;
 use machinery::UserInfo;
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use x509_cert::certificate::Certificate;
 use x509_cert::name::Name;
 
 use super::{Authenticator, Credentials, Refused};
 use crate::pki::{COMMON_NAME, ORGANIZATION};
-use crate::tls::ClientAuthority;
+use crate::tls::{Trust, Trusted};
 
 /// A chain of certificates, the leaf first, that TLS has verified. It is read once for all requests of its connection,
 /// which share it as clones.
@@ -21,7 +22,13 @@ pub struct ClientCertificate(Arc<Shown>);
 
 struct Shown {
     chain: Vec<CertificateDer<'static>>,
-    reading: OnceLock<Result<Option<Reading>, Refused>>,
+    judged: Mutex<Option<Judged>>,
+}
+
+/// What a certificate says, as long as these authorities are trusted.
+struct Judged {
+    by: Option<Arc<Trusted>>,
+    reading: Result<Option<Reading>, Refused>,
 }
 
 #[derive(Clone)]
@@ -34,7 +41,7 @@ struct Reading {
 
 impl From<Vec<CertificateDer<'static>>> for ClientCertificate {
     fn from(chain: Vec<CertificateDer<'static>>) -> Self {
-        Self(Arc::new(Shown { chain, reading: OnceLock::new() }))
+        Self(Arc::new(Shown { chain, judged: Mutex::default() }))
     }
 }
 
@@ -54,12 +61,27 @@ impl ClientCertificate {
 #[derive(Default)]
 pub struct ClientCertificates {
     /// Who vouches for users, where TLS trusts others besides.
-    authority: Option<ClientAuthority>,
+    authority: Option<Trust>,
 }
 
 impl ClientCertificates {
-    pub fn of(authority: ClientAuthority) -> Self {
+    pub fn of(authority: Trust) -> Self {
         Self { authority: Some(authority) }
+    }
+
+    /// Reads once, and again when other authorities are trusted.
+    fn reading(&self, shown: &Shown) -> Result<Option<Reading>, Refused> {
+        let now = self.authority.as_ref().map(Trust::now);
+        let is_now = |by: &Option<Arc<Trusted>>| by.as_ref().map(Arc::as_ptr) == now.as_ref().map(Arc::as_ptr);
+        let mut judged = shown.judged.lock();
+        if let Some(Judged { by, reading }) = &*judged
+            && is_now(by)
+        {
+            return reading.clone();
+        }
+        let reading = self.read(&shown.chain);
+        *judged = Some(Judged { by: now, reading: reading.clone() });
+        reading
     }
 
     /// Nothing for a certificate of another authority.
@@ -81,14 +103,13 @@ impl ClientCertificates {
 impl Authenticator for ClientCertificates {
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         let Some(ClientCertificate(shown)) = &credentials.client_certificate else { return Ok(None) };
-        let reading = shown.reading.get_or_init(|| self.read(&shown.chain));
-        let Some(reading) = reading.as_ref().map_err(Refused::clone)? else { return Ok(None) };
+        let Some(reading) = self.reading(shown)? else { return Ok(None) };
         // TLS looked when the connection was made, which may be long ago.
         let now = u64::try_from(clock::now_seconds().as_second()).unwrap_or_default();
         if reading.not_after < Duration::from_secs(now) {
             return Err(Refused("x509: certificate has expired or is not yet valid".to_owned()));
         }
-        Ok(reading.user.clone())
+        Ok(reading.user)
     }
 }
 
@@ -140,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_authority_of_users_vouches_for_them() {
         let (users, proxies) = (Authority::create("users").unwrap(), Authority::create("proxies").unwrap());
-        let certificates = ClientCertificates::of(ClientAuthority::new(&users.certificate_pem().unwrap()).unwrap());
+        let certificates = ClientCertificates::of(Trust::new(users.certificate_pem().unwrap()).unwrap());
         for (signer, expected) in [(&users, Some(UserInfo::new("jane", &[]))), (&proxies, None)] {
             let credentials = credentials(shown(signer, &LeafSpec::client("jane", &[])));
             assert_eq!(certificates.authenticate(&credentials).await, Ok(expected));
@@ -151,8 +172,20 @@ mod tests {
     async fn a_certificate_that_expired_on_an_open_connection_is_refused() {
         let certificate = shown(&Authority::create("test").unwrap(), &LeafSpec::client("jane", &[]));
         let reading = Reading { user: Some(UserInfo::new("jane", &[])), not_after: Duration::from_secs(1) };
-        assert!(certificate.0.reading.set(Ok(Some(reading))).is_ok());
+        *certificate.0.judged.lock() = Some(Judged { by: None, reading: Ok(Some(reading)) });
         let refused = ClientCertificates::default().authenticate(&credentials(certificate)).await.unwrap_err();
         assert_eq!(refused.to_string(), "x509: certificate has expired or is not yet valid");
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_is_trusted_no_more_vouches_for_nobody_on_open_connections_either() {
+        let (old, new) = (Authority::create("old").unwrap(), Authority::create("new").unwrap());
+        let trust = Trust::new(old.certificate_pem().unwrap()).unwrap();
+        let certificates = ClientCertificates::of(trust.clone());
+        let credentials = credentials(shown(&old, &LeafSpec::client("jane", &[])));
+        for (trusted, known) in [(&old, true), (&new, false), (&old, true)] {
+            trust.replace(trusted.certificate_pem().unwrap()).unwrap();
+            assert_eq!(certificates.authenticate(&credentials).await.unwrap().is_some(), known);
+        }
     }
 }

@@ -8,7 +8,7 @@ use http::header::HeaderName;
 use machinery::{UserInfo, percent};
 
 use super::{Authenticator, Credentials, Refused};
-use crate::tls::ClientAuthority;
+use crate::tls::Trust;
 
 /// Which headers say what. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,14 +33,14 @@ impl Default for HeaderNames {
 
 /// Believes what headers say of the user if they come from a proxy that shows a certificate of `authority`.
 pub struct RequestHeaders {
-    authority: ClientAuthority,
+    authority: Trust,
     /// Common names of proxies; empty: all of the authority's.
     allowed_names: Vec<String>,
     names: HeaderNames,
 }
 
 impl RequestHeaders {
-    pub fn new(authority: ClientAuthority, allowed_names: Vec<String>, names: HeaderNames) -> Self {
+    pub fn new(authority: Trust, allowed_names: Vec<String>, names: HeaderNames) -> Self {
         Self { authority, allowed_names, names }
     }
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     async fn seen(signer: &Authority, name: &str, headers: &HeaderMap) -> Result<Option<UserInfo>, Refused> {
-        let authority = ClientAuthority::new(&signer_of("proxies").certificate_pem().unwrap()).unwrap();
+        let authority = Trust::new(signer_of("proxies").certificate_pem().unwrap()).unwrap();
         let authenticator = RequestHeaders::new(authority, vec!["front".to_owned()], HeaderNames::default());
         let (certificate, _) = signer.issue(&LeafSpec::client(name, &[])).unwrap();
         let certificate = ClientCertificate::from(tls::certificates(&certificate).unwrap());
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(seen(&stranger, "front", &headers()).await, Ok(None));
         let headers = headers();
         let bare = Credentials { headers: Some(&headers), ..Credentials::default() };
-        let authority = ClientAuthority::new(&stranger.certificate_pem().unwrap()).unwrap();
+        let authority = Trust::new(stranger.certificate_pem().unwrap()).unwrap();
         let authenticator = RequestHeaders::new(authority, vec![], HeaderNames::default());
         assert_eq!(authenticator.authenticate(&bare).await, Ok(None));
     }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{CLIENT_SIGNER, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER, Request, approve::approve};
 use crate::authz::Authorizer;
-use crate::pki::Authority;
+use crate::lineage::Lineage;
 
 const GROUP: &str = "certificates.k8s.io";
 const SIGNERS: [&str; 3] = [CLIENT_SIGNER, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER];
@@ -29,7 +29,7 @@ enum Step {
 }
 
 /// Approves and signs until it is dropped; cancelling it at any point is safe.
-pub async fn run(registry: Registry, authority: Arc<Authority>, authorizer: Arc<dyn Authorizer>) {
+pub async fn run(registry: Registry, authority: Arc<Lineage>, authorizer: Arc<dyn Authorizer>) {
     let signer = Signer { registry, authority, authorizer };
     loop {
         if let Err(error) = signer.follow().await {
@@ -41,7 +41,7 @@ pub async fn run(registry: Registry, authority: Arc<Authority>, authorizer: Arc<
 
 struct Signer {
     registry: Registry,
-    authority: Arc<Authority>,
+    authority: Arc<Lineage>,
     authorizer: Arc<dyn Authorizer>,
 }
 
@@ -119,7 +119,10 @@ impl Signer {
             let approved = approve(&self.registry, &*self.authorizer, csr, &request);
             return approved.map_or(Step::Nothing, Step::Approve);
         }
-        match request.check().and_then(|()| request.sign(&self.authority).map_err(|error| error.to_string())) {
+        match request
+            .check()
+            .and_then(|()| request.sign(self.authority.now().signer()).map_err(|error| error.to_string()))
+        {
             Ok(certificate) => Step::Certificate(certificate),
             Err(error) => Step::Fail(error),
         }

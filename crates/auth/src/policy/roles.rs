@@ -286,7 +286,7 @@ pub(super) const CLUSTER_ROLES: &[Role] = &[
             On(READ, "core", "services nodes namespaces pods endpoints"),
             On(READ, "discovery.k8s.io", "endpointslices"),
             On(READ, "networking.k8s.io", "networkpolicies servicecidrs"),
-            Named("get", "core", "configmaps", "keelson-cluster"),
+            Named(READ, "core", "configmaps", "keelson-cluster"),
         ],
     ),
 ];

@@ -1,26 +1,26 @@
 //! Service account tokens: signed JSON web tokens, bound to an account and often to a pod.
 
+mod keys;
 pub mod request;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use p256::ecdsa::SigningKey;
-use p256::pkcs8::{DecodePrivateKey, EncodePublicKey};
+use arc_swap::ArcSwap;
+use jsonwebtoken::Header;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::jwt::{PublicKey, Token};
+use crate::lineage::{Generation, SERVICE_ACCOUNTS};
 use crate::pki;
+pub use keys::{SigningKey, public_keys};
 
 /// Who issues the tokens of a cluster whose domain is `cluster.local`. It is the default audience too.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
-
-const KEY_FILE: &str = "service-account.key";
 
 /// Verified tokens remembered at most; the memory starts anew when it is full.
 const REMEMBERED_MAX: usize = 4096;
@@ -80,44 +80,58 @@ pub enum Invalid {
 /// Signs and verifies the tokens of one cluster.
 pub struct TokenIssuer {
     issuer: String,
-    key_id: String,
-    signing: EncodingKey,
-    verifying: DecodingKey,
-    public: Value,
+    keys: ArcSwap<Keys>,
+}
+
+/// Keys of one time.
+struct Keys {
+    signing: SigningKey,
+    /// Those that are believed besides.
+    others: Vec<PublicKey>,
     /// Claims by the digest of their token: a signature is verified once.
     remembered: Mutex<HashMap<[u8; 32], Claims>>,
+}
+
+impl Keys {
+    fn new(signing: SigningKey, mut others: Vec<PublicKey>) -> Self {
+        others.retain(|key| key.id() != signing.public.id());
+        Self { signing, others, remembered: Mutex::default() }
+    }
+
+    /// The one that signs first.
+    fn public(&self) -> impl Iterator<Item = &PublicKey> {
+        std::iter::once(&self.signing.public).chain(&self.others)
+    }
 }
 
 impl TokenIssuer {
     /// The issuer whose key is in `dir`, made first if it is not there.
     pub fn load_or_create(dir: &Path, issuer: &str) -> Result<Self, pki::Error> {
-        let path = dir.join(KEY_FILE);
-        if !path.exists() {
-            pki::write_private(&path, &pki::key_pem(&pki::generate_key())?)?;
-        }
-        Self::from_pem(&pki::read(&path)?, issuer)
+        let generation = SERVICE_ACCOUNTS.load(dir)?;
+        let made = Self::from_pem(&generation.signer().key_pem()?, issuer)?;
+        made.follow(&generation, &[])?;
+        Ok(made)
     }
 
-    /// `key` is a P-256 key as PKCS#8 in PEM.
+    /// `key` signs.
     pub fn from_pem(key: &str, issuer: &str) -> Result<Self, pki::Error> {
-        let pair = SigningKey::from_pkcs8_pem(key)?;
-        let point = pair.verifying_key().to_sec1_point(false);
-        let coordinate = |bytes: Option<&_>| {
-            bytes.map(|bytes: &p256::FieldBytes| URL_SAFE_NO_PAD.encode(bytes)).expect("an uncompressed point has both")
-        };
-        let (x, y) = (coordinate(point.x()), coordinate(point.y()));
-        let public_der =
-            pair.verifying_key().to_public_key_der().map_err(|error| pki::Error::Pem(error.to_string()))?;
-        let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(public_der.as_bytes()));
-        let jwt = |error: jsonwebtoken::errors::Error| pki::Error::Pem(error.to_string());
-        Ok(Self {
-            issuer: issuer.to_owned(),
-            signing: EncodingKey::from_ec_pem(key.as_bytes()).map_err(jwt)?,
-            verifying: DecodingKey::from_ec_components(&x, &y).map_err(jwt)?,
-            public: json!({"use": "sig", "kty": "EC", "kid": key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}),
-            key_id,
-            remembered: Mutex::default(),
-        })
+        Ok(Self::new(SigningKey::from_pem(key)?, Vec::new(), issuer))
+    }
+
+    /// `others` are believed besides the key that signs.
+    pub fn new(signing: SigningKey, others: Vec<PublicKey>, issuer: &str) -> Self {
+        Self { issuer: issuer.to_owned(), keys: ArcSwap::from_pointee(Keys::new(signing, others)) }
+    }
+
+    /// Signs as this generation does, and believes all whom it trusts, and the keys of `more`: PEM.
+    pub fn follow(&self, generation: &Generation, more: &[String]) -> Result<(), pki::Error> {
+        let signing = SigningKey::from_pem(&generation.signer().key_pem()?)?;
+        let mut others = generation.others().map(keys::of_certificate).collect::<Result<Vec<_>, _>>()?;
+        for text in more {
+            others.extend(public_keys(text)?);
+        }
+        self.keys.store(Arc::new(Keys::new(signing, others)));
+        Ok(())
     }
 
     pub fn issuer(&self) -> &str {
@@ -138,9 +152,11 @@ impl TokenIssuer {
             nbf: now,
             sub,
         };
-        let header = Header { kid: Some(self.key_id.clone()), typ: None, ..Header::new(Algorithm::ES256) };
-        let token = jsonwebtoken::encode(&header, &claims, &self.signing);
-        Ok((token.map_err(|error| pki::Error::Pem(error.to_string()))?, claims))
+        let SigningKey { key, public } = &self.keys.load().signing;
+        let jwt = |error: jsonwebtoken::errors::Error| pki::Error::Pem(error.to_string());
+        let algorithm = public.algorithm().parse().map_err(jwt)?;
+        let header = Header { kid: Some(public.id().to_owned()), typ: None, ..Header::new(algorithm) };
+        Ok((jsonwebtoken::encode(&header, &claims, key).map_err(jwt)?, claims))
     }
 
     /// The claims of a token that this issuer signed, that is valid now and meant for one of `audiences`.
@@ -160,49 +176,45 @@ impl TokenIssuer {
         Ok(claims)
     }
 
-    fn decode(&self, token: &str) -> Result<Claims, Invalid> {
-        if unverified_issuer(token).as_deref() != Some(&self.issuer) {
-            return Err(Invalid::Foreign);
-        }
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        if let Some(claims) = self.remembered.lock().get(&digest) {
+    fn decode(&self, text: &str) -> Result<Claims, Invalid> {
+        let token = Token::read(text).filter(|token| token.claims.get("iss") == Some(&json!(self.issuer)));
+        let token = token.ok_or(Invalid::Foreign)?;
+        let keys = self.keys.load();
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        if let Some(claims) = keys.remembered.lock().get(&digest) {
             return Ok(claims.clone());
         }
-        // Times are compared by the caller, who takes the present from `clock`.
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.set_issuer(&[&self.issuer]);
-        let decoded = jsonwebtoken::decode::<Claims>(token, &self.verifying, &validation);
-        let claims = decoded.map_err(|_| Invalid::Forged)?.claims;
+        let mut candidates = keys.public().filter(|key| token.may_be_signed_by(key));
+        if !candidates.any(|key| key.signed(&token, token.algorithm())) {
+            return Err(Invalid::Forged);
+        }
+        let claims: Claims = serde_json::from_value(Value::Object(token.claims)).map_err(|_| Invalid::Forged)?;
         if claims.sub != username(&claims.kubernetes.namespace, &claims.kubernetes.serviceaccount.name) {
             return Err(Invalid::Forged);
         }
-        self.remember(digest, &claims);
-        Ok(claims)
-    }
-
-    fn remember(&self, digest: [u8; 32], claims: &Claims) {
-        let mut remembered = self.remembered.lock();
+        let mut remembered = keys.remembered.lock();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
         remembered.insert(digest, claims.clone());
+        Ok(claims)
     }
 
     /// `/openid/v1/jwks`
     pub fn jwks(&self) -> Value {
-        json!({"keys": [self.public]})
+        json!({"keys": self.keys.load().public().map(PublicKey::jwk).collect::<Vec<_>>()})
     }
 
     /// `/.well-known/openid-configuration`; `jwks_uri` is where clients reach [`TokenIssuer::jwks`].
     pub fn discovery(&self, jwks_uri: &str) -> Value {
+        let keys = self.keys.load();
+        let algorithms: BTreeSet<&str> = keys.public().map(PublicKey::algorithm).collect();
         json!({
             "issuer": self.issuer,
             "jwks_uri": jwks_uri,
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["ES256"],
+            "id_token_signing_alg_values_supported": algorithms,
         })
     }
 }
@@ -212,18 +224,13 @@ pub fn username(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-/// What the token says of its issuer, not to be believed.
-fn unverified_issuer(token: &str) -> Option<String> {
-    let mut parts = token.split('.');
-    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    claims["iss"].as_str().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
 
@@ -293,7 +300,7 @@ mod tests {
         let second = TokenIssuer::load_or_create(dir.path(), ISSUER).unwrap();
         assert!(second.verify(&token, &audiences("api")).is_ok());
         assert_eq!(first.jwks(), second.jwks());
-        let mode = std::fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join("service-account.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -303,9 +310,50 @@ mod tests {
         let (token, claims) = issuer.mint(private(), audiences("api"), 600).unwrap();
         let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_value(issuer.jwks()).unwrap();
         let header = jsonwebtoken::decode_header(&token).unwrap();
-        let key = DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
-        let mut validation = Validation::new(Algorithm::ES256);
+        let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
         validation.set_audience(&["api"]);
         assert_eq!(jsonwebtoken::decode::<Claims>(&token, &key, &validation).unwrap().claims, claims);
+    }
+
+    #[test]
+    fn tokens_of_a_key_hold_while_it_is_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        let issuer = TokenIssuer::load_or_create(dir.path(), ISSUER).unwrap();
+        let api = audiences("api");
+        let key_of = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+        let ids = || -> Vec<String> {
+            let keys = issuer.jwks()["keys"].as_array().cloned().unwrap_or_default();
+            keys.iter().map(|key| key["kid"].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        let (old, _) = issuer.mint(private(), api.clone(), 600).unwrap();
+        // Announced, in use, and the old one retired.
+        for (known, fresh, old_holds) in [(2, false, true), (2, true, true), (1, true, false)] {
+            let (_, generation) = SERVICE_ACCOUNTS.advance(dir.path()).unwrap();
+            issuer.follow(&generation, &[]).unwrap();
+            let (token, _) = issuer.mint(private(), api.clone(), 600).unwrap();
+            assert_eq!(issuer.verify(&old, &api).is_ok(), old_holds);
+            assert!(issuer.verify(&token, &api).is_ok());
+            assert_eq!((ids().len(), key_of(&token) != key_of(&old)), (known, fresh));
+            assert_eq!(ids()[0], key_of(&token), "who signs is told first");
+        }
+    }
+
+    #[test]
+    fn keys_that_upstream_takes_sign_and_are_believed() {
+        let rsa = include_str!("../../tests/remote/test-rsa.pem").to_owned();
+        let sec1 = p256::SecretKey::from(pki::generate_key()).to_sec1_pem(Default::default()).unwrap().to_string();
+        for (key, algorithm) in [(&rsa, "RS256"), (&sec1, "ES256")] {
+            let signer = TokenIssuer::from_pem(key, ISSUER).unwrap();
+            let (token, _) = signer.mint(private(), audiences("api"), 600).unwrap();
+            let header = jsonwebtoken::decode_header(&token).unwrap();
+            assert_eq!(format!("{:?}", header.alg), algorithm);
+            let own = SigningKey::from_pem(&pki::key_pem(&pki::generate_key()).unwrap()).unwrap();
+            let believes = TokenIssuer::new(own, public_keys(key).unwrap(), ISSUER);
+            assert!(believes.verify(&token, &audiences("api")).is_ok());
+            assert_eq!(signer.discovery("")["id_token_signing_alg_values_supported"], json!([algorithm]));
+        }
+        let refused = public_keys("").err().map(|error| error.to_string());
+        assert_eq!(refused.as_deref(), Some("PEM: data does not contain any valid RSA or ECDSA public keys"));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use auth::tls::{self, Identity};
+use auth::tls::{self, Identity, Trust};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -24,16 +24,16 @@ type Pool = legacy::Client<Dial, Body>;
 #[derive(Clone)]
 pub struct Connections {
     pool: Arc<ArcSwap<Pool>>,
-    authority: Arc<str>,
+    trust: Trust,
     identity: Arc<Identity>,
     servers: Servers,
 }
 
 impl Connections {
-    pub fn new(authority: &str, (certificate, key): &(String, String), servers: Servers) -> anyhow::Result<Self> {
+    pub fn new(trust: &Trust, (certificate, key): &(String, String), servers: Servers) -> anyhow::Result<Self> {
         let identity = Identity::from_pem(certificate, key)?;
-        let pool = Arc::new(ArcSwap::from_pointee(pool(authority, &identity, &servers)?));
-        Ok(Self { pool, authority: authority.into(), identity, servers })
+        let pool = Arc::new(ArcSwap::from_pointee(pool(trust, &identity, &servers)?));
+        Ok(Self { pool, trust: trust.clone(), identity, servers })
     }
 
     pub fn client(&self) -> kube::Client {
@@ -45,13 +45,13 @@ impl Connections {
     /// Shows this certificate from the next request on. What is under way goes on by the one before.
     pub fn replace(&self, (certificate, key): &(String, String)) -> anyhow::Result<()> {
         self.identity.replace(certificate, key)?;
-        self.pool.store(Arc::new(pool(&self.authority, &self.identity, &self.servers)?));
+        self.pool.store(Arc::new(pool(&self.trust, &self.identity, &self.servers)?));
         Ok(())
     }
 }
 
-fn pool(authority: &str, identity: &Arc<Identity>, servers: &Servers) -> anyhow::Result<Pool> {
-    let tls = tls::client_config(authority, Some(identity.clone()))?;
+fn pool(trust: &Trust, identity: &Arc<Identity>, servers: &Servers) -> anyhow::Result<Pool> {
+    let tls = tls::following(trust, Some(identity.clone()))?;
     let connector = Connector::over(tls, Some(NAME.to_owned()), None)?;
     let builder = &mut legacy::Client::builder(TokioExecutor::new());
     Ok(builder

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use auth::csr;
 use auth::pki::{self, Authority, LeafSpec};
-use auth::tls::{self, ClientAuth, Identity};
+use auth::tls::{self, ClientAuth, Identity, Trust};
 use control::Informers;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -35,6 +35,9 @@ use crate::{cluster, flags, signals};
 const SIGN_WAIT: Duration = Duration::from_secs(60);
 pub(super) const CLIENT: &str = "node-client";
 pub(super) const SERVING: &str = "node-serving";
+/// Who vouches for the server and for those who call the node.
+pub(super) const AUTHORITIES: &str = "ca.crt";
+const TOKEN_NEEDED: &str = "--token is needed to join";
 
 pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
     signals::start_logging();
@@ -96,44 +99,79 @@ async fn join(
     address: IpAddr,
 ) -> anyhow::Result<(Joined, Renewal)> {
     let directory = paths.node_pki();
-    let authority = match std::fs::read_to_string(directory.join("ca.crt")) {
-        Ok(authority) => authority,
-        Err(_) => learn_authority(flags, servers, &directory).await?,
-    };
-    let read = |name: &str| {
+    let token = flags.token.as_deref().map(JoinToken::parse).transpose()?;
+    let read = |name: &str, authorities: &str| {
         let text = |extension: &str| std::fs::read_to_string(directory.join(format!("{name}.{extension}"))).ok();
-        text("crt").zip(text("key")).filter(|(certificate, _)| has_not_ended(certificate))
+        text("crt").zip(text("key")).filter(|(certificate, _)| holds(certificate, authorities))
     };
-    let own = match read(CLIENT) {
+    let held = std::fs::read_to_string(directory.join(AUTHORITIES)).ok();
+    let authority = match (held, &token) {
+        (Some(held), None) => held,
+        (Some(held), Some(token)) if vouched_by(&held, token) => held,
+        // The authority may have changed while the machine was away, or since the token was made.
+        (Some(held), Some(token)) if read(CLIENT, &held).is_some() => {
+            learn_authority(servers, token, &directory).await.unwrap_or(held)
+        }
+        (_, token) => learn_authority(servers, token.as_ref().context(TOKEN_NEEDED)?, &directory).await?,
+    };
+    let trust = Trust::new(authority.clone())?;
+    let entry = Entry { servers: servers.clone(), token, trust: trust.clone() };
+    let own = match read(CLIENT, &authority) {
         Some(pair) => pair,
         None => {
-            let token = JoinToken::parse(flags.token.as_deref().context("--token is needed to join")?)?;
-            let auth = AuthInfo { token: Some(token.bootstrap.into()), ..AuthInfo::default() };
-            let client = client(servers.any().await?, &authority, auth)?;
-            obtain(client, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &csr::node_client_spec(name)).await?
+            let spec = csr::node_client_spec(name);
+            obtain(entry.client().await?.context(TOKEN_NEEDED)?, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &spec)
+                .await?
         }
     };
-    let connections = Connections::new(&authority, &own, servers.clone())?;
+    let connections = Connections::new(&trust, &own, servers.clone())?;
     let client = connections.client();
     let spec = csr::node_serving_spec(name, vec![address]);
-    let serving = read(SERVING);
+    let serving = read(SERVING, &authority);
     let identity = match &serving {
         Some((certificate, key)) => Identity::from_pem(certificate, key)?,
         // Until the cluster signs one, which it does once the node has registered.
         None => provisional(&spec)?,
     };
+    let tls = Arc::new(tls::server_config(identity.clone(), ClientAuth::Following(&trust))?);
     let renewal = Renewal {
         client: client.clone(),
         connections,
+        entry,
         directory,
         node: name.to_owned(),
         own: own.0,
         serving: serving.map(|(certificate, _)| certificate),
         serving_spec: spec,
-        identity: identity.clone(),
+        identity,
     };
-    let serving = Arc::new(tls::server_config(identity, ClientAuth::Optional(&authority))?);
-    Ok((Joined { client, serving }, renewal))
+    Ok((Joined { client, serving: tls }, renewal))
+}
+
+/// How a machine that the server does not know comes in.
+pub(super) struct Entry {
+    servers: Servers,
+    token: Option<JoinToken>,
+    /// Who vouches for the server.
+    pub trust: Trust,
+}
+
+impl Entry {
+    /// A client that shows the token; nothing where there is none.
+    pub async fn client(&self) -> anyhow::Result<Option<Client>> {
+        let Some(token) = &self.token else { return Ok(None) };
+        let mut config = Config::new(self.servers.any().await?);
+        let roots = tls::certificates(&self.trust.pem())?;
+        config.root_cert = Some(roots.iter().map(|certificate| certificate.to_vec()).collect());
+        config.auth_info = AuthInfo { token: Some(token.bootstrap.clone().into()), ..AuthInfo::default() };
+        Ok(Some(Client::try_from(config)?))
+    }
+}
+
+/// Whether the token is of one of the authorities.
+fn vouched_by(authorities: &str, token: &JoinToken) -> bool {
+    let certificates = tls::certificates(authorities).unwrap_or_default();
+    certificates.iter().any(|of| token::fingerprint(of).is_ok_and(|fingerprint| fingerprint == token.fingerprint))
 }
 
 /// A certificate that nobody trusts.
@@ -142,16 +180,10 @@ fn provisional(spec: &LeafSpec) -> anyhow::Result<Arc<Identity>> {
     Ok(Identity::from_pem(&certificate, &key)?)
 }
 
-fn has_not_ended(certificate: &str) -> bool {
-    pki::Summary::of(certificate).is_ok_and(|summary| !summary.has_ended())
-}
-
-fn client(server: http::Uri, authority: &str, auth_info: AuthInfo) -> anyhow::Result<Client> {
-    let roots = tls::certificates(authority)?.iter().map(|certificate| certificate.to_vec()).collect();
-    let mut config = Config::new(server);
-    config.root_cert = Some(roots);
-    config.auth_info = auth_info;
-    Ok(Client::try_from(config)?)
+/// Whether it has not ended, and is of one of the authorities.
+fn holds(certificate: &str, authorities: &str) -> bool {
+    let ended = pki::Summary::of(certificate).map_or(true, |summary| summary.has_ended());
+    !ended && pki::signer_of(certificate, authorities).is_some()
 }
 
 /// Asks for a certificate over a new key, waits for it, and keeps both.
@@ -194,11 +226,10 @@ async fn ranges(client: &Client) -> anyhow::Result<(Cidr, Cidr)> {
 
 /// Reads the authority out of the server's handshake, and keeps it if its fingerprint is the token's.
 async fn learn_authority(
-    flags: &flags::Agent,
     servers: &Servers,
+    token: &JoinToken,
     directory: &std::path::Path,
 ) -> anyhow::Result<String> {
-    let token = JoinToken::parse(flags.token.as_deref().context("--token is needed to join")?)?;
     let server = servers.any().await?;
     let (host, port) = host_and_port(&server);
     let stream = tokio::net::TcpStream::connect((host, port)).await;
@@ -211,12 +242,12 @@ async fn learn_authority(
     let name = ServerName::try_from(host.to_owned())?;
     connector.connect(name, stream).await.context("no TLS with the server")?;
     let chain = std::mem::take(&mut *seen.0.lock().expect("nobody panics with the lock"));
-    let Some(authority) = chain.into_iter().find(|certificate| token::fingerprint(certificate) == token.fingerprint)
-    else {
+    let meant = |of: &CertificateDer| token::fingerprint(of).is_ok_and(|fingerprint| fingerprint == token.fingerprint);
+    let Some(authority) = chain.into_iter().find(meant) else {
         bail!("the server {host}:{port} is not of the cluster that the token is for");
     };
     let text = pem(&authority);
-    pki::write_private(&directory.join("ca.crt"), &text)?;
+    pki::write_private(&directory.join(AUTHORITIES), &text)?;
     Ok(text)
 }
 

@@ -25,11 +25,24 @@ pub struct Authentication {
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
     #[command(flatten)]
+    pub service_accounts: ServiceAccounts,
+    #[command(flatten)]
     pub oidc: Oidc,
     #[command(flatten)]
     pub webhook: TokenWebhook,
     #[command(flatten)]
     pub request_header: RequestHeader,
+}
+
+#[derive(Args)]
+pub struct ServiceAccounts {
+    /// The key that signs tokens of service accounts, RSA or ECDSA over P-256 [default: one of the cluster's own, which
+    /// rotates]
+    #[arg(long, value_name = "FILE")]
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// Keys by which tokens of service accounts are believed besides the one that signs; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub service_account_key_file: Vec<PathBuf>,
 }
 
 /// One OpenID Connect issuer, for who needs no file for it.

@@ -13,7 +13,6 @@ use auth::authn::{
     Anonymous, AnonymousRequests, BootstrapTokens, ClientCertificates, Configured, HeaderNames, OrAnonymous,
     RequestHeaders, ServiceAccountTokens, TokenFile, Union, WebhookTokens,
 };
-use auth::tls::ClientAuthority;
 use auth::{Authenticator, View};
 
 use super::identity::Identities;
@@ -39,14 +38,12 @@ pub fn build(
         Some(false) => Anonymous::Nowhere,
     }));
     let proxies = RequestHeaders::new(
-        ClientAuthority::new(&identities.proxy_authorities)?,
+        identities.proxies.clone(),
         flags.request_header.requestheader_allowed_names.clone(),
         header_names(&flags.request_header),
     );
-    let mut known: Vec<Arc<dyn Authenticator>> = vec![
-        Arc::new(proxies),
-        Arc::new(ClientCertificates::of(ClientAuthority::new(&identities.client_authorities)?)),
-    ];
+    let mut known: Vec<Arc<dyn Authenticator>> =
+        vec![Arc::new(proxies), Arc::new(ClientCertificates::of(identities.users.clone()))];
     if let Some(path) = &flags.token_auth_file {
         known.push(Arc::new(TokenFile::read(path)?));
     }

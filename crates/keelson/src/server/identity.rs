@@ -4,11 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth::pki::{self, Authority, LeafSpec};
+use anyhow::Context;
+use auth::lineage::{self, Lineage};
+use auth::pki::{self, LeafSpec};
 use auth::rotation::Leaf;
-use auth::tls::{self, ClientAuth, Identity};
-use auth::tokens::TokenIssuer;
+use auth::tls::{self, ClientAuth, Identity, Trust};
+use auth::tokens::{SigningKey, TokenIssuer, public_keys};
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all, select_all};
 use machinery::UserInfo;
+use tokio::sync::watch;
 
 use super::authentication::read;
 use crate::paths::Paths;
@@ -18,13 +23,22 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// Keys and certificates, made at the first start and kept in the data directory.
 pub struct Identities {
-    pub authority: Arc<Authority>,
-    pub authority_pem: String,
+    pub authority: Arc<Lineage>,
+    proxy_authority: Arc<Lineage>,
+    /// Nothing where a flag names the key that signs tokens.
+    accounts: Option<Arc<Lineage>>,
     /// Who vouches for users: the cluster's authority, and what a flag adds.
-    pub client_authorities: String,
+    pub users: Trust,
     /// Who vouches for proxies that name users.
-    pub proxy_authorities: String,
+    pub proxies: Trust,
+    /// Both.
+    peers: Trust,
+    /// Who vouches for nodes, and for the server to them.
+    nodes: Trust,
+    /// The bundle of the cluster's authority.
+    pub authority_pem: watch::Sender<String>,
     pub issuer: Arc<TokenIssuer>,
+    given: Given,
     server: Arc<Identity>,
     /// How the API server shows itself to nodes.
     node_client: Arc<Identity>,
@@ -32,6 +46,13 @@ pub struct Identities {
     pub proxy_client: Arc<Identity>,
     /// How this machine's own node shows itself.
     node_serving: Arc<Identity>,
+}
+
+/// Contents of files that flags name, as PEM.
+struct Given {
+    user_authorities: String,
+    proxy_authorities: Option<String>,
+    token_keys: Vec<String>,
 }
 
 /// What must be replaced in time.
@@ -46,23 +67,10 @@ pub struct Leaves {
 impl Identities {
     /// Makes what all servers of a cluster need to have alike.
     pub fn make_shared(paths: &Paths) -> anyhow::Result<()> {
-        Self::authority(paths)?;
-        Self::proxy_authority(paths)?;
-        Self::issuer(paths)?;
+        for line in [lineage::CLUSTER, lineage::PROXIES, lineage::SERVICE_ACCOUNTS] {
+            line.load(&paths.pki())?;
+        }
         Ok(())
-    }
-
-    fn authority(paths: &Paths) -> anyhow::Result<Authority> {
-        Ok(Authority::load_or_create(&paths.pki(), "ca", "keelson-ca")?)
-    }
-
-    /// Apart from the authority of users: whom it vouches for may speak for anybody.
-    fn proxy_authority(paths: &Paths) -> anyhow::Result<Authority> {
-        Ok(Authority::load_or_create(&paths.pki(), "front-proxy-ca", "keelson-front-proxy-ca")?)
-    }
-
-    fn issuer(paths: &Paths) -> anyhow::Result<TokenIssuer> {
-        Ok(TokenIssuer::load_or_create(&paths.pki(), ISSUER)?)
     }
 
     pub fn load(
@@ -72,59 +80,109 @@ impl Identities {
         flags: &flags::Server,
     ) -> anyhow::Result<(Self, Leaves)> {
         let pki = paths.pki();
-        let authority = Arc::new(Self::authority(paths)?);
-        let authority_pem = authority.certificate_pem()?;
-        let proxy_authority = Arc::new(Self::proxy_authority(paths)?);
-        let authentication = &flags.authentication;
-        let proxy_authorities = match &authentication.request_header.requestheader_client_ca_file {
-            Some(path) => read(path)?,
-            None => proxy_authority.certificate_pem()?,
+        let authority = Lineage::open(&pki, lineage::CLUSTER)?;
+        let proxy_authority = Lineage::open(&pki, lineage::PROXIES)?;
+        let given = Given::read(&flags.authentication)?;
+        let (accounts, issuer) = match &flags.authentication.service_accounts.service_account_signing_key_file {
+            None => {
+                let accounts = Lineage::open(&pki, lineage::SERVICE_ACCOUNTS)?;
+                (Some(accounts), TokenIssuer::load_or_create(&pki, ISSUER)?)
+            }
+            Some(path) => {
+                let others = given.token_keys.iter().map(|text| public_keys(text)).collect::<Result<Vec<_>, _>>()?;
+                let signing = SigningKey::from_pem(&read(path)?).with_context(|| path.display().to_string())?;
+                (None, TokenIssuer::new(signing, others.into_iter().flatten().collect(), ISSUER))
+            }
         };
-        let more = authentication.client_ca_file.as_deref().map(read).transpose()?;
-        let leaf = |name, spec| Leaf::load(&authority, &pki, name, spec, "");
+        let leaf = |name, spec| Leaf::load(&authority, &pki, name, spec);
         let masters = |user: &str| LeafSpec::client(user, &[UserInfo::MASTERS]);
-        let server_spec = server_spec(node_name, address, flags);
         let node_spec = auth::csr::node_serving_spec(node_name, vec![address, Ipv4Addr::LOCALHOST.into()]);
         let proxy_spec = LeafSpec::client("front-proxy-client", &[]);
         let leaves = Leaves {
-            // The authority goes along, so that a machine that joins can know it by its fingerprint.
-            server: Leaf::load(&authority, &pki, "apiserver", server_spec, &authority_pem)?,
+            server: leaf("apiserver", server_spec(node_name, address, flags))?,
             node_client: leaf("apiserver-kubelet-client", masters("kube-apiserver-kubelet-client"))?,
-            proxy_client: Leaf::load(&proxy_authority, &pki, "front-proxy-client", proxy_spec, "")?,
+            proxy_client: Leaf::load(&proxy_authority, &pki, "front-proxy-client", proxy_spec)?,
             node_serving: leaf("node-serving", node_spec)?,
             admin: leaf("admin", masters("kubernetes-admin"))?,
         };
+        let bundle = authority.now().bundle()?;
+        let trust = || Trust::new(bundle.clone());
         let identities = Self {
-            issuer: Arc::new(Self::issuer(paths)?),
+            users: trust()?,
+            proxies: trust()?,
+            peers: trust()?,
+            nodes: trust()?,
+            authority_pem: watch::Sender::new(bundle.clone()),
+            issuer: Arc::new(issuer),
+            given,
             server: leaves.server.identity(),
             node_client: leaves.node_client.identity(),
             proxy_client: leaves.proxy_client.identity(),
             node_serving: leaves.node_serving.identity(),
-            client_authorities: format!("{authority_pem}{}", more.unwrap_or_default()),
-            proxy_authorities,
             authority,
-            authority_pem,
+            proxy_authority,
+            accounts,
         };
+        identities.refresh()?;
         Ok((identities, leaves))
     }
 
+    fn lines(&self) -> impl Iterator<Item = &Arc<Lineage>> {
+        [&self.authority, &self.proxy_authority].into_iter().chain(&self.accounts)
+    }
+
+    /// Comes back at the next change of an authority from now on.
+    pub fn changed(&self) -> BoxFuture<'static, ()> {
+        let lines = self.lines().map(|line| line.follow());
+        let changes = lines.map(|mut line| Box::pin(async move { line.changed().await.is_ok() }));
+        select_all(changes).map(drop).boxed()
+    }
+
+    /// Takes over what the authorities are now.
+    pub fn refresh(&self) -> Result<(), pki::Error> {
+        let bundle = self.authority.now().bundle()?;
+        let users = format!("{bundle}{}", self.given.user_authorities);
+        let proxies = self.given.proxy_authorities.clone().map_or_else(|| self.proxy_authority.now().bundle(), Ok)?;
+        self.peers.replace(format!("{users}{proxies}"))?;
+        self.users.replace(users)?;
+        self.proxies.replace(proxies)?;
+        self.nodes.replace(bundle.clone())?;
+        if let Some(accounts) = &self.accounts {
+            self.issuer.follow(&accounts.now(), &self.given.token_keys)?;
+        }
+        self.authority_pem.send_if_modified(|known| std::mem::replace(known, bundle.clone()) != bundle);
+        Ok(())
+    }
+
     pub fn server_tls(&self) -> anyhow::Result<rustls::ServerConfig> {
-        let authorities = format!("{}{}", self.client_authorities, self.proxy_authorities);
-        Ok(tls::server_config(self.server.clone(), ClientAuth::Optional(&authorities))?)
+        Ok(tls::server_config(self.server.clone(), ClientAuth::Following(&self.peers))?)
     }
 
     pub fn node_client_tls(&self) -> anyhow::Result<rustls::ClientConfig> {
-        Ok(tls::client_config(&self.authority_pem, Some(self.node_client.clone()))?)
+        Ok(tls::following(&self.nodes, Some(self.node_client.clone()))?)
     }
 
     /// For the API of this machine's own node.
     pub fn node_server_tls(&self) -> anyhow::Result<rustls::ServerConfig> {
-        Ok(tls::server_config(self.node_serving.clone(), ClientAuth::Optional(&self.authority_pem))?)
+        Ok(tls::server_config(self.node_serving.clone(), ClientAuth::Following(&self.nodes))?)
     }
 
-    /// How the administrator reaches the API at `url`.
-    pub fn kubeconfig(&self, paths: &Paths, url: &str) -> Kubeconfig {
-        Kubeconfig { path: paths.kubeconfig(), url: url.to_owned(), authority_pem: self.authority_pem.clone() }
+    /// Lets the authorities go on in time. Runs until it is dropped.
+    pub fn keep(&self) -> BoxFuture<'static, ()> {
+        let lines = self.lines().cloned().map(|line| async move { line.keep().await });
+        join_all(lines).map(drop).boxed()
+    }
+}
+
+impl Given {
+    fn read(flags: &flags::Authentication) -> anyhow::Result<Self> {
+        let read_some = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
+        let keys = &flags.service_accounts.service_account_key_file;
+        Ok(Self {
+            user_authorities: read_some(&flags.client_ca_file)?.unwrap_or_default(),
+            proxy_authorities: read_some(&flags.request_header.requestheader_client_ca_file)?,
+            token_keys: keys.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -154,15 +212,20 @@ impl Leaves {
 pub struct Kubeconfig {
     path: PathBuf,
     url: String,
-    authority_pem: String,
 }
 
 impl Kubeconfig {
+    /// How the administrator reaches the API at `url`.
+    pub fn new(paths: &Paths, url: &str) -> Self {
+        Self { path: paths.kubeconfig(), url: url.to_owned() }
+    }
+
     pub fn write(&self, admin: &Leaf) -> Result<(), pki::Error> {
         let (certificate, key) = admin.pair();
-        pki::write_private(&self.path, &pki::kubeconfig(&self.url, &self.authority_pem, certificate, key))
+        pki::write_private(&self.path, &pki::kubeconfig(&self.url, admin.bundle(), certificate, key))
     }
 }
+
 /// All names by which the API is reached.
 fn server_spec(node_name: &str, address: IpAddr, flags: &flags::Server) -> LeafSpec {
     let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);

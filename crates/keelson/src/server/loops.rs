@@ -25,7 +25,7 @@ const LEASE_NAMESPACE: &str = "kube-system";
 struct Loops {
     controllers: ControllersConfig,
     scheduler: (kube::Client, scheduler::Metrics),
-    signer: (registry::Registry, Arc<auth::pki::Authority>, Arc<dyn auth::Authorizer>),
+    signer: (registry::Registry, Arc<auth::lineage::Lineage>, Arc<dyn auth::Authorizer>),
     sampler: Arc<Sampler>,
 }
 
@@ -44,7 +44,7 @@ pub fn start(running: &mut Running, flags: &flags::Server, node_name: &str) -> a
     };
     let controllers = ControllersConfig {
         shell,
-        ca_pem: running.identities.authority_pem.clone(),
+        ca_pem: running.identities.authority_pem.subscribe(),
         cluster_cidr: flags.cluster_cidr.to_string().parse().map_err(anyhow::Error::msg)?,
         node_mask: cluster::NODE_MASK,
         node_ports: running.server.registry().node_ports(),

@@ -15,6 +15,7 @@ mod report;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Renewal, Server, ServerConfig, Version};
@@ -22,6 +23,7 @@ use auth::Authorizer;
 use auth::authz::{self, Rbac};
 use control::{CancellationToken, Informers};
 use encryption::Encryption;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::wait::await_condition;
@@ -34,14 +36,19 @@ use crate::datastore::{self, Datastore};
 use crate::flags;
 use crate::paths::Paths;
 use crate::{agent, cluster, rotation, shared, signals, snapshots};
-use identity::Identities;
+use identity::{Identities, Kubeconfig};
 use metrics_api::MetricsApi;
+
+/// Wait before the cluster is told again of its authorities.
+const TELL_RETRY: Duration = Duration::from_secs(5);
 
 /// Everything that a running server is made of.
 struct Running {
     server: Server,
     authorizer: Arc<dyn Authorizer>,
-    identities: Identities,
+    identities: Arc<Identities>,
+    /// What is told to those who ask whom the server trusts.
+    bootstrap: Bootstrap,
     metrics_api: MetricsApi,
     datastore: Datastore,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -64,7 +71,8 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let mut running = start(&flags, &paths, &node_name, address, port, shutdown.clone()).await?;
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
-    objects::publish(running.client("system:apiserver", &[UserInfo::MASTERS]), &flags).await?;
+    let flags = Arc::new(flags);
+    tell_authorities(&mut running, &flags).await?;
     schedule_snapshots(&mut running, &flags, &paths);
     let informers = loops::start(&mut running, &flags, &node_name)?;
     if !flags.no_agent {
@@ -103,11 +111,13 @@ async fn start(
     shutdown: CancellationToken,
 ) -> anyhow::Result<Running> {
     let datastore = datastore::open(&flags.datastore, paths).await?;
-    if flags.datastore.is_shared() {
+    let agreed = if flags.datastore.is_shared() {
         rotation::announce(&*datastore.store, node_name).await?;
         let make = || make_shared(flags, paths);
-        shared::agree(&*datastore.store, paths, flags.token.as_deref(), make).await?;
-    }
+        Some(shared::agree(&*datastore.store, paths, flags.token.as_deref(), make).await?)
+    } else {
+        None
+    };
     let (identities, leaves) = Identities::load(paths, node_name, address, flags)?;
     let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
     let kinds::Selection { served, unserved } = kinds::select(&flags.runtime_config).map_err(anyhow::Error::msg)?;
@@ -140,9 +150,9 @@ async fn start(
         address,
         port,
         service_port: 443,
-        client_ca: identities.client_authorities.clone(),
+        client_ca: identities.users.pem(),
         proxies: Some(Proxies {
-            authorities: identities.proxy_authorities.clone(),
+            authorities: identities.proxies.pem(),
             allowed_names: flags.authentication.request_header.requestheader_allowed_names.clone(),
             headers: authentication::header_names(&flags.authentication.request_header),
         }),
@@ -150,7 +160,7 @@ async fn start(
     };
     apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
     let url = identity::url(address, port);
-    let kubeconfig = identities.kubeconfig(paths, &url);
+    let kubeconfig = Kubeconfig::new(paths, &url);
     kubeconfig.write(leaves.admin())?;
     let metrics_api = MetricsApi::default();
     let authentication = authentication::build(&flags.authentication, &identities, view)?;
@@ -177,12 +187,17 @@ async fn start(
         registry,
     });
     server.metrics().add(metrics);
-    let tasks = JoinSet::new();
-    let mut running = Running { server, authorizer, identities, metrics_api, datastore, tasks, shutdown };
+    let (identities, tasks) = (Arc::new(identities), JoinSet::new());
+    let mut running = Running { server, authorizer, identities, bootstrap, metrics_api, datastore, tasks, shutdown };
     running.spawn(following);
     let registry = running.server.registry().clone();
     running.spawn(async move { registry.keep_time().await });
+    running.spawn(running.identities.keep());
     running.spawn(leaves.keep(kubeconfig));
+    if let Some(agreed) = agreed {
+        let (store, identities, paths) = (running.datastore.store.clone(), running.identities.clone(), paths.clone());
+        running.spawn(async move { shared::follow(&*store, &paths, agreed, || identities.changed()).await });
+    }
     let server = running.server.clone();
     running.spawn(async move { server.keep_api_services().await });
     if flags.authorization.authorization_config.is_some() {
@@ -205,6 +220,7 @@ async fn start(
             }
         });
     }
+    let bootstrap = running.bootstrap.clone();
     let (ends, shared) = (running.shutdown.clone(), flags.datastore.is_shared());
     running.tasks.spawn(async move {
         tokio::select! {
@@ -236,6 +252,38 @@ fn follow_keys(
         }
         _ => Box::pin(encryption::follow(encryption, registry)),
     }
+}
+
+/// Tells the cluster which authorities it has, now and whenever they change.
+async fn tell_authorities(running: &mut Running, flags: &Arc<flags::Server>) -> anyhow::Result<()> {
+    let client = running.client("system:apiserver", &[UserInfo::MASTERS]);
+    let (identities, server, mut bootstrap) =
+        (running.identities.clone(), running.server.clone(), running.bootstrap.clone());
+    let mut changed = identities.changed();
+    let authorities = identities.authority_pem.borrow().clone();
+    objects::publish(client.clone(), flags, &authorities).await?;
+    let flags = flags.clone();
+    running.spawn(async move {
+        loop {
+            changed.await;
+            changed = identities.changed();
+            let told = async {
+                identities.refresh()?;
+                bootstrap.client_ca = identities.users.pem();
+                if let Some(proxies) = &mut bootstrap.proxies {
+                    proxies.authorities = identities.proxies.pem();
+                }
+                apiserver::tell_authorities(server.registry(), &bootstrap).await?;
+                let authorities = identities.authority_pem.borrow().clone();
+                objects::publish(client.clone(), &flags, &authorities).await
+            };
+            if let Err(error) = told.await {
+                tracing::warn!(error = format!("{error:#}"), "the cluster is not told of its authorities");
+                changed = tokio::time::sleep(TELL_RETRY).boxed();
+            }
+        }
+    });
+    Ok(())
 }
 
 fn audit(flags: &flags::Server) -> anyhow::Result<Option<Audit>> {

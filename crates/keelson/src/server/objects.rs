@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{cluster, flags};
 
-/// Makes them, or brings them up to date. `client` must be an administrator's.
-pub async fn publish(client: Client, flags: &flags::Server) -> anyhow::Result<()> {
+/// Makes them, or brings them up to date. `client` must be an administrator's; `authorities` is PEM.
+pub async fn publish(client: Client, flags: &flags::Server, authorities: &str) -> anyhow::Result<()> {
     let ranges: Api<ConfigMap> = Api::namespaced(client.clone(), cluster::RANGES_NAMESPACE);
     let data = json!({
         "clusterCIDR": flags.cluster_cidr.to_string(),
         "serviceCIDR": flags.service_cidr.to_string(),
+        cluster::AUTHORITIES: authorities,
     });
     ensure(&ranges, cluster::RANGES, json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data})).await?;
     let services: Api<Service> = Api::namespaced(client, "kube-system");

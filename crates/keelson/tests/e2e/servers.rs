@@ -30,6 +30,49 @@ fn two_servers() -> Servers {
     servers
 }
 
+#[test]
+fn an_authority_that_rotates_on_one_server_does_so_on_all() {
+    let mut servers = two_servers();
+    let read = |servers: &Servers, server: &str, file: &str| {
+        std::fs::read_to_string(servers.path(server).join("pki").join(file)).unwrap_or_default()
+    };
+    let rotate = |servers: &Servers, server: &str| {
+        let data = servers.path(server).display().to_string();
+        servers.keelson(&["certs", "rotate", "--ca", "--service-account-key", "--data-dir", &data]).succeeds()
+    };
+    let same = |servers: &Servers, count: usize| {
+        let of = |server: &str| ["ca.crt", "ca.key", "service-account.key"].map(|file| read(servers, server, file));
+        (of("a") == of("b") && of("a")[0].matches("BEGIN CERTIFICATE").count() == count).then_some(())
+    };
+    let first = read(&servers, "a", "ca.key");
+    let token = servers.kubectl("a", "create token default");
+    rotate(&servers, "a");
+    until("b trusts the successor that a made", || same(&servers, 2));
+    assert_eq!(read(&servers, "b", "ca.key"), first);
+    rotate(&servers, "b");
+    // Its own certificate, the one by which its predecessor vouches for it, and its predecessor's.
+    until("it signs on a too", || same(&servers, 3));
+    assert_ne!(read(&servers, "a", "ca.key"), first);
+    for server in ["a", "b"] {
+        let known = block_on(holder(&servers, server, &token));
+        assert_eq!(known.as_deref(), Some("system:serviceaccount:default:default"), "{server}");
+    }
+    servers.kill("b");
+    rotate(&servers, "a");
+    servers.kubectl("a", "get namespaces");
+    servers.start("b", &[]);
+    until("a server that was away learns of it when it starts", || same(&servers, 1));
+    servers.kubectl("b", "get namespaces");
+}
+
+/// Whose token it is, as a server tells.
+async fn holder(servers: &Servers, server: &str, token: &str) -> Option<String> {
+    let review = json!({"metadata": {}, "spec": {"token": token.trim()}});
+    let review: TokenReview = serde_json::from_value(review).expect("it is one");
+    let reviewed = Api::all(servers.client(server).await).create(&PostParams::default(), &review).await;
+    reviewed.expect("it reviews").status.and_then(|status| status.user?.username)
+}
+
 async fn create(client: &Client, name: &str) -> Result<ConfigMap, kube::Error> {
     let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}})).expect("it is one");
     Api::default_namespaced(client.clone()).create(&PostParams::default(), &map).await
@@ -66,13 +109,7 @@ fn servers_of_one_etcd_are_one_cluster() {
     servers.kubectl("a", "create secret generic s --from-literal password=hunter2");
     assert_eq!(servers.kubectl("b", "get secret s -o jsonpath={.data.password}").trim(), "aHVudGVyMg==");
     let token = servers.kubectl("a", "create token default");
-    block_on(async {
-        let review = json!({"metadata": {}, "spec": {"token": token.trim()}});
-        let review: TokenReview = serde_json::from_value(review).expect("it is one");
-        let reviewed = Api::all(servers.client("b").await).create(&PostParams::default(), &review).await;
-        let user = reviewed.expect("b reviews").status.and_then(|status| status.user?.username);
-        assert_eq!(user.as_deref(), Some("system:serviceaccount:default:default"));
-    });
+    assert_eq!(block_on(holder(&servers, "b", &token)).as_deref(), Some("system:serviceaccount:default:default"));
     let health = servers.kubectl("b", "get --raw /readyz?verbose");
     assert!(health.contains("[+]etcd ok"), "{health}");
 }

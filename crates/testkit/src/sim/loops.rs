@@ -24,7 +24,7 @@ impl Loops {
         let shell = Shell::new(client("system:kube-controller-manager"), Metrics::default(), shutdown.clone());
         let config = ControllersConfig {
             shell: shell.clone(),
-            ca_pem: "the authority".to_owned(),
+            ca_pem: tokio::sync::watch::channel("the authority".to_owned()).1,
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
             node_ports: server.registry().node_ports(),

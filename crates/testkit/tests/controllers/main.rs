@@ -42,7 +42,7 @@ impl Cluster {
         let shell = Shell::new(client.clone(), Metrics::default(), shutdown.clone());
         let config = ControllersConfig {
             shell: shell.clone(),
-            ca_pem: "the authority".to_owned(),
+            ca_pem: tokio::sync::watch::channel("the authority".to_owned()).1,
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
             node_ports: 30000..=32767,
