@@ -128,6 +128,8 @@ fn credentials(call: &Call) -> Credentials<'_> {
         bearer_token: bearer_token(call.headers()),
         headers: Some(call.headers()),
         path: &call.info.path,
+        warnings: call.warnings.clone(),
+        annotations: call.annotations.clone(),
         ..Credentials::default()
     }
 }

@@ -93,6 +93,10 @@ impl<'a> Token<'a> {
         Some(Self { header, claims: serde_json::from_slice(&decoded(claims)?).ok()?, signed, signature })
     }
 
+    pub fn is_from(&self, issuer: &str) -> bool {
+        self.claims.get("iss").and_then(Value::as_str) == Some(issuer)
+    }
+
     pub fn algorithm(&self) -> &str {
         self.header["alg"].as_str().unwrap_or_default()
     }

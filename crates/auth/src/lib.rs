@@ -11,6 +11,7 @@ pub mod csr;
 pub mod jwt;
 mod kubeconfig;
 pub mod lineage;
+pub mod metrics;
 pub mod pki;
 pub mod policy;
 mod retry;

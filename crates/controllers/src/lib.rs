@@ -1,6 +1,7 @@
 //! The controllers of the cluster: one folder each, with the decision in `decide.rs` (pure), the wiring in
 //! `mod.rs` and the tests beside them.
 
+pub mod accounttokens;
 pub mod addresses;
 mod aggregation;
 pub mod cronjob;

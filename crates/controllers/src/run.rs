@@ -1,6 +1,7 @@
 //! Starts all controllers.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use control::{Controller, Shell};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -9,6 +10,7 @@ use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span};
 
+use crate::accounttokens::{LegacyTokenCleaner, Mint, TokensController};
 use crate::addresses::AddressRepair;
 use crate::aggregation::ClusterRoleAggregation;
 use crate::cronjob::CronJobController;
@@ -40,6 +42,10 @@ pub struct ControllersConfig {
     pub shell: Shell,
     /// The cluster's CA certificates, for `kube-root-ca.crt`.
     pub ca_pem: tokio::sync::watch::Receiver<String>,
+    /// Makes tokens of service accounts for Secrets.
+    pub mint: Mint,
+    /// How long such a token may go unused before it is cleaned up.
+    pub token_clean_up: Duration,
     /// The range that nodes get their pod addresses from: `10.42.0.0/16`.
     pub cluster_cidr: Cidr,
     /// The prefix length of each node's part of it: 24.
@@ -90,7 +96,9 @@ pub async fn run(config: ControllersConfig) {
     all.add(AddressRepair::new(&shell, config.node_ports), 1);
     all.add(DefinitionController::new(&shell), 1);
     all.add(ServiceAccountController::new(&shell), 1);
-    all.add(RootCaController::new(&shell, config.ca_pem), 1);
+    all.add(RootCaController::new(&shell, config.ca_pem.clone()), 1);
+    all.add(TokensController::new(&shell, config.mint, config.ca_pem), WORKERS);
+    all.add(LegacyTokenCleaner::new(&shell, config.token_clean_up), 1);
     all.add(TokenCleaner::new(&shell), 1);
     all.add(ClusterRoleAggregation::new(&shell), 1);
     all.add(PolicyStatusController::new(&shell), 1);

@@ -146,6 +146,10 @@ pub struct Server {
     /// How long events are kept
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub event_ttl: Duration,
+    /// How long a token of a service account that lies in a Secret may go unused before it is marked, and then
+    /// removed, where it was made by itself
+    #[arg(long, value_name = "DURATION", default_value = "8760h", value_parser = duration)]
+    pub legacy_service_account_token_clean_up_period: Duration,
     /// Requests served at once, of all priority levels together
     #[arg(long, value_name = "COUNT", default_value_t = 600)]
     pub max_requests_inflight: usize,

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 use machinery::{ApiError, UserInfo};
+use registry::{Annotations, Warnings};
 
 use crate::tokens::TokenIssuer;
 use crate::view::View;
@@ -41,6 +42,10 @@ pub struct Credentials<'a> {
     pub path: &'a str,
     /// Set where `audiences` does not name the API server.
     pub for_others: bool,
+    /// What authenticators have to say to the client.
+    pub warnings: Warnings,
+    /// What they have to say to the audit log.
+    pub annotations: Annotations,
 }
 
 impl Credentials<'_> {

@@ -1,6 +1,7 @@
 //! Service account tokens: signed JSON web tokens, bound to an account and often to a pod.
 
 mod keys;
+pub mod legacy;
 pub mod request;
 
 use std::collections::{BTreeSet, HashMap};
@@ -98,6 +99,11 @@ impl Keys {
         Self { signing, others, remembered: Mutex::default() }
     }
 
+    fn signed(&self, token: &Token<'_>) -> bool {
+        let mut candidates = self.public().filter(|key| token.may_be_signed_by(key));
+        candidates.any(|key| key.signed(token, token.algorithm()))
+    }
+
     /// The one that signs first.
     fn public(&self) -> impl Iterator<Item = &PublicKey> {
         std::iter::once(&self.signing.public).chain(&self.others)
@@ -152,11 +158,21 @@ impl TokenIssuer {
             nbf: now,
             sub,
         };
-        let SigningKey { key, public } = &self.keys.load().signing;
+        Ok((self.sign(&claims)?, claims))
+    }
+
+    /// A token that lies in a Secret.
+    pub fn mint_legacy(&self, claims: &legacy::Claims) -> Result<String, pki::Error> {
+        self.sign(claims)
+    }
+
+    fn sign(&self, claims: &impl Serialize) -> Result<String, pki::Error> {
+        let keys = self.keys.load();
+        let SigningKey { key, public } = &keys.signing;
         let jwt = |error: jsonwebtoken::errors::Error| pki::Error::Pem(error.to_string());
         let algorithm = public.algorithm().parse().map_err(jwt)?;
         let header = Header { kid: Some(public.id().to_owned()), typ: None, ..Header::new(algorithm) };
-        Ok((jsonwebtoken::encode(&header, &claims, key).map_err(jwt)?, claims))
+        jsonwebtoken::encode(&header, claims, key).map_err(jwt)
     }
 
     /// The claims of a token that this issuer signed, that is valid now and meant for one of `audiences`.
@@ -176,16 +192,23 @@ impl TokenIssuer {
         Ok(claims)
     }
 
+    /// The claims of a token that lies in a Secret. Whether it still does is for the caller to look up.
+    pub(crate) fn verify_legacy(&self, text: &str) -> Result<legacy::Claims, Invalid> {
+        let token = Token::read(text).filter(|token| token.is_from(legacy::ISSUER)).ok_or(Invalid::Foreign)?;
+        if !self.keys.load().signed(&token) {
+            return Err(Invalid::Forged);
+        }
+        serde_json::from_value(Value::Object(token.claims)).map_err(|_| Invalid::Forged)
+    }
+
     fn decode(&self, text: &str) -> Result<Claims, Invalid> {
-        let token = Token::read(text).filter(|token| token.claims.get("iss") == Some(&json!(self.issuer)));
-        let token = token.ok_or(Invalid::Foreign)?;
+        let token = Token::read(text).filter(|token| token.is_from(&self.issuer)).ok_or(Invalid::Foreign)?;
         let keys = self.keys.load();
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         if let Some(claims) = keys.remembered.lock().get(&digest) {
             return Ok(claims.clone());
         }
-        let mut candidates = keys.public().filter(|key| token.may_be_signed_by(key));
-        if !candidates.any(|key| key.signed(&token, token.algorithm())) {
+        if !keys.signed(&token) {
             return Err(Invalid::Forged);
         }
         let claims: Claims = serde_json::from_value(Value::Object(token.claims)).map_err(|_| Invalid::Forged)?;

@@ -13,7 +13,9 @@ use auth::authn::{
     Anonymous, AnonymousRequests, BootstrapTokens, ClientCertificates, Configured, HeaderNames, OrAnonymous,
     RequestHeaders, ServiceAccountTokens, TokenFile, Union, WebhookTokens,
 };
+use auth::tokens::legacy;
 use auth::{Authenticator, View};
+use tokio::sync::mpsc;
 
 use super::identity::Identities;
 use crate::flags;
@@ -22,6 +24,8 @@ use crate::flags;
 pub struct Authentication {
     pub authenticator: Arc<dyn Authenticator>,
     pub configured: Option<Arc<Configured>>,
+    /// Uses of tokens that lie in Secrets, to be written down.
+    pub uses: mpsc::Receiver<legacy::Used>,
 }
 
 /// In upstream's order: proxies, certificates, tokens; what needs no other server comes first.
@@ -47,7 +51,8 @@ pub fn build(
     if let Some(path) = &flags.token_auth_file {
         known.push(Arc::new(TokenFile::read(path)?));
     }
-    known.push(Arc::new(ServiceAccountTokens::new(view.clone(), issuer)));
+    let (note, uses) = legacy::tracking();
+    known.push(Arc::new(ServiceAccountTokens::new(view.clone(), issuer).with_tracking(note)));
     known.push(Arc::new(BootstrapTokens::new(view)));
     let configured = flags.authentication_config.as_deref();
     let configured =
@@ -65,7 +70,7 @@ pub fn build(
         known.push(Arc::new(WebhookTokens::read(path, options)?));
     }
     let authenticator = Arc::new(OrAnonymous { known: Union(known), anonymous });
-    Ok(Authentication { authenticator, configured })
+    Ok(Authentication { authenticator, configured, uses })
 }
 
 pub fn header_names(flags: &flags::RequestHeader) -> HeaderNames {

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use auth::tokens::{TokenIssuer, legacy};
 use autoscale::Sampler;
 use control::lease::{self, Candidate};
 use control::{CancellationToken, Informers, Metrics, Shell};
 use controllers::ControllersConfig;
+use controllers::accounttokens::{Holder, Mint};
 use futures::future::BoxFuture;
 use machinery::UserInfo;
 use prometheus_client::registry::Registry;
@@ -45,6 +47,8 @@ pub fn start(running: &mut Running, flags: &flags::Server, node_name: &str) -> a
     let controllers = ControllersConfig {
         shell,
         ca_pem: running.identities.authority_pem.subscribe(),
+        mint: mint(running.identities.issuer.clone()),
+        token_clean_up: flags.legacy_service_account_token_clean_up_period,
         cluster_cidr: flags.cluster_cidr.to_string().parse().map_err(anyhow::Error::msg)?,
         node_mask: cluster::NODE_MASK,
         node_ports: running.server.registry().node_ports(),
@@ -73,6 +77,13 @@ pub fn start(running: &mut Running, flags: &flags::Server, node_name: &str) -> a
         running.spawn(loops.run(shutdown));
     }
     Ok(informers)
+}
+
+fn mint(issuer: Arc<TokenIssuer>) -> Mint {
+    Arc::new(move |of: &Holder<'_>| {
+        let claims = legacy::Claims::new(of.namespace, of.account, of.account_uid, of.secret);
+        issuer.mint_legacy(&claims).map_err(|error| error.to_string())
+    })
 }
 
 impl Loops {

@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Renewal, Server, ServerConfig, Version};
 use auth::Authorizer;
 use auth::authz::{self, Rbac};
+use auth::tokens::legacy;
 use control::{CancellationToken, Informers};
 use encryption::Encryption;
 use futures::FutureExt;
@@ -145,6 +146,7 @@ async fn start(
         admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation).with_options(admission(flags)?);
     let mut metrics = prometheus_client::registry::Registry::default();
     admission.register(&mut metrics);
+    auth::metrics::register(&mut metrics);
     registry.set_admission(Arc::new(admission));
     let bootstrap = Bootstrap {
         address,
@@ -192,6 +194,7 @@ async fn start(
     running.spawn(following);
     let registry = running.server.registry().clone();
     running.spawn(async move { registry.keep_time().await });
+    running.spawn(legacy::track(running.server.registry().clone(), authentication.uses));
     running.spawn(running.identities.keep());
     running.spawn(leaves.keep(kubeconfig));
     if let Some(agreed) = agreed {

@@ -1,7 +1,10 @@
 //! What containers may do, to the machine and to the API.
 
-use crate::support::Cluster;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::manifests::{pod, server};
+use crate::support::{Cluster, Output, until};
 
 #[test]
 fn a_restricted_container_has_no_more_than_it_was_given() {
@@ -78,4 +81,43 @@ fn a_pods_token_reaches_the_api_as_far_as_its_role_allows() {
         ),
         "{forbidden}"
     );
+}
+
+#[test]
+fn a_token_in_a_secret_is_made_used_noted_and_taken_back() {
+    let cluster = Cluster::start_without_image();
+    cluster.kubectl("create serviceaccount bot");
+    cluster.apply(
+        "{apiVersion: v1, kind: Secret, metadata: {name: held, annotations: {kubernetes.io/service-account.name: bot}}, \
+         type: kubernetes.io/service-account-token}",
+    );
+    let entry = |key: &str| cluster.kubectl(&format!("get secret held -o jsonpath={{.data.{key}}}"));
+    let token = until("there is a token", || Some(entry("token")).filter(|token| !token.is_empty()));
+    assert_eq!(entry("namespace"), "ZGVmYXVsdA==");
+    let token = STANDARD.decode(token).ok().and_then(|token| String::from_utf8(token).ok()).expect("it is text");
+    let ask = || {
+        let mut curl = cluster.machine.command("curl");
+        curl.args(["--silent", "--include", "--insecure", "-H", &format!("Authorization: Bearer {token}")]);
+        Output::of(curl.arg("https://127.0.0.1:6443/api")).succeeds()
+    };
+    let answer = ask();
+    assert!(answer.starts_with("HTTP/2 200") && !answer.contains("warning:"), "{answer}");
+    let label = |name: &str| cluster.field("secret held", &format!(".metadata.labels.kubernetes\\.io/{name}"));
+    until("its use is noted", || (!label("legacy-token-last-used").is_empty()).then_some(()));
+    cluster.field("configmap kube-apiserver-legacy-service-account-token-tracking -n kube-system", ".data.since");
+    cluster.kubectl_with(&["patch", "serviceaccount", "bot", "-p", r#"{"secrets":[{"name":"held"}]}"#]).succeeds();
+    let answer = ask();
+    assert!(answer.contains("warning: 299 - \"Use tokens from the TokenRequest API or manually"), "{answer}");
+    cluster.kubectl("label secret held kubernetes.io/legacy-token-invalid-since=2026-01-01");
+    until("it is invalid", || ask().starts_with("HTTP/2 401").then_some(()));
+    cluster.kubectl("label secret held kubernetes.io/legacy-token-invalid-since-");
+    until("it holds again", || ask().starts_with("HTTP/2 200").then_some(()));
+    let metrics = cluster.kubectl("get --raw /metrics");
+    let count = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
+    assert_eq!(count("serviceaccount_legacy_manual_token_uses_total"), Some(1));
+    assert!(count("serviceaccount_legacy_auto_token_uses_total") >= Some(2));
+    assert!(count("serviceaccount_invalid_legacy_auto_token_uses_total") >= Some(1));
+    cluster.kubectl("delete serviceaccount bot");
+    until("the Secret goes with its account", || (cluster.try_kubectl("get secret held").code != 0).then_some(()));
+    assert!(ask().starts_with("HTTP/2 401"));
 }

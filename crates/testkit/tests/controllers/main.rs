@@ -43,6 +43,8 @@ impl Cluster {
         let config = ControllersConfig {
             shell: shell.clone(),
             ca_pem: tokio::sync::watch::channel("the authority".to_owned()).1,
+            mint: Arc::new(|of| Ok(format!("of {}", of.account))),
+            token_clean_up: std::time::Duration::from_secs(365 * 24 * 60 * 60),
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             node_mask: 24,
             node_ports: 30000..=32767,
