@@ -14,6 +14,8 @@ use serde_json::json;
 use super::oidc::config::JwtAuthenticator;
 use super::oidc::{self, Issuer};
 use super::{Anonymous, AnonymousRequests, Authenticator, Credentials, Refused};
+use crate::jwt::ALGORITHMS;
+use crate::metrics::METRICS;
 
 const VERSIONS: [&str; 3] =
     ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
@@ -64,6 +66,8 @@ pub struct Configured {
     path: PathBuf,
     /// Issuers of service account tokens, whose names no other may bear.
     own_issuers: Vec<String>,
+    /// What the file said when it was taken over.
+    text: ArcSwap<String>,
     issuers: ArcSwap<Vec<Issuer>>,
     anonymous: Arc<AnonymousRequests>,
 }
@@ -75,8 +79,8 @@ impl Configured {
         own_issuers: Vec<String>,
         anonymous: Arc<AnonymousRequests>,
     ) -> Result<Arc<Self>, ConfigError> {
-        let issuers = ArcSwap::default();
-        let configured = Arc::new(Self { path: path.to_owned(), own_issuers, issuers, anonymous });
+        let (text, issuers) = (ArcSwap::default(), ArcSwap::default());
+        let configured = Arc::new(Self { path: path.to_owned(), own_issuers, text, issuers, anonymous });
         configured.reload()?;
         Ok(configured)
     }
@@ -87,7 +91,9 @@ impl Configured {
             let mut watch = FileWatch::new(&self.path)?;
             loop {
                 // Also at first: it may have changed since it was read.
-                if let Err(error) = self.reload() {
+                let reloaded = self.reload();
+                METRICS.authentication.reloaded(&reloaded);
+                if let Err(error) = reloaded {
                     tracing::error!(%error, "the authentication configuration stays as it was");
                 }
                 watch.changed().await?;
@@ -99,15 +105,21 @@ impl Configured {
         }
     }
 
-    fn reload(&self) -> Result<(), ConfigError> {
+    /// Answers whether something was taken over.
+    fn reload(&self) -> Result<bool, ConfigError> {
         let text = std::fs::read_to_string(&self.path);
         let text = text.map_err(|source| ConfigError::File { path: self.path.clone(), source })?;
+        if **self.text.load() == *text {
+            return Ok(false);
+        }
         let rules = parse(&text, &self.own_issuers)?;
         self.issuers.store(Arc::new(rules.issuers));
         if let Some(rule) = rules.anonymous {
             self.anonymous.set(rule);
         }
-        Ok(())
+        METRICS.authentication.in_use(&text);
+        self.text.store(Arc::new(text));
+        Ok(true)
     }
 }
 
@@ -137,7 +149,7 @@ fn parse(text: &str, own_issuers: &[String]) -> Result<Rules, ConfigError> {
     if !errors.is_empty() {
         return Err(ConfigError::Invalid(field::aggregate(&errors)));
     }
-    let issuers: Result<_, _> = written.jwt.iter().map(|config| Issuer::new(config, &oidc::ALGORITHMS)).collect();
+    let issuers: Result<_, _> = written.jwt.iter().map(|config| Issuer::new(config, &ALGORITHMS)).collect();
     let issuers = issuers.map_err(|errors: ErrorList| ConfigError::Invalid(field::aggregate(&errors)))?;
     Ok(Rules { issuers, anonymous })
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Authenticator, Credentials, Refused};
 use crate::cache::Cache;
 use crate::kubeconfig::{Endpoint, KubeconfigError};
+use crate::metrics::METRICS;
 use crate::retry;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,11 +69,14 @@ impl Authenticator for WebhookTokens {
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         let Some(token) = &credentials.bearer_token else { return Ok(None) };
         let key = digest(token, &credentials.audiences);
-        if let Some(answer) = self.answers.get(&key) {
+        let remembered = self.answers.get(&key);
+        METRICS.looked_up(remembered.is_some());
+        if let Some(answer) = remembered {
             return answer;
         }
         let review = self.review(token, &credentials.audiences);
         let reviewed = retry::with_backoff(|| self.endpoint.post(&review, TIMEOUT)).await;
+        METRICS.fetched_answer(reviewed.is_ok());
         let reviewed = reviewed.map_err(|error| {
             tracing::error!(%error, "Failed to make webhook authenticator request");
             Refused(error.to_string())

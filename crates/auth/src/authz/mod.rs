@@ -1,5 +1,6 @@
 //! Authorization: whether a user may do what they ask.
 
+pub mod abac;
 pub mod configured;
 pub mod escalation;
 pub mod node;

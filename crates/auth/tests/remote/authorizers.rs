@@ -301,15 +301,48 @@ fn mistakes_are_named_as_upstream_names_them() {
 fn modes_make_a_chain_too() {
     let error = |modes: &str| {
         let modes: Vec<String> = modes.split(',').filter(|mode| !mode.is_empty()).map(str::to_owned).collect();
-        config::of_modes(&modes, None).err().map(|error| error.to_string())
+        config::of_modes(&modes, None, None).err().map(|error| error.to_string())
     };
     assert_eq!(error("Node,RBAC"), None);
     let invalid = |why: &str| Some(format!("invalid authorization configuration: {why}"));
     assert_eq!(error(""), invalid("at least one authorization-mode must be passed"));
-    assert_eq!(error("ABAC"), invalid("authorization-mode \"ABAC\" is not a valid mode"));
+    assert_eq!(error("Who"), invalid("authorization-mode \"Who\" is not a valid mode"));
+    assert_eq!(error("ABAC"), invalid("authorization-mode ABAC's authorization policy file not passed"));
     assert_eq!(
         error("RBAC,RBAC"),
         invalid("authorization-mode [\"RBAC\", \"RBAC\"] has mode specified more than once")
     );
     assert_eq!(error("Webhook"), invalid("authorization-mode Webhook's authorization config file not passed"));
+}
+
+/// Who decides at once waits on a thread for a webhook that does not answer; others are served meanwhile, and no more
+/// than so many threads wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_webhook_does_not_hold_the_others_up() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = hook().await;
+    let kubeconfig = std::fs::read_to_string(hook.kubeconfig()).unwrap();
+    let (before, after) = kubeconfig.split_once("https://").unwrap();
+    let (_, after) = after.split_once('/').unwrap();
+    let kubeconfig = format!("{before}https://{}/{after}", mute.local_addr().unwrap());
+    std::fs::write(hook.kubeconfig(), kubeconfig).unwrap();
+    let chain = hook.chain(&hook.configuration("failurePolicy: Deny"));
+    let asked: Vec<_> = (0..200)
+        .map(|number| {
+            let chain = chain.clone();
+            tokio::spawn(async move { chain.authorize(&lists_pods(&format!("user-{number}"))) })
+        })
+        .collect();
+    let others: Vec<_> = (0..1000).map(|number| tokio::spawn(async move { number })).collect();
+    for (number, other) in others.into_iter().enumerate() {
+        assert_eq!(other.await.unwrap(), number);
+    }
+    assert!(asked.iter().any(|asked| !asked.is_finished()), "the webhook has not answered yet");
+    let mut turned_away = 0;
+    for asked in asked {
+        let decision = asked.await.unwrap();
+        assert!(matches!(decision, Decision::Failed { denies: true, .. }), "{decision:?}");
+        turned_away += usize::from(decision.reason().contains("requests wait for the authorization webhook already"));
+    }
+    assert!((1..=200 - 64).contains(&turned_away), "{turned_away} were turned away");
 }

@@ -53,7 +53,7 @@ async fn tokens_that_do_not_hold_are_refused() {
     let algorithm = |got: &str| {
         format!(
             "oidc: verify token: oidc: id token signed with unsupported algorithm, expected [\"RS256\", \"RS384\", \
-             \"RS512\", \"ES256\", \"ES384\", \"PS256\", \"PS384\", \"PS512\"] got {got:?}"
+             \"RS512\", \"ES256\", \"ES384\", \"ES512\", \"PS256\", \"PS384\", \"PS512\"] got {got:?}"
         )
     };
     let expired = format!("oidc: verify token: oidc: token is expired (Token Expiry: {})", at(now - 10));
@@ -222,4 +222,100 @@ async fn an_address_that_is_not_verified_is_no_name() {
     assert!(user(json!({"email": "j@x", "email_verified": true})).await.is_ok());
     let refused = user(json!({"email": "j@x", "email_verified": false})).await;
     assert_eq!(refused, Err("oidc: email not verified".to_owned()));
+}
+
+#[tokio::test]
+async fn every_algorithm_that_upstream_allows_is_known() {
+    let issuer = TestIssuer::start(&[]).await;
+    let fixture = Fixture::new(&issuer.configuration(BY_SUBJECT));
+    let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let p521 = p521::ecdsa::SigningKey::from_slice(&[1; 66]).unwrap();
+    let point = p521.verifying_key().to_sec1_point(false);
+    let coordinate = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let (x, y) = (coordinate(point.x().unwrap()), coordinate(point.y().unwrap()));
+    let mut keys = vec![json!({"kty": "EC", "kid": "ES512", "crv": "P-521", "x": x, "y": y})];
+    let mut tokens = Vec::new();
+    let message =
+        format!("{}.{}", encoded(&json!({"alg": "ES512", "kid": "ES512"})), encoded(&issuer.claims(json!({}))));
+    let signature: p521::ecdsa::Signature = p521::ecdsa::signature::Signer::sign(&p521, message.as_bytes());
+    tokens.push(("ES512", format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))));
+    let rsa = EncodingKey::from_rsa_pem(include_bytes!("test-rsa.pem")).unwrap();
+    for algorithm in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
+        let known: Algorithm = algorithm.parse().unwrap();
+        let mut jwk = json!(jsonwebtoken::jwk::Jwk::from_encoding_key(&rsa, known).unwrap());
+        jwk["kid"] = json!(algorithm);
+        keys.push(jwk);
+        let header = Header { kid: Some(algorithm.to_owned()), ..Header::new(known) };
+        tokens.push((algorithm, jsonwebtoken::encode(&header, &issuer.claims(json!({})), &rsa).unwrap()));
+    }
+    issuer.says.lock().keys = keys;
+    for (algorithm, token) in tokens {
+        assert_eq!(fixture.user(&token).await.map(|user| user.name), Ok("oidc:jane".to_owned()), "{algorithm}");
+    }
+}
+
+#[tokio::test]
+async fn groups_may_be_told_elsewhere() {
+    let (signer, other) = (Signer::new("one"), Signer::new("other"));
+    let issuer = TestIssuer::start(&[&signer]).await;
+    let fixture = Fixture::new(&issuer.configuration(BY_SUBJECT));
+    let endpoint = format!("{}/claims", issuer.url);
+    let source = |access: &str| json!({"src1": {"endpoint": endpoint, "access_token": access}});
+    let pointing = |names: Value, sources: Value| {
+        signer.sign(&issuer.claims(json!({"_claim_names": names, "_claim_sources": sources})))
+    };
+    let names = json!({"groups": "src1"});
+    let told = |by: &Signer, claims: Value| by.sign(&issuer.claims(claims));
+    issuer.says.lock().distributed = told(&signer, json!({"groups": ["dev"]}));
+    let good = pointing(names.clone(), source("secret"));
+    assert_eq!(fixture.user(&good).await.unwrap().groups, ["oidc:dev", "system:authenticated"]);
+    let own = json!({"groups": ["own"], "_claim_names": names, "_claim_sources": source("secret")});
+    let own = signer.sign(&issuer.claims(own));
+    assert_eq!(fixture.user(&own).await.unwrap().groups, ["oidc:own", "system:authenticated"]);
+    let aggregated = pointing(names.clone(), json!({"src1": {"JWT": "x"}}));
+    assert_eq!(fixture.user(&aggregated).await.unwrap().groups, ["system:authenticated"]);
+    let elsewhere = pointing(json!({"address": "src1"}), source("secret"));
+    assert_eq!(fixture.user(&elsewhere).await.unwrap().groups, ["system:authenticated"]);
+    for (what, token, distributed, expected) in [
+        ("no sources", signer.sign(&issuer.claims(json!({"_claim_names": names}))), None, "oidc: no claim sources"),
+        (
+            "another source",
+            pointing(json!({"groups": "src2"}), source("secret")),
+            None,
+            "id token _claim_names contained a source src2 missing in _claims_sources",
+        ),
+        (
+            "no leave",
+            pointing(names.clone(), source("")),
+            None,
+            "while getting distributed claim \"groups\": error while getting distributed claim JWT: 401 Unauthorized",
+        ),
+        ("rubbish", good.clone(), Some("rubbish".to_owned()), "failed for claim \"groups\": malformed token"),
+        ("without the claim", good.clone(), Some(told(&signer, json!({}))), "did not contain claim: groups"),
+        (
+            "of another key",
+            good.clone(),
+            Some(told(&other, json!({"groups": ["system:masters"]}))),
+            "verify distributed claim token: failed to verify signature: failed to verify id token signature",
+        ),
+        (
+            "for another audience",
+            good.clone(),
+            Some(told(&signer, json!({"groups": ["x"], "aud": "else"}))),
+            "verify distributed claim token: oidc: expected audience in [\"cluster\"] got [\"else\"]",
+        ),
+        (
+            "expired",
+            good.clone(),
+            Some(told(&signer, json!({"groups": ["x"], "exp": 1}))),
+            "verify distributed claim token: oidc: token is expired",
+        ),
+    ] {
+        if let Some(distributed) = distributed {
+            issuer.says.lock().distributed = distributed;
+        }
+        let refused = fixture.user(&token).await.unwrap_err();
+        assert!(refused.starts_with("oidc: could not expand distributed claims: "), "{what}: {refused}");
+        assert!(refused.contains(expected), "{what}: {refused}");
+    }
 }

@@ -72,6 +72,8 @@ pub struct Says {
     pub down: bool,
     /// How often its keys were asked for.
     pub asked: usize,
+    /// Told at `/claims` to who shows the token `secret`.
+    pub distributed: String,
 }
 
 pub struct TestIssuer {
@@ -135,6 +137,10 @@ fn discovery(says: &mut Says, asked: &Asked) -> Answering {
             keys.push(json!({"kty": "unheard-of", "kid": "x"}));
             answer(200, &json!({"keys": keys}))
         }
+        "/claims" if asked.headers.get("authorization").is_some_and(|of| of == "Bearer secret") => {
+            Box::pin(std::future::ready(Response::new(says.distributed.clone())))
+        }
+        "/claims" => answer(401, &json!("who?")),
         _ => answer(404, &json!("not found")),
     }
 }

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use auth::authn::oidc;
 use auth::authn::oidc::config::{
     ClaimMappings, ClaimValidationRule, Issuer, JwtAuthenticator, PrefixedClaimOrExpression,
 };
-use auth::authn::oidc::{self, ALGORITHMS};
 use auth::authn::webhook::Options;
 use auth::authn::{
     Anonymous, AnonymousRequests, BootstrapTokens, ClientCertificates, Configured, HeaderNames, OrAnonymous,
     RequestHeaders, ServiceAccountTokens, TokenFile, Union, WebhookTokens,
 };
+use auth::jwt::ALGORITHMS;
 use auth::tokens::legacy;
 use auth::{Authenticator, View};
 use tokio::sync::mpsc;
@@ -120,10 +121,10 @@ fn of_flags(flags: &flags::Oidc) -> anyhow::Result<Option<JwtAuthenticator>> {
     }))
 }
 
-fn signing_algorithms(names: &[String]) -> anyhow::Result<Vec<oidc::Algorithm>> {
+fn signing_algorithms(names: &[String]) -> anyhow::Result<Vec<&'static str>> {
     let mut algorithms = Vec::new();
     for name in names {
-        let known = ALGORITHMS.into_iter().find(|algorithm| format!("{algorithm:?}") == *name);
+        let known = ALGORITHMS.into_iter().find(|algorithm| algorithm == name);
         ensure!(known.is_some(), "oidc: unsupported signing alg: {name:?}");
         algorithms.extend(known);
     }

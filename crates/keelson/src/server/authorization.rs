@@ -26,5 +26,6 @@ pub fn build(flags: &flags::Authorization, view: Arc<dyn View>, rbac: Arc<Rbac>)
         failure_denies: false,
         conditions: Conditions::default(),
     });
-    Ok(Chain::new(config::of_modes(&flags.authorization_mode, webhook)?, view, rbac)?)
+    let members = config::of_modes(&flags.authorization_mode, webhook, flags.authorization_policy_file.clone())?;
+    Ok(Chain::new(members, view, rbac)?)
 }

@@ -146,7 +146,7 @@ async fn start(
         admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation).with_options(admission(flags)?);
     let mut metrics = prometheus_client::registry::Registry::default();
     admission.register(&mut metrics);
-    auth::metrics::register(&mut metrics);
+    auth::metrics::register(&mut metrics, &apiserver::identity(node_name));
     registry.set_admission(Arc::new(admission));
     let bootstrap = Bootstrap {
         address,

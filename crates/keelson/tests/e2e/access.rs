@@ -184,6 +184,35 @@ fn people_of_another_issuer_come_by_its_tokens_and_go_by_its_policy() {
         let name = kubectl(&jane, "auth whoami -o jsonpath={.status.userInfo.username}");
         (name.stdout == "acme:jane").then_some(())
     });
+    company.write("authentication.yaml", "rubbish");
+    let failed = "apiserver_authentication_config_controller_automatic_reloads_total{apiserver_id_hash=\"sha256:";
+    let failures = || {
+        let metrics = cluster.kubectl("get --raw /metrics");
+        let failed = |line: &&str| line.starts_with(failed) && line.contains("status=\"failure\"} 1");
+        metrics.lines().any(|line| failed(&line)).then_some(metrics)
+    };
+    let metrics = until("it is told that the file is no good", failures);
+    let name = kubectl(&jane, "auth whoami -o jsonpath={.status.userInfo.username}");
+    assert_eq!(name.succeeds(), "acme:jane", "the one before holds");
+    for name in [
+        "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds{",
+        "apiserver_authentication_config_controller_last_config_info{",
+        "apiserver_authorization_config_controller_last_config_info{",
+        "apiserver_authentication_jwt_authenticator_latency_seconds_bucket{",
+        "apiserver_authentication_jwt_authenticator_jwks_fetch_last_timestamp_seconds{",
+        "apiserver_authentication_jwt_authenticator_jwks_fetch_last_key_set_info{",
+        "apiserver_authorization_decisions_total{type=\"RBAC\",name=\"rbac\",decision=\"allowed\"}",
+        "apiserver_authorization_decisions_total{type=\"Webhook\",name=\"company\",decision=\"denied\"}",
+        "apiserver_authorization_webhook_evaluations_total{name=\"company\",result=\"success\"}",
+        "apiserver_authorization_webhook_duration_seconds_bucket{",
+        "apiserver_authorization_match_condition_exclusions_total{type=\"Webhook\",name=\"company\"}",
+        "apiserver_authorization_match_condition_evaluation_seconds_bucket{",
+        "authentication_attempts{result=\"failure\"}",
+        "authenticated_user_requests{",
+        "serviceaccount_valid_tokens_total",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "{name} is missing");
+    }
 }
 
 /// A kubeconfig whose user is told by a credential plugin.

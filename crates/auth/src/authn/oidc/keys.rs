@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use webhook::Client;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::jwt::{PublicKey, Token};
+use crate::metrics::METRICS;
+
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Wait between two fetches: tokens with keys that do not exist cost strangers nothing.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -20,7 +20,7 @@ pub(super) struct Keys {
     client: Client,
     issuer: String,
     discovery_url: String,
-    known: ArcSwapOption<JwkSet>,
+    known: ArcSwapOption<Vec<PublicKey>>,
     fetched: Mutex<Fetched>,
 }
 
@@ -41,19 +41,19 @@ impl Keys {
         Self { client, issuer: issuer.to_owned(), discovery_url, known, fetched }
     }
 
-    /// Whether one of the issuer's keys signed the token, whose header this is.
-    pub async fn verify(&self, token: &str, header: &Header) -> Result<(), String> {
+    /// Whether one of the issuer's keys signed the token.
+    pub async fn verify(&self, token: &Token<'_>) -> Result<(), String> {
         let known = self.known.load_full();
-        if known.as_ref().is_some_and(|keys| signed_by(keys, token, header)) {
+        if known.as_ref().is_some_and(|keys| signed_by(keys, token)) {
             return Ok(());
         }
         let keys = self.fetch(known).await?;
         let failed = "failed to verify signature: failed to verify id token signature";
-        if signed_by(&keys, token, header) { Ok(()) } else { Err(failed.to_owned()) }
+        if signed_by(&keys, token) { Ok(()) } else { Err(failed.to_owned()) }
     }
 
     /// The issuer's keys of now, or those of a moment ago. `seen` did not do.
-    async fn fetch(&self, seen: Option<Arc<JwkSet>>) -> Result<Arc<JwkSet>, String> {
+    async fn fetch(&self, seen: Option<Arc<Vec<PublicKey>>>) -> Result<Arc<Vec<PublicKey>>, String> {
         let mut fetched = self.fetched.lock().await;
         let known = self.known.load_full();
         let newer = match (&known, &seen) {
@@ -68,6 +68,7 @@ impl Keys {
         }
         fetched.at = Some(clock::monotonic());
         let outcome = self.fetch_by(&mut fetched.jwks_url).await;
+        METRICS.fetched_keys(&self.issuer, outcome.is_ok());
         let keys = outcome.inspect_err(|error| {
             tracing::error!(error, issuer = self.issuer, "keys of the token issuer are not to be had")
         })?;
@@ -76,14 +77,17 @@ impl Keys {
         Ok(keys)
     }
 
-    async fn fetch_by(&self, jwks_url: &mut Option<String>) -> Result<JwkSet, String> {
+    async fn fetch_by(&self, jwks_url: &mut Option<String>) -> Result<Vec<PublicKey>, String> {
         let url = match jwks_url {
             Some(url) => url.clone(),
             None => jwks_url.insert(self.discover().await?).clone(),
         };
         let keys = self.client.get_json(&url, TIMEOUT).await;
         let keys = keys.map_err(|error| format!("fetching keys oidc: get keys failed {error}"))?;
-        Ok(JwkSet { keys: readable(&keys) })
+        METRICS.key_set(&self.issuer, &keys);
+        // Keys of kinds that are not known here are left out.
+        let keys = keys["keys"].as_array().map_or(&[][..], Vec::as_slice);
+        Ok(keys.iter().cloned().filter_map(PublicKey::from_jwk).collect())
     }
 
     async fn discover(&self) -> Result<String, String> {
@@ -103,25 +107,6 @@ impl Keys {
     }
 }
 
-/// Keys of kinds that are not known here are left out.
-fn readable(document: &Value) -> Vec<Jwk> {
-    let keys = document["keys"].as_array().map_or(&[][..], Vec::as_slice);
-    keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect()
-}
-
-fn signed_by(keys: &JwkSet, token: &str, header: &Header) -> bool {
-    let named = |key: &&Jwk| header.kid.is_none() || key.common.key_id == header.kid;
-    let signs = |key: &&Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
-    keys.keys.iter().filter(named).filter(signs).any(|key| signed_by_key(key, token, header.alg))
-}
-
-fn signed_by_key(key: &Jwk, token: &str, algorithm: Algorithm) -> bool {
-    let meant = key.common.key_algorithm.is_none_or(|of| of.to_string() == format!("{algorithm:?}"));
-    let Ok(key) = DecodingKey::from_jwk(key) else { return false };
-    // Everything but the signature is for the caller to judge.
-    let mut validation = Validation::new(algorithm);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    meant && jsonwebtoken::decode::<Value>(token, &key, &validation).is_ok()
+fn signed_by(keys: &[PublicKey], token: &Token<'_>) -> bool {
+    keys.iter().filter(|key| token.may_be_signed_by(key)).any(|key| key.signed(token, token.algorithm()))
 }

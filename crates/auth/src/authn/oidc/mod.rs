@@ -4,56 +4,45 @@
 //! may run in the cluster.
 
 pub mod config;
+mod distributed;
 mod keys;
 mod mapping;
 mod validate;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-pub use jsonwebtoken::Algorithm;
-use jsonwebtoken::Header;
 use machinery::UserInfo;
 use machinery::field::{self, ErrorList};
 use serde_json::Value;
 use webhook::{Client, Trust};
 
 use self::config::JwtAuthenticator;
+use self::distributed::Resolver;
 use self::keys::Keys;
 use self::mapping::{Claims, Mapping};
 use super::configured::ConfigError;
 use super::{Authenticator, Credentials, Refused};
+use crate::jwt::Token;
+use crate::metrics::METRICS;
 pub(crate) use validate::check_all;
 
 /// Tokens count as valid so long before they say they are, for issuers whose clocks run ahead.
 const NOT_BEFORE_LEEWAY: i64 = 5 * 60;
 
-/// Algorithms that issuers may sign with, of those that upstream allows; it knows ES512 besides.
-pub const ALGORITHMS: [Algorithm; 8] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
-
 /// Believes the tokens of one issuer.
 pub struct Issuer {
     url: String,
     audiences: Vec<String>,
-    algorithms: Vec<Algorithm>,
+    algorithms: Vec<&'static str>,
     keys: Keys,
     mapping: Mapping,
+    groups: Option<Resolver>,
 }
 
 impl Issuer {
     /// The issuer, if nothing is wrong with its configuration. `own_issuers` are those of service account tokens.
     pub fn checked(
         config: &JwtAuthenticator,
-        algorithms: &[Algorithm],
+        algorithms: &[&'static str],
         own_issuers: &[String],
     ) -> Result<Self, ConfigError> {
         let errors = check_all(std::slice::from_ref(config), own_issuers);
@@ -64,7 +53,7 @@ impl Issuer {
     }
 
     /// Of a configuration that was checked.
-    pub(super) fn new(config: &JwtAuthenticator, algorithms: &[Algorithm]) -> Result<Self, ErrorList> {
+    pub(super) fn new(config: &JwtAuthenticator, algorithms: &[&'static str]) -> Result<Self, ErrorList> {
         let mapping = validate::compile(config)?;
         let issuer = &config.issuer;
         let trust = match issuer.certificate_authority.as_str() {
@@ -73,7 +62,9 @@ impl Issuer {
         };
         let client = Client::new(webhook::Config { trust, ..webhook::Config::default() });
         let client = client.map_err(|error| vec![validate::bad_authority(&error)])?;
+        let resolver = |claim: &str| Resolver::new(client.clone(), claim, &issuer.audiences, algorithms);
         Ok(Self {
+            groups: Some(config.claim_mappings.groups.claim.as_str()).filter(|claim| !claim.is_empty()).map(resolver),
             url: issuer.url.clone(),
             audiences: issuer.audiences.clone(),
             algorithms: algorithms.to_vec(),
@@ -84,47 +75,50 @@ impl Issuer {
 
     /// The claims of a token of this issuer that holds now; nothing for a token of another.
     async fn claims(&self, token: &str) -> Result<Option<Claims>, String> {
-        let Some((header, claims)) = untrusted(token) else { return Ok(None) };
-        if claims.get("iss").and_then(Value::as_str) != Some(&self.url) {
-            return Ok(None);
-        }
-        self.check(&claims).map_err(|why| format!("oidc: verify token: oidc: {why}"))?;
-        let header = self.header(&header).map_err(|why| format!("oidc: verify token: oidc: {why}"))?;
-        self.keys.verify(token, &header).await.map_err(|why| match why.as_str() {
+        let Some(token) = Token::read(token).filter(|token| token.is_from(&self.url)) else { return Ok(None) };
+        let verified = verify(&token, &self.audiences, &self.algorithms, &self.keys).await;
+        verified.map_err(|why| match why.as_str() {
             "authenticator not initialized" => format!("oidc: {why}"),
             _ => format!("oidc: verify token: {why}"),
         })?;
+        let mut claims = token.claims;
+        if let Some(groups) = &self.groups {
+            let expanded = groups.expand(&mut claims).await;
+            expanded.map_err(|why| format!("oidc: could not expand distributed claims: {why}"))?;
+        }
         Ok(Some(claims))
     }
+}
 
-    fn check(&self, claims: &Claims) -> Result<(), String> {
-        let meant = audiences(claims);
-        if !meant.iter().any(|of| self.audiences.iter().any(|own| own == of)) {
-            return Err(format!("expected audience in {:?} got {meant:?}", self.audiences));
-        }
-        let now = clock::now().as_second();
-        let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
-        match time("exp") {
-            Some(end) if now <= end => {}
-            end => return Err(format!("token is expired (Token Expiry: {})", shown_time(end.unwrap_or_default()))),
-        }
-        match time("nbf") {
-            Some(start) if now + NOT_BEFORE_LEEWAY < start => {
-                let (now, start) = (shown_time(now), shown_time(start));
-                Err(format!("current time {now} before the nbf (not before) time: {start}"))
-            }
-            _ => Ok(()),
-        }
+/// Whether a token holds now, was meant for one of the audiences, and was signed by one of the keys.
+async fn verify(token: &Token<'_>, audiences: &[String], algorithms: &[&str], keys: &Keys) -> Result<(), String> {
+    check(&token.claims, audiences).map_err(|why| format!("oidc: {why}"))?;
+    let algorithm = token.algorithm();
+    if !algorithms.contains(&algorithm) {
+        return Err(format!(
+            "oidc: id token signed with unsupported algorithm, expected {algorithms:?} got {algorithm:?}"
+        ));
     }
+    keys.verify(token).await
+}
 
-    /// A header that is well formed and names an algorithm that the issuer may use.
-    fn header(&self, header: &Value) -> Result<Header, String> {
-        let got = header["alg"].as_str().unwrap_or_default();
-        if !self.algorithms.iter().any(|known| format!("{known:?}") == got) {
-            let expected: Vec<String> = self.algorithms.iter().map(|known| format!("{known:?}")).collect();
-            return Err(format!("id token signed with unsupported algorithm, expected {expected:?} got {got:?}"));
+fn check(claims: &Claims, audiences: &[String]) -> Result<(), String> {
+    let meant = meant_for(claims);
+    if !meant.iter().any(|of| audiences.iter().any(|own| own == of)) {
+        return Err(format!("expected audience in {audiences:?} got {meant:?}"));
+    }
+    let now = clock::now().as_second();
+    let time = |name: &str| claims.get(name).and_then(Value::as_f64).map(|seconds| seconds as i64);
+    match time("exp") {
+        Some(end) if now <= end => {}
+        end => return Err(format!("token is expired (Token Expiry: {})", shown_time(end.unwrap_or_default()))),
+    }
+    match time("nbf") {
+        Some(start) if now + NOT_BEFORE_LEEWAY < start => {
+            let (now, start) = (shown_time(now), shown_time(start));
+            Err(format!("current time {now} before the nbf (not before) time: {start}"))
         }
-        serde_json::from_value(header.clone()).map_err(|error| format!("malformed jwt: {error}"))
+        _ => Ok(()),
     }
 }
 
@@ -133,23 +127,16 @@ impl Authenticator for Issuer {
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         let token = credentials.bearer_token.as_deref().filter(|_| credentials.for_api());
         let Some(token) = token else { return Ok(None) };
-        let Some(claims) = self.claims(token).await.map_err(Refused)? else { return Ok(None) };
-        self.mapping.user(claims).map(Some).map_err(Refused)
+        let begun = clock::monotonic();
+        let judged = async { self.claims(token).await?.map(|claims| self.mapping.user(claims)).transpose() }.await;
+        if !matches!(judged, Ok(None)) {
+            METRICS.token_judged(&self.url, judged.is_ok(), begun.elapsed());
+        }
+        judged.map_err(Refused)
     }
 }
 
-/// Header and claims of what looks like a token, not to be believed.
-fn untrusted(token: &str) -> Option<(Value, Claims)> {
-    let mut parts = token.split('.');
-    let (header, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
-    Some((serde_json::from_slice(&decoded(header)?).ok()?, serde_json::from_slice(&decoded(claims)?).ok()?))
-}
-
-fn audiences(claims: &Claims) -> Vec<&str> {
+fn meant_for(claims: &Claims) -> Vec<&str> {
     match claims.get("aud") {
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),

@@ -27,6 +27,8 @@ pub enum ConfigError {
     #[error("invalid authorization configuration: {0}")]
     Invalid(String),
     #[error(transparent)]
+    Policy(#[from] crate::authz::abac::PolicyError),
+    #[error(transparent)]
     Kubeconfig(#[from] crate::kubeconfig::KubeconfigError),
 }
 
@@ -81,13 +83,34 @@ struct MatchCondition {
     expression: String,
 }
 
-/// One authorizer of a chain.
+/// One authorizer of a chain, and what it is called there.
+pub struct Named {
+    pub name: String,
+    pub member: Member,
+}
+
 pub enum Member {
     AlwaysAllow,
     AlwaysDeny,
     Node,
     Rbac,
+    /// By this file.
+    Abac(PathBuf),
     Webhook(WebhookOptions),
+}
+
+impl Member {
+    /// As configurations and metrics call it.
+    pub fn of(&self) -> &'static str {
+        match self {
+            Self::AlwaysAllow => "AlwaysAllow",
+            Self::AlwaysDeny => "AlwaysDeny",
+            Self::Node => "Node",
+            Self::Rbac => "RBAC",
+            Self::Abac(_) => "ABAC",
+            Self::Webhook(_) => "Webhook",
+        }
+    }
 }
 
 /// A webhook that is asked.
@@ -105,7 +128,7 @@ pub struct WebhookOptions {
 }
 
 /// Reads a configuration.
-pub fn parse(text: &str) -> Result<Vec<Member>, ConfigError> {
+pub fn parse(text: &str) -> Result<Vec<Named>, ConfigError> {
     let written: Written = serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
     if written.kind != "AuthorizationConfiguration" || !VERSIONS.contains(&written.api_version.as_str()) {
         let (kind, version) = (&written.kind, &written.api_version);
@@ -115,8 +138,12 @@ pub fn parse(text: &str) -> Result<Vec<Member>, ConfigError> {
     if errors.is_empty() { Ok(members) } else { Err(ConfigError::Invalid(field::aggregate(&errors))) }
 }
 
-/// A chain of modes as `--authorization-mode` names them, with the webhook for `Webhook`.
-pub fn of_modes(modes: &[String], mut webhook: Option<WebhookOptions>) -> Result<Vec<Member>, ConfigError> {
+/// A chain of modes as `--authorization-mode` names them, with the webhook for `Webhook` and the file for `ABAC`.
+pub fn of_modes(
+    modes: &[String],
+    mut webhook: Option<WebhookOptions>,
+    mut policy: Option<PathBuf>,
+) -> Result<Vec<Named>, ConfigError> {
     let invalid = |why: String| Err(ConfigError::Invalid(why));
     if modes.is_empty() {
         return invalid("at least one authorization-mode must be passed".to_owned());
@@ -126,11 +153,15 @@ pub fn of_modes(modes: &[String], mut webhook: Option<WebhookOptions>) -> Result
         if modes[..at].contains(mode) {
             return invalid(format!("authorization-mode {modes:?} has mode specified more than once"));
         }
-        members.push(match mode.as_str() {
+        let member = match mode.as_str() {
             "AlwaysAllow" => Member::AlwaysAllow,
             "AlwaysDeny" => Member::AlwaysDeny,
             "Node" => Member::Node,
             "RBAC" => Member::Rbac,
+            "ABAC" => match policy.take() {
+                Some(policy) => Member::Abac(policy),
+                None => return invalid("authorization-mode ABAC's authorization policy file not passed".to_owned()),
+            },
             "Webhook" => match webhook.take() {
                 Some(webhook) => Member::Webhook(webhook),
                 None => {
@@ -139,15 +170,18 @@ pub fn of_modes(modes: &[String], mut webhook: Option<WebhookOptions>) -> Result
                 }
             },
             mode => return invalid(format!("authorization-mode {mode:?} is not a valid mode")),
-        });
+        };
+        // (upstream: getNameForAuthorizerMode)
+        members.push(Named { name: mode.to_lowercase(), member });
     }
-    match webhook {
-        Some(_) => invalid("cannot specify --authorization-webhook-config-file without mode Webhook".to_owned()),
-        None => Ok(members),
+    match (webhook, policy) {
+        (Some(_), _) => invalid("cannot specify --authorization-webhook-config-file without mode Webhook".to_owned()),
+        (None, Some(_)) => invalid("cannot specify --authorization-policy-file without mode ABAC".to_owned()),
+        (None, None) => Ok(members),
     }
 }
 
-fn read(written: &[WrittenAuthorizer]) -> (Vec<Member>, ErrorList) {
+fn read(written: &[WrittenAuthorizer]) -> (Vec<Named>, ErrorList) {
     let root = field::Path::new("authorizers");
     let mut errors = Vec::new();
     let mut members = Vec::new();
@@ -171,17 +205,18 @@ fn read(written: &[WrittenAuthorizer]) -> (Vec<Member>, ErrorList) {
             continue;
         }
         errors.extend(check_name(authorizer, before, &path.child("name")));
+        let mut add = |member| members.push(Named { name: authorizer.name.clone(), member });
         match (of, &authorizer.webhook) {
             ("Webhook", None) => errors.push(Error::required(&path.child("webhook"), "required when type=Webhook")),
-            ("Webhook", Some(webhook)) => members.extend(read_webhook(webhook, &path, &mut errors)),
+            ("Webhook", Some(webhook)) => read_webhook(webhook, &path, &mut errors).into_iter().for_each(add),
             (_, Some(_)) => {
                 let why = "may only be specified when type=Webhook";
                 errors.push(Error::invalid(&path.child("webhook"), "non-null", why));
             }
-            ("AlwaysAllow", None) => members.push(Member::AlwaysAllow),
-            ("AlwaysDeny", None) => members.push(Member::AlwaysDeny),
-            ("Node", None) => members.push(Member::Node),
-            (_, None) => members.push(Member::Rbac),
+            ("AlwaysAllow", None) => add(Member::AlwaysAllow),
+            ("AlwaysDeny", None) => add(Member::AlwaysDeny),
+            ("Node", None) => add(Member::Node),
+            (_, None) => add(Member::Rbac),
         }
     }
     (members, errors)

@@ -11,29 +11,35 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use filewatch::FileWatch;
 
-use self::config::{ConfigError, Member};
+use self::config::{ConfigError, Member, Named};
 use self::webhook::Webhook;
+use super::abac::Abac;
 use super::{Always, Attributes, Authorizer, Decision, Masters, NodeAuthorizer, Rbac, Union};
+use crate::metrics::METRICS;
 use crate::view::View;
 
 /// `system:masters` first, then the members in their order.
 pub struct Chain {
     file: Option<PathBuf>,
+    /// What the file said when it was taken over.
+    text: ArcSwap<String>,
     view: Arc<dyn View>,
     rbac: Arc<Rbac>,
     union: ArcSwap<Union>,
 }
 
 impl Chain {
-    pub fn new(members: Vec<Member>, view: Arc<dyn View>, rbac: Arc<Rbac>) -> Result<Arc<Self>, ConfigError> {
+    pub fn new(members: Vec<Named>, view: Arc<dyn View>, rbac: Arc<Rbac>) -> Result<Arc<Self>, ConfigError> {
         let union = ArcSwap::from_pointee(union(members, &view, &rbac)?);
-        Ok(Arc::new(Self { file: None, view, rbac, union }))
+        Ok(Arc::new(Self { file: None, text: ArcSwap::default(), view, rbac, union }))
     }
 
     /// The chain of a file, which is followed by [`Chain::follow`].
     pub fn read(path: &Path, view: Arc<dyn View>, rbac: Arc<Rbac>) -> Result<Arc<Self>, ConfigError> {
-        let union = ArcSwap::from_pointee(union(load(path)?, &view, &rbac)?);
-        Ok(Arc::new(Self { file: Some(path.to_owned()), view, rbac, union }))
+        let union = ArcSwap::from_pointee(Union(Vec::new()));
+        let chain = Self { file: Some(path.to_owned()), text: ArcSwap::default(), view, rbac, union };
+        chain.reload(path)?;
+        Ok(Arc::new(chain))
     }
 
     /// Takes over what the file says whenever it changes. Ends only if there is none that can be watched.
@@ -43,9 +49,10 @@ impl Chain {
             let mut watch = FileWatch::new(path)?;
             loop {
                 // Also at first: it may have changed since it was read.
-                match load(path).and_then(|members| union(members, &self.view, &self.rbac)) {
-                    Ok(union) => self.union.store(Arc::new(union)),
-                    Err(error) => tracing::error!(%error, "the authorization configuration stays as it was"),
+                let reloaded = self.reload(path);
+                METRICS.authorization.reloaded(&reloaded);
+                if let Err(error) = reloaded {
+                    tracing::error!(%error, "the authorization configuration stays as it was");
                 }
                 watch.changed().await?;
             }
@@ -54,6 +61,19 @@ impl Chain {
         if let Err(error) = ended {
             tracing::error!(%error, "the authorization configuration can not be watched");
         }
+    }
+
+    /// Answers whether something was taken over.
+    fn reload(&self, path: &Path) -> Result<bool, ConfigError> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        if **self.text.load() == *text {
+            return Ok(false);
+        }
+        self.union.store(Arc::new(union(config::parse(&text)?, &self.view, &self.rbac)?));
+        METRICS.authorization.in_use(&text);
+        self.text.store(Arc::new(text));
+        Ok(true)
     }
 }
 
@@ -68,21 +88,48 @@ impl Authorizer for Chain {
     }
 }
 
-fn load(path: &Path) -> Result<Vec<Member>, ConfigError> {
-    let text = std::fs::read_to_string(path);
-    config::parse(&text.map_err(|source| ConfigError::File { path: path.to_owned(), source })?)
-}
-
-fn union(members: Vec<Member>, view: &Arc<dyn View>, rbac: &Arc<Rbac>) -> Result<Union, ConfigError> {
+fn union(members: Vec<Named>, view: &Arc<dyn View>, rbac: &Arc<Rbac>) -> Result<Union, ConfigError> {
     let mut chain: Vec<Arc<dyn Authorizer>> = vec![Arc::new(Masters)];
-    for member in members {
-        chain.push(match member {
+    for Named { name, member } in members {
+        let of = member.of();
+        let authorizer: Arc<dyn Authorizer> = match member {
             Member::AlwaysAllow => Arc::new(Always::Allow),
             Member::AlwaysDeny => Arc::new(Always::Deny),
             Member::Node => Arc::new(NodeAuthorizer::new(view.clone())),
             Member::Rbac => rbac.clone(),
-            Member::Webhook(options) => Arc::new(Webhook::new(options)?),
-        });
+            Member::Abac(path) => Arc::new(Abac::read(&path)?),
+            Member::Webhook(options) => Arc::new(Webhook::new(&name, options)?),
+        };
+        chain.push(Arc::new(Counted { of, name, authorizer }));
     }
     Ok(Union(chain))
+}
+
+/// An authorizer whose decisions are counted.
+struct Counted {
+    of: &'static str,
+    name: String,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl Counted {
+    fn count(&self, decision: Decision) -> Decision {
+        match decision {
+            Decision::Allow(_) => METRICS.decided(self.of, &self.name, "allowed"),
+            Decision::Deny(_) | Decision::Failed { denies: true, .. } => METRICS.decided(self.of, &self.name, "denied"),
+            Decision::NoOpinion(_) | Decision::Failed { .. } => {}
+        }
+        decision
+    }
+}
+
+#[async_trait]
+impl Authorizer for Counted {
+    fn authorize(&self, attributes: &Attributes) -> Decision {
+        self.count(self.authorizer.authorize(attributes))
+    }
+
+    async fn decide(&self, attributes: &Attributes) -> Decision {
+        self.count(self.authorizer.decide(attributes).await)
+    }
 }
