@@ -290,7 +290,32 @@ mod tests {
                 KUBELET_CLIENT_SIGNER,
                 Err("subject common name does not begin with system:node:"),
             ),
+            (
+                LeafSpec { dns_names: vec!["kubernetes".to_owned()], ..client.clone() },
+                KUBELET_CLIENT_SIGNER,
+                Err("DNS subjectAltNames are not allowed"),
+            ),
+            (
+                LeafSpec::client("system:node:n1", &[]),
+                KUBELET_CLIENT_SIGNER,
+                Err("subject organization is not system:nodes"),
+            ),
+            (
+                LeafSpec { organizations: vec!["system:masters".to_owned()], ..serving.clone() },
+                KUBELET_SERVING_SIGNER,
+                Err("subject organization is not system:nodes"),
+            ),
+            (
+                client.clone(),
+                "kubernetes.io/legacy-unknown",
+                Err("signer \"kubernetes.io/legacy-unknown\" is not served"),
+            ),
             (LeafSpec::client("jane", &["dev"]), CLIENT_SIGNER, Ok(())),
+            (
+                LeafSpec::client("jane", &["dev", "system:masters"]),
+                CLIENT_SIGNER,
+                Err("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"),
+            ),
             (
                 LeafSpec::client("jane", &["system:masters"]),
                 CLIENT_SIGNER,
