@@ -51,7 +51,8 @@ fn a_silent_etcd_is_told_to_clients_and_probes_and_everything_goes_on_after_it()
         Output::of(curl.arg(format!("{}/api/v1/namespaces/default/configmaps", servers.url("a")))).succeeds()
     };
     let map = ["--header", "content-type: application/json", "--data", r#"{"metadata": {"name": "a"}}"#];
-    for (more, what) in [(&map[..], "a write"), (&[], "a read")] {
+    let requests: [(&[&str], &str); 2] = [(&map, "a write"), (&[], "a read")];
+    for (more, what) in requests {
         let code = answer(more);
         assert!(["503", "504"].contains(&code.as_str()), "{what}: {code}");
     }
