@@ -59,7 +59,7 @@ async fn to_embedded(flags: &flags::Migrate, paths: &Paths) -> anyhow::Result<()
     datastore::refuse_running(&source).await?;
     let keys = source.get(shared::KEY, None).await?;
     match &keys {
-        Some(keys) => shared::take_over(keys, paths, flags.token.as_deref())?,
+        Some(keys) => shared::take_over(keys, paths, flags.token.as_deref()).map(drop)?,
         None => refuse_upstream(&source).await?,
     }
     let target = Sqlite::open(&paths.store()).context("stop the server first")?;

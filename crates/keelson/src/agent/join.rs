@@ -225,11 +225,7 @@ async fn ranges(client: &Client) -> anyhow::Result<(Cidr, Cidr)> {
 }
 
 /// Reads the authority out of the server's handshake, and keeps it if its fingerprint is the token's.
-async fn learn_authority(
-    servers: &Servers,
-    token: &JoinToken,
-    directory: &std::path::Path,
-) -> anyhow::Result<String> {
+async fn learn_authority(servers: &Servers, token: &JoinToken, directory: &std::path::Path) -> anyhow::Result<String> {
     let server = servers.any().await?;
     let (host, port) = host_and_port(&server);
     let stream = tokio::net::TcpStream::connect((host, port)).await;
