@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -23,6 +24,7 @@ macro_rules! contract_tests {
             a_watch_sees_each_change_once_and_in_order,
             a_watch_starts_in_the_past,
             a_watch_may_start_in_the_future,
+            a_watch_comes_as_far_as_the_store,
             a_watch_of_compacted_history_is_refused,
             a_watcher_that_does_not_read_is_cut_off,
             a_lifted_store_goes_on_above_and_forgets_the_past,
@@ -196,6 +198,27 @@ pub async fn a_watch_may_start_in_the_future(store: &impl Store) {
     store.write(create("/skipped", "")).await.unwrap();
     store.write(create("/seen", "")).await.unwrap();
     assert_eq!(&*events(&mut watch, 1).await[0].key, "/seen");
+}
+
+/// Whatever else a commit holds: who waits for a revision is told of it.
+pub async fn a_watch_comes_as_far_as_the_store(store: &impl Store) {
+    let mut watch = store.watch("a/", 1).await.unwrap();
+    for round in 0..64 {
+        let keys = ["a/", "b/"].map(|prefix| format!("{prefix}{round}"));
+        let written = join_all(keys.iter().map(|key| store.write(create(key, "x")))).await;
+        let newest = written.into_iter().map(Result::unwrap).max().unwrap();
+        let reached = async {
+            loop {
+                match watch.recv().await.unwrap() {
+                    Watched::Events(events) if events.last().unwrap().revision < newest => {}
+                    Watched::Progress(revision) if revision < newest => {}
+                    Watched::Compacted(revision) => panic!("cut off at {revision}"),
+                    _ => return,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reached).await.expect("the watch comes that far");
+    }
 }
 
 pub async fn a_watch_of_compacted_history_is_refused(store: &impl Store) {

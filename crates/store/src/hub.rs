@@ -96,9 +96,9 @@ impl Hub {
         if watcher.from < reach {
             return Some(watcher);
         }
-        let missed: Vec<Event> = state.ring.iter().filter(|event| watcher.wants(event)).cloned().collect();
-        let message = if missed.is_empty() { Watched::Progress(state.revision) } else { Watched::Events(missed) };
-        state.watchers.extend(watcher.send(message));
+        let missed = state.ring.iter().filter(|event| watcher.wants(event)).cloned().collect();
+        let revision = state.revision;
+        state.watchers.extend(watcher.tell(missed, revision));
         None
     }
 
@@ -133,17 +133,21 @@ impl Watcher {
         event.revision >= self.from && event.key.starts_with(&*self.prefix)
     }
 
-    /// Sends what concerns the watcher, or how far it has come; gives it up when it does not read.
+    /// Sends what concerns the watcher of a commit.
     fn deliver(self, events: &[Event]) -> Option<Self> {
-        let wanted: Vec<Event> = events.iter().filter(|event| self.wants(event)).cloned().collect();
-        if !wanted.is_empty() {
-            return self.send(Watched::Events(wanted));
-        }
+        let wanted = events.iter().filter(|event| self.wants(event)).cloned().collect();
         let revision = events.last().map_or(0, |event| event.revision);
-        match self.messages.try_send(Watched::Progress(revision)) {
-            Ok(()) | Err(TrySendError::Full(_)) => Some(self),
-            Err(TrySendError::Closed(_)) => None,
+        self.tell(wanted, revision)
+    }
+
+    /// Sends events, and how far the watcher has come if that is further; gives it up when it does not read.
+    fn tell(self, events: Vec<Event>, revision: Revision) -> Option<Self> {
+        let reached = events.last().map(|event| event.revision);
+        let watcher = if events.is_empty() { self } else { self.send(Watched::Events(events))? };
+        if reached.is_some_and(|reached| reached >= revision) {
+            return Some(watcher);
         }
+        watcher.send(Watched::Progress(revision))
     }
 
     fn send(self, message: Watched) -> Option<Self> {
