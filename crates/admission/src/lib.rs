@@ -63,7 +63,7 @@ use auth::{Authorizer, View};
 use machinery::{ApiError, GroupResource, Object};
 use registry::{Admission, AdmissionRequest, KindTable, Operation, Registry};
 
-use metrics::{Metrics, Step};
+use metrics::{Metrics, Step, Timer};
 pub use options::Options;
 use policy::Policies;
 use reinvocation::Rounds;
@@ -133,6 +133,40 @@ pub struct BuiltIn {
     quotas: resource_quota::Ledger,
     options: Options,
     metrics: Metrics,
+    /// Those that are on.
+    mutating: Vec<(Timer, Mutate)>,
+    validating: Vec<(Timer, Validate)>,
+    waiting: Waiting,
+}
+
+/// Plugins that have to wait for others, where they are on.
+struct Waiting {
+    namespaces: Option<Timer>,
+    mutating_policies: Option<Timer>,
+    mutating_webhooks: Option<Timer>,
+    validating_policies: Option<Timer>,
+    validating_webhooks: Option<Timer>,
+    quotas: Option<Timer>,
+}
+
+impl Waiting {
+    fn new(options: &Options) -> Self {
+        let timer = |name, step| options.is_on(name).then(|| Timer::new(name, step));
+        Self {
+            namespaces: timer("NamespaceAutoProvision", Step::Admit),
+            mutating_policies: timer("MutatingAdmissionPolicy", Step::Admit),
+            mutating_webhooks: timer("MutatingAdmissionWebhook", Step::Admit),
+            validating_policies: timer("ValidatingAdmissionPolicy", Step::Validate),
+            validating_webhooks: timer("ValidatingAdmissionWebhook", Step::Validate),
+            quotas: timer("ResourceQuota", Step::Validate),
+        }
+    }
+}
+
+/// Those of `plugins` that are on.
+fn on<F: Copy>(plugins: &[(&'static str, F)], step: Step, options: &Options) -> Vec<(Timer, F)> {
+    let on = plugins.iter().filter(|(name, _)| options.is_on(name));
+    on.map(|(name, plugin)| (Timer::new(name, step), *plugin)).collect()
 }
 
 impl BuiltIn {
@@ -148,12 +182,19 @@ impl BuiltIn {
             quotas: resource_quota::Ledger::default(),
             options: Options::default(),
             metrics: Metrics::default(),
+            mutating: Vec::new(),
+            validating: Vec::new(),
+            waiting: Waiting::new(&Options::default()),
         }
+        .with_options(Options::default())
     }
 
     pub fn with_options(mut self, mut options: Options) -> Self {
         let [mutating, validating] = [&mut options.mutating_users, &mut options.validating_users].map(std::mem::take);
         self.webhooks = self.webhooks.known_as(mutating, validating);
+        self.mutating = on(MUTATING, Step::Admit, &options);
+        self.validating = on(VALIDATING, Step::Validate, &options);
+        self.waiting = Waiting::new(&options);
         self.options = options;
         self
     }
@@ -168,31 +209,27 @@ impl BuiltIn {
     /// Asks one plugin, and notes how long that took.
     fn timed<T>(
         &self,
-        name: &'static str,
-        step: Step,
+        timer: &Timer,
         request: &AdmissionRequest<'_>,
         ask: impl FnOnce() -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let begun = clock::monotonic();
         let outcome = ask();
-        self.metrics.plugin(name, (step, request.operation), &outcome, begun.elapsed());
+        self.metrics.plugin(timer, request.operation, &outcome, begun.elapsed());
         outcome
     }
 
-    /// The same for one that has to wait.
+    /// The same for one that has to wait, if it is on.
     async fn waited(
         &self,
-        name: &'static str,
-        step: Step,
+        timer: Option<&Timer>,
         request: &AdmissionRequest<'_>,
         asking: impl Future<Output = Result<(), ApiError>>,
     ) -> Result<(), ApiError> {
-        if !self.options.is_on(name) {
-            return Ok(());
-        }
+        let Some(timer) = timer else { return Ok(()) };
         let begun = clock::monotonic();
         let outcome = asking.await;
-        self.metrics.plugin(name, (step, request.operation), &outcome, begun.elapsed());
+        self.metrics.plugin(timer, request.operation, &outcome, begun.elapsed());
         outcome
     }
 
@@ -253,14 +290,14 @@ impl BuiltIn {
     ) -> Result<(), ApiError> {
         if let Some(object) = object.as_deref_mut() {
             let admit = self.admit(registry, request);
-            for (name, plugin) in MUTATING.iter().filter(|(name, _)| self.options.is_on(name)) {
-                self.timed(name, Step::Admit, request, || plugin(&admit, object))?;
+            for (timer, plugin) in &self.mutating {
+                self.timed(timer, request, || plugin(&admit, object))?;
             }
         }
         let asking = self.policies.mutate(registry, subject(registry, request, None), object.as_deref_mut(), rounds);
-        self.waited("MutatingAdmissionPolicy", Step::Admit, request, asking).await?;
+        self.waited(self.waiting.mutating_policies.as_ref(), request, asking).await?;
         let asking = self.webhooks.mutate(registry, subject(registry, request, None), object, rounds);
-        self.waited("MutatingAdmissionWebhook", Step::Admit, request, asking).await
+        self.waited(self.waiting.mutating_webhooks.as_ref(), request, asking).await
     }
 
     async fn validate_all(
@@ -270,16 +307,16 @@ impl BuiltIn {
         object: Option<&Object>,
     ) -> Result<(), ApiError> {
         let admit = self.admit(registry, request);
-        for (name, plugin) in VALIDATING.iter().filter(|(name, _)| self.options.is_on(name)) {
-            self.timed(name, Step::Validate, request, || plugin(&admit, object))?;
+        for (timer, plugin) in &self.validating {
+            self.timed(timer, request, || plugin(&admit, object))?;
         }
         let subject = subject(registry, request, object);
-        self.waited("ValidatingAdmissionPolicy", Step::Validate, request, self.policies.validate(registry, subject))
-            .await?;
-        self.waited("ValidatingAdmissionWebhook", Step::Validate, request, self.webhooks.validate(registry, subject))
-            .await?;
+        let asking = self.policies.validate(registry, subject);
+        self.waited(self.waiting.validating_policies.as_ref(), request, asking).await?;
+        let asking = self.webhooks.validate(registry, subject);
+        self.waited(self.waiting.validating_webhooks.as_ref(), request, asking).await?;
         let charging = resource_quota::charge(&admit, &self.quotas, registry, object);
-        self.waited("ResourceQuota", Step::Validate, request, charging).await
+        self.waited(self.waiting.quotas.as_ref(), request, charging).await
     }
 
     fn admit<'a>(&'a self, registry: &'a Registry, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
@@ -351,7 +388,7 @@ impl Admission for BuiltIn {
     ) -> Result<(), ApiError> {
         if request.operation == Operation::Create && request.kind.namespaced() {
             let provision = namespaces::provision(registry, request);
-            self.waited("NamespaceAutoProvision", Step::Admit, request, provision).await?;
+            self.waited(self.waiting.namespaces.as_ref(), request, provision).await?;
             self.await_namespace(registry, request).await;
             if let Some(object) = object.as_deref() {
                 self.await_service_account(registry, request, object).await;

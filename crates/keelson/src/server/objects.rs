@@ -1,5 +1,7 @@
 //! Objects that this product has beside upstream's: what nodes must agree on, and the DNS Service.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -8,8 +10,30 @@ use serde_json::{Value, json};
 
 use crate::{cluster, flags};
 
+/// How long the datastore may be away, and the wait before it is tried again.
+const PATIENCE: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Makes them, or brings them up to date. `client` must be an administrator's; `authorities` is PEM.
 pub async fn publish(client: Client, flags: &flags::Server, authorities: &str) -> anyhow::Result<()> {
+    let begun = clock::monotonic();
+    loop {
+        match write(client.clone(), flags, authorities).await {
+            Err(error) if passes(&error) && begun.elapsed() < PATIENCE => {
+                tracing::warn!(error = format!("{error:#}"), "the server's own objects are written again");
+                tokio::time::sleep(RETRY).await;
+            }
+            written => return written,
+        }
+    }
+}
+
+/// Whether it may be otherwise in a moment: an etcd elects a leader, say.
+fn passes(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code >= 500)
+}
+
+async fn write(client: Client, flags: &flags::Server, authorities: &str) -> anyhow::Result<()> {
     let ranges: Api<ConfigMap> = Api::namespaced(client.clone(), cluster::RANGES_NAMESPACE);
     let data = json!({
         "clusterCIDR": flags.cluster_cidr.to_string(),
