@@ -169,20 +169,21 @@ pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow:
         )
     })?;
     let files = open(held, &token)?;
-    let known = own.as_ref() == Some(&token);
     let _lock = lineage::lock(&paths.pki())?;
+    let own_text = |path: &str| std::fs::read_to_string(paths.root().join(path)).ok();
+    // Of what rotated while this server was away something is as it was.
+    let known = own.as_ref() == Some(&token) && files.iter().any(|(path, text)| own_text(path).as_ref() == Some(text));
     let mut others = Files::new();
     for (path, text) in files.clone() {
         let file = paths.root().join(&path);
         let rotates = rotates_by_itself(&path) || file == paths.encryption_keys();
-        match std::fs::read_to_string(&file) {
-            Ok(own) if own == text => {}
-            // They were rotated while this server was away.
-            Ok(_) if known && rotates => drop(others.insert(path, text)),
-            Ok(_) => {
+        match own_text(&path) {
+            Some(own) if own == text => {}
+            Some(_) if known && rotates => drop(others.insert(path, text)),
+            Some(_) => {
                 bail!("{} is not that of the datastore's cluster: start in another data directory", file.display())
             }
-            Err(_) => drop(others.insert(path, text)),
+            None => drop(others.insert(path, text)),
         }
     }
     for (path, text) in &others {

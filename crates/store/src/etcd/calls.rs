@@ -42,6 +42,8 @@ mod description {
     /// Said by gRPC in front of etcd.
     pub const LARGER: &str = "grpc: received message larger than max";
     pub const DROPPED: &str = "raft proposal dropped";
+    /// Of a member that ends while it is asked.
+    pub const STOPPED: &str = "raft: stopped";
 }
 
 /// A failure that callers look at before it becomes one of the store.
@@ -214,7 +216,11 @@ fn is_the_members_fault(error: &grpc::Error) -> bool {
     match error {
         grpc::Error::Deadline | grpc::Error::Transport(_) => true,
         grpc::Error::Unreachable(_) => false,
-        grpc::Error::Status { code, .. } => [code::UNAVAILABLE, code::DATA_LOSS].contains(code),
+        grpc::Error::Status { code, message } => match *code {
+            code::UNAVAILABLE | code::DATA_LOSS => true,
+            code::UNKNOWN => message == description::STOPPED,
+            _ => false,
+        },
     }
 }
 
@@ -295,6 +301,7 @@ mod tests {
             (status(8, "grpc: received message larger than max (3145765 vs. 2097152)"), "too large too large"),
             (status(3, "etcdserver: key is not provided"), "io io"),
             (status(15, "etcdserver: corrupt cluster"), "unreachable unknown"),
+            (status(2, "raft: stopped"), "unreachable unknown"),
             (status(7, "etcdserver: permission denied"), "io io"),
             (status(11, "etcdserver: mvcc: required revision has been compacted"), "compacted compacted"),
             (status(11, "etcdserver: mvcc: required revision is a future revision"), "future future"),

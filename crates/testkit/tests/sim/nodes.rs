@@ -11,10 +11,10 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.node("n1").cut();
     c.advance(minutes(6));
     c.check(expect![[r#"
-        web-a n2 Running
+        web-a n3 Running
         web-b n1 Terminating
-        web-c n3 Running
-        web-d n3 Running
+        web-c n2 Running
+        web-d n2 Running
     "#]]);
     c.check_rows(
         "nodes",
@@ -29,9 +29,9 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.advance(minutes(2));
     c.settle();
     c.check(expect![[r#"
-        web-a n2 Running
-        web-c n3 Running
-        web-d n3 Running
+        web-a n3 Running
+        web-c n2 Running
+        web-d n2 Running
     "#]]);
     c.check_no_leaks();
 }
@@ -82,9 +82,9 @@ fn a_drain_waits_for_the_disruption_budget() {
     assert_eq!(fewest, 2);
     c.settle();
     c.check(expect![[r#"
-        web-b n2 Running
-        web-c n2 Running
+        web-a n2 Running
         web-d n2 Running
+        web-e n2 Running
     "#]]);
     c.check_rows(
         "poddisruptionbudgets",

@@ -14,9 +14,9 @@ fn a_deployment_comes_up() {
     c.apply("deployment web replicas=3");
     c.settle();
     c.check(expect![[r#"
-        web-a n3 Running
-        web-b n1 Running
-        web-c n2 Running
+        web-a n1 Running
+        web-b n2 Running
+        web-c n3 Running
     "#]]);
     c.check_rows(
         "deployments",
@@ -36,11 +36,11 @@ fn a_rollout_of_an_image_that_is_missing_stops() {
         c.apply("deployment web replicas=4 image=web:2");
         c.advance(minutes(1));
         c.check(expect![[r#"
-            web-a n2 Running
-            web-b n1 Running
-            web-d n2 Running
-            web-e n2 ImagePullBackOff
-            web-f n1 ImagePullBackOff
+            web-a n1 Running
+            web-b n2 Running
+            web-c n2 Running
+            web-e n1 ImagePullBackOff
+            web-f n2 ImagePullBackOff
         "#]]);
         c.apply("deployment web replicas=4 image=web:3");
         c.settle();
@@ -63,13 +63,13 @@ fn recreate_ends_the_old_pods_before_it_starts_new_ones() {
     c.apply("deployment web replicas=2 strategy=Recreate image=web:2");
     c.advance(seconds(20));
     c.check(expect![[r#"
-        web-a n1 Terminating
-        web-b n2 Terminating
+        web-a n2 Terminating
+        web-b n1 Terminating
     "#]]);
     c.settle();
     c.check(expect![[r#"
-        web-c n2 Running
-        web-d n1 Running
+        web-c n1 Running
+        web-d n2 Running
     "#]]);
 }
 
@@ -110,7 +110,7 @@ fn an_autoscaler_follows_the_usage_up_and_down() {
     "#]],
     );
     c.check(expect![[r#"
-        web-d n2 Running
+        web-a n2 Running
     "#]]);
 }
 
@@ -120,9 +120,9 @@ fn a_stateful_set_starts_and_ends_its_pods_in_order() {
     c.apply("statefulset db replicas=3");
     c.settle();
     c.check(expect![[r#"
-        db-0 n2 Running
-        db-1 n1 Running
-        db-2 n1 Running
+        db-0 n1 Running
+        db-1 n2 Running
+        db-2 n2 Running
     "#]]);
     assert_eq!(names(&c.history(), What::Create, "pods"), ["db-0", "db-1", "db-2"]);
     c.patch("statefulsets", "db", json!({ "spec": { "replicas": 1 } }));
@@ -137,6 +137,6 @@ fn a_stateful_set_does_not_go_past_a_pod_that_is_not_ready() {
     c.apply("statefulset db replicas=3 image=db:1");
     c.advance(minutes(1));
     c.check(expect![[r#"
-        db-0 n1 ImagePullBackOff
+        db-0 n2 ImagePullBackOff
     "#]]);
 }
