@@ -34,10 +34,10 @@ fuzz_target!(|bytes: &[u8]| {
     for token in [&*text, &format!("eyJhbGciOiJFUzI1NiJ9.{claims}.AAAA"), &format!("eyJhbGciOiJub25lIn0.{claims}.")] {
         assert!(TOKENS.verify(token, &audiences).is_err());
     }
-    let certificate = ClientCertificate::from(CertificateDer::from(bytes.to_vec()));
+    let certificate = ClientCertificate::from(vec![CertificateDer::from(bytes.to_vec())]);
     let credentials = Credentials { client_certificate: Some(certificate), ..Credentials::default() };
     // TLS has verified the chain before: here any certificate that can be read counts.
-    ClientCertificates.authenticate(&credentials).now_or_never().expect("it waits for nothing").ok();
+    ClientCertificates::default().authenticate(&credentials).now_or_never().expect("it waits for nothing").ok();
     for request in [&*text, &pem(bytes)] {
         let _ = csr::Request::parse(&csr::object("a", csr::CLIENT_SIGNER, request));
     }

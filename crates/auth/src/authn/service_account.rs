@@ -301,7 +301,7 @@ mod tests {
             let credentials = Credentials::token(legacy(&fixture, true));
             change(&fixture);
             let refused = fixture.tokens.authenticate(&credentials).await.unwrap_err().to_string();
-            (refused, credentials.annotations.take().into_iter().map(|(_, of)| of.value).collect::<Vec<_>>())
+            (refused, credentials.annotations.take().into_values().map(|of| of.value).collect::<Vec<_>>())
         };
         let alone = |text: &str| (text.to_owned(), Vec::<String>::new());
         let of = |lines: &'static str| move |fixture: &Fixture| fixture.objects.apply(lines);

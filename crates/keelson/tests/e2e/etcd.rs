@@ -48,7 +48,8 @@ fn a_silent_etcd_is_told_to_clients_and_probes_and_everything_goes_on_after_it()
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "60"]);
         curl.args(["--cacert", &file("ca.crt"), "--cert", &file("admin.crt"), "--key", &file("admin.key")]).args(more);
-        Output::of(curl.arg(format!("{}/api/v1/namespaces/default/configmaps", servers.url("a")))).succeeds()
+        Output::of(curl.arg(format!("{}/api/v1/namespaces/default/configmaps?timeout=20s", servers.url("a"))))
+            .succeeds()
     };
     let map = ["--header", "content-type: application/json", "--data", r#"{"metadata": {"name": "a"}}"#];
     let requests: [(&[&str], &str); 2] = [(&map, "a write"), (&[], "a read")];
