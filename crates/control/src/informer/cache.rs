@@ -118,6 +118,12 @@ impl<K: Watched> Cache<K> {
         objects(shared)
     }
 
+    pub fn count_in_namespace(&self, namespace: &str) -> usize {
+        let contents = self.0.read();
+        let from = contents.objects.range(ObjectKey::new(namespace, "")..);
+        from.take_while(|(key, _)| &*key.namespace == namespace).count()
+    }
+
     pub fn by_index(&self, name: &'static str, value: &str) -> Vec<Arc<K>> {
         let contents = self.0.read();
         let keys = contents.indexes.get(name).and_then(|index| index.keys.get(value));

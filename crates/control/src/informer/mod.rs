@@ -109,6 +109,11 @@ impl<K: Watched> Informer<K> {
         self.0.cache.in_namespace(namespace)
     }
 
+    /// How many those are, without reading them.
+    pub fn count_in_namespace(&self, namespace: &str) -> usize {
+        self.0.cache.count_in_namespace(namespace)
+    }
+
     /// The objects that name `uid` in their owner references.
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
         self.0.cache.by_index(cache::OWNER, uid)

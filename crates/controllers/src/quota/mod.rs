@@ -80,9 +80,10 @@ impl QuotaController {
         measure(&mut used, quota, &kinds::core::SERVICE, services.iter().filter_map(object));
         let claims = self.claims.in_namespace(namespace);
         measure(&mut used, quota, &kinds::core::PERSISTENT_VOLUME_CLAIM, claims.iter().filter_map(object));
-        let device_claims = self.objects::<ResourceClaim>(namespace, quota, "resourceclaims.resource.k8s.io").await;
+        let device_claims = self.limited_kind::<ResourceClaim>(quota, "resourceclaims.resource.k8s.io").await;
+        let device_claims = device_claims.map(|informer| informer.in_namespace(namespace)).unwrap_or_default();
         measure(&mut used, quota, &kinds::resource::RESOURCE_CLAIM, device_claims.iter().filter_map(object));
-        count(&mut used, quota, "resourcequotas", self.quotas.in_namespace(namespace).len());
+        count(&mut used, quota, "resourcequotas", self.quotas.count_in_namespace(namespace));
         self.count_kind::<ConfigMap>(&mut used, namespace, quota, "configmaps").await;
         self.count_kind::<Secret>(&mut used, namespace, quota, "secrets").await;
         self.count_kind::<ReplicationController>(&mut used, namespace, quota, "replicationcontrollers").await;
@@ -123,23 +124,23 @@ impl QuotaController {
         quota: &Object,
         resource: &'static str,
     ) {
-        let objects = self.objects::<K>(namespace, quota, resource).await;
-        count(used, quota, resource, objects.len());
+        let informer = self.limited_kind::<K>(quota, resource).await;
+        count(used, quota, resource, informer.map_or(0, |informer| informer.count_in_namespace(namespace)));
     }
 
-    /// The objects of a kind, if the quota limits it.
-    async fn objects<K: Watched>(&self, namespace: &str, quota: &Object, resource: &'static str) -> Vec<Arc<K>> {
+    /// All objects of a kind, if the quota limits it.
+    async fn limited_kind<K: Watched>(&self, quota: &Object, resource: &'static str) -> Option<Informer<K>> {
         let names = |name: &str| {
             let devices = resource == "resourceclaims.resource.k8s.io" && name.ends_with(DEVICE_CLASS);
             devices || name.strip_prefix("count/").unwrap_or(name) == resource
         };
         if !limited(quota).any(names) {
-            return Vec::new();
+            return None;
         }
         let informer = self.informers.get::<K>();
         informer.synced().await;
         self.follow(&informer, resource);
-        informer.in_namespace(namespace)
+        Some(informer)
     }
 
     /// What the quota may say is used, and whether that is more than was counted.
