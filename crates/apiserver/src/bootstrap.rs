@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use auth::authn::HeaderNames;
 use futures::future::try_join_all;
 use machinery::{ApiError, Object, Reason, UserInfo};
-use registry::{Context, Registry, Target};
+use registry::{Context, Registry};
 use serde_json::{Value, json};
 
 use crate::identity;
@@ -107,15 +107,17 @@ impl Objects<'_> {
         self.ensure(object.clone()).await?;
         let kind = self.kind(&object)?;
         let (namespace, name) = (object.namespace(), object.name());
-        let mut current = self.registry.get(kind, namespace, name, "").await?.object();
-        if fields.iter().all(|field| current.0.get(*field) == object.0.get(*field)) {
-            return Ok(());
-        }
-        for field in fields {
-            current.set(&[field], object.0.get(*field).cloned().unwrap_or(Value::Null));
-        }
-        self.registry.update(&self.context, kind, namespace, name, Target::Main, current).await?;
-        Ok(())
+        // Other servers write it too.
+        let change = |current: &mut Object| {
+            for field in fields {
+                match object.0.get(*field) {
+                    Some(value) => current.set(&[field], value.clone()),
+                    None => drop(current.remove(&[field])),
+                }
+            }
+            Ok(())
+        };
+        self.registry.mutate(&self.context, kind, namespace, name, "", change).await.map(drop)
     }
 
     /// (upstream: pkg/controlplane/reconcilers/lease.go)
