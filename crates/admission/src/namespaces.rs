@@ -1,6 +1,6 @@
 //! Where they are switched on: content makes its namespace, or is refused without one whatever is done with it.
 
-use machinery::{ApiError, Object, UserInfo};
+use machinery::{ApiError, Object};
 use registry::{AdmissionRequest, Context, Operation, Registry};
 use serde_json::json;
 
@@ -18,12 +18,7 @@ pub async fn provision(registry: &Registry, request: &AdmissionRequest<'_>) -> R
     if registry.get(kind, "", request.namespace, "").await.is_ok() {
         return Ok(());
     }
-    let context = Context {
-        user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]),
-        field_manager: "kube-apiserver".to_owned(),
-        dry_run: request.context.dry_run,
-        ..Context::default()
-    };
+    let context = Context { dry_run: request.context.dry_run, ..Context::of_server() };
     let namespace = Object::from_value(json!({"metadata": {"name": request.namespace}})).expect("it is an object");
     match Box::pin(registry.create(&context, kind, "", namespace)).await {
         Err(error) if error.reason != machinery::Reason::AlreadyExists => {

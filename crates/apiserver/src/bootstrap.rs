@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use auth::authn::HeaderNames;
 use futures::future::try_join_all;
-use machinery::{ApiError, Object, Reason, UserInfo};
+use machinery::{ApiError, Object, Reason};
 use registry::{Context, Registry};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
 
 /// Makes what is missing, and brings the addresses of this server up to date. Safe to repeat.
 pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
-    let objects = Objects { registry, context: context() };
+    let objects = Objects { registry, context: Context::of_server() };
     try_join_all(NAMESPACES.map(|name| objects.ensure(namespace(name)))).await?;
     let classes = PRIORITY_CLASSES.map(|(name, value, text)| objects.ensure(priority_class(name, value, text)));
     // Side by side, so that they share flushes of the disk.
@@ -69,18 +69,12 @@ pub async fn bootstrap(registry: &Registry, bootstrap: &Bootstrap) -> Result<(),
 
 /// Tells pods and nodes where all servers of the cluster are that live: this one too while it `serves`.
 pub async fn tell_servers(registry: &Registry, bootstrap: &Bootstrap, serves: bool) -> Result<(), ApiError> {
-    Objects { registry, context: context() }.tell_servers(bootstrap, serves).await
+    Objects { registry, context: Context::of_server() }.tell_servers(bootstrap, serves).await
 }
 
 /// Tells servers of extension APIs whom this server trusts to vouch for users and proxies.
 pub async fn tell_authorities(registry: &Registry, bootstrap: &Bootstrap) -> Result<(), ApiError> {
-    Objects { registry, context: context() }.replace(authentication(bootstrap), &["data"]).await
-}
-
-/// As which this server writes what is its own.
-pub fn context() -> Context {
-    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-    Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
+    Objects { registry, context: Context::of_server() }.replace(authentication(bootstrap), &["data"]).await
 }
 
 struct Objects<'a> {

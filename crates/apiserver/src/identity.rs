@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use machinery::{ApiError, Object, Reason};
-use registry::{DeleteOptions, Registry, Target};
+use registry::{Context, DeleteOptions, Registry, Target};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -76,7 +76,7 @@ impl Server {
             let options = DeleteOptions::default();
             let lease = leases(self.registry());
             self.registry()
-                .delete(&bootstrap::context(), lease, NAMESPACE, &identity(&bootstrap.host), &options)
+                .delete(&Context::of_server(), lease, NAMESPACE, &identity(&bootstrap.host), &options)
                 .await?;
             bootstrap::tell_servers(self.registry(), bootstrap, false).await
         };
@@ -87,7 +87,7 @@ impl Server {
 
     async fn renew_identity(&self, bootstrap: &Bootstrap, renewal: Renewal, holder: &str) -> Result<(), ApiError> {
         let (kind, host) = (leases(self.registry()), &bootstrap.host);
-        let context = bootstrap::context();
+        let context = Context::of_server();
         let (name, now) = (identity(host), clock::format_micro_time(clock::now()));
         let spec = json!({
             "holderIdentity": holder, "leaseDurationSeconds": renewal.duration.as_secs(), "acquireTime": now,

@@ -27,6 +27,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// The API server itself, which acts for nobody.
+    pub fn of_server() -> Self {
+        let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
+        Self { user, field_manager: "kube-apiserver".to_owned(), ..Self::default() }
+    }
+
     /// Asked where a write turns out to make the object.
     pub fn may_create(&self) -> Result<(), ApiError> {
         self.create_denied.clone().map_or(Ok(()), Err)

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::mem::take;
 use std::sync::Arc;
 
-use machinery::{ApiError, Object, UserInfo};
+use machinery::{ApiError, Object};
 use parking_lot::Mutex;
 use registry::{Context, Registry};
 use tokio::sync::oneshot;
@@ -75,11 +75,7 @@ impl Account {
             return;
         }
         let kind = registry.kinds().find("", "v1", "resourcequotas").expect("quotas are served");
-        let cx = Context {
-            user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]),
-            field_manager: "kube-apiserver".to_owned(),
-            ..Context::default()
-        };
+        let cx = Context::of_server();
         // Of the attempt that was written.
         let applied = Mutex::new(Vec::new());
         let change = |quota: &mut Object| {

@@ -1,7 +1,7 @@
 //! Tells people that a webhook is taken to be broken, or works again.
 
 use kinds::KindDef;
-use machinery::{Object, UserInfo};
+use machinery::Object;
 use registry::{Context, Registry};
 use serde_json::json;
 
@@ -21,11 +21,7 @@ pub fn tell(registry: &Registry, hook: &Hook, step: Step, change: Change) {
 }
 
 async fn write(registry: Registry, events: &'static KindDef, event: Object) {
-    let context = Context {
-        user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]),
-        field_manager: "kube-apiserver".to_owned(),
-        ..Context::default()
-    };
+    let context = Context::of_server();
     if let Err(error) = registry.create(&context, events, NAMESPACE, event).await {
         tracing::warn!(%error, "an event about a webhook could not be written");
     }

@@ -63,7 +63,7 @@ impl Server {
 
     async fn keep_once(&self) -> Result<(), ApiError> {
         let registry = self.registry();
-        let context = context();
+        let context = Context::of_server();
         let watch = async |kind| registry.watch(kind, "", &WatchOptions::default()).await;
         let mut services = watch(self.kind("", "v1", "services")?).await?;
         let mut slices = watch(self.kind("discovery.k8s.io", "v1", "endpointslices")?).await?;
@@ -223,11 +223,6 @@ impl Server {
         versions.dedup_by(|next, first| (&next.group, &next.version) == (&first.group, &first.version));
         versions
     }
-}
-
-fn context() -> Context {
-    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-    Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
 }
 
 /// What has come in already is seen by the next look.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use kinds::KindDef;
-use machinery::{ApiError, Object, Reason, UserInfo};
+use machinery::{ApiError, Object, Reason};
 use registry::{Context, Registry, Target, Watch, WatchOptions};
 use serde_json::{Value, json};
 
@@ -74,8 +74,7 @@ async fn look(registry: &Registry, kinds: &Kinds, fairness: &Arc<Fairness>) -> R
 }
 
 fn context() -> Context {
-    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-    Context { user, field_manager: "api-priority-and-fairness-config-consumer-v1".to_owned(), ..Context::default() }
+    Context { field_manager: "api-priority-and-fairness-config-consumer-v1".to_owned(), ..Context::of_server() }
 }
 
 /// Says whether the schema's level is missing.

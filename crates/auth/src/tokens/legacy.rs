@@ -3,7 +3,7 @@
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use machinery::{ApiError, Object, Reason, UserInfo};
+use machinery::{ApiError, Object, Reason};
 use registry::{Context, Registry};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -110,7 +110,7 @@ pub async fn track(registry: Registry, mut uses: mpsc::Receiver<Used>) {
             Ok(())
         };
         let secrets = registry.kinds().find("", "v1", "secrets").expect("Secrets are served");
-        let written = registry.mutate(&context(), secrets, &used.namespace, &used.secret, "", write).await;
+        let written = registry.mutate(&Context::of_server(), secrets, &used.namespace, &used.secret, "", write).await;
         if let Err(error) = written.map(drop).or_else(unless(Reason::NotFound)) {
             tracing::warn!(namespace = used.namespace, secret = used.secret, %error, "a use of a token is not written");
         }
@@ -128,7 +128,7 @@ async fn tell_since(registry: &Registry) -> Result<(), ApiError> {
                 map.set(&["data", SINCE], today.as_str());
                 Ok(())
             };
-            registry.mutate(&context(), kind, "kube-system", TRACKING, "", write).await.map(drop)
+            registry.mutate(&Context::of_server(), kind, "kube-system", TRACKING, "", write).await.map(drop)
         }
         None => {
             let map = json!({
@@ -136,7 +136,7 @@ async fn tell_since(registry: &Registry) -> Result<(), ApiError> {
                 "metadata": {"name": TRACKING, "namespace": "kube-system"}, "data": {SINCE: today},
             });
             let map = Object::from_value(map).expect("the literal is an object");
-            let made = registry.create(&context(), kind, "kube-system", map).await.map(drop);
+            let made = registry.create(&Context::of_server(), kind, "kube-system", map).await.map(drop);
             made.or_else(unless(Reason::AlreadyExists))
         }
     }
@@ -144,9 +144,4 @@ async fn tell_since(registry: &Registry) -> Result<(), ApiError> {
 
 fn unless(reason: Reason) -> impl FnOnce(ApiError) -> Result<(), ApiError> {
     move |error| if error.reason == reason { Ok(()) } else { Err(error) }
-}
-
-fn context() -> Context {
-    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-    Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
 }

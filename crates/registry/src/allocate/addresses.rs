@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kinds::KindDef;
 use kinds::networking::allocated_labels;
 use machinery::field::{Error, Path};
-use machinery::{ApiError, Object, Reason, UserInfo};
+use machinery::{ApiError, Object, Reason};
 use serde_json::{Map, Value, json};
 
 use super::claims::{Claims, needs_address};
@@ -31,12 +31,6 @@ fn ip_address(address: Ipv4Addr, namespace: &str, service: &str) -> Value {
         "metadata": {"name": address.to_string(), "labels": Map::from_iter(labels)},
         "spec": {"parentRef": {"group": "", "resource": "services", "namespace": namespace, "name": service}},
     })
-}
-
-/// The allocator acts for itself, not for who asks for a Service.
-fn allocator() -> Context {
-    let user = UserInfo::new("system:apiserver", &[UserInfo::MASTERS]);
-    Context { user, field_manager: "kube-apiserver".to_owned(), ..Context::default() }
 }
 
 /// Whether a range gives addresses: unless it is on its way out, or not ready.
@@ -121,7 +115,7 @@ impl Registry {
     async fn claim(&self, address: Ipv4Addr, service: &Object) -> Result<Option<Arc<Entry>>, ApiError> {
         let object = ip_address(address, service.namespace(), service.name());
         let object = Object::from_value(object).expect("the literal is an object");
-        match self.create_later(&allocator(), self.ip_addresses(), object).await {
+        match self.create_later(&Context::of_server(), self.ip_addresses(), object).await {
             Ok(made) => Ok(Some(made)),
             Err(error) if error.reason == Reason::AlreadyExists => Ok(None),
             Err(error) => Err(error),
@@ -144,7 +138,8 @@ impl Registry {
     /// What can not be deleted is repaired later.
     pub(super) async fn delete_address(&self, entry: &Entry) {
         let options = DeleteOptions { uid: Some(entry.object().uid().to_owned()), ..DeleteOptions::default() };
-        if let Err(error) = self.delete_later(&allocator(), self.ip_addresses(), entry.name(), &options).await {
+        if let Err(error) = self.delete_later(&Context::of_server(), self.ip_addresses(), entry.name(), &options).await
+        {
             tracing::warn!(%error, address = entry.name(), "an address of a Service stays allocated");
         }
     }
