@@ -61,7 +61,7 @@ use auth::authz::Escalation;
 use auth::view::Resource;
 use auth::{Authorizer, View};
 use machinery::{ApiError, GroupResource, Object};
-use registry::{Admission, AdmissionRequest, KindTable, Operation, Registry};
+use registry::{Admission, AdmissionRequest, Admitted, KindTable, Operation, Registry};
 
 use metrics::{Metrics, Step, Timer};
 pub use options::Options;
@@ -130,7 +130,9 @@ pub struct BuiltIn {
     escalation: Escalation,
     policies: Policies,
     webhooks: Webhooks,
-    quotas: resource_quota::Ledger,
+    /// ResourceQuota, which comes last.
+    quotas: Option<Timer>,
+    ledger: resource_quota::Ledger,
     options: Options,
     metrics: Metrics,
     /// Those that are on.
@@ -146,7 +148,6 @@ struct Waiting {
     mutating_webhooks: Option<Timer>,
     validating_policies: Option<Timer>,
     validating_webhooks: Option<Timer>,
-    quotas: Option<Timer>,
 }
 
 impl Waiting {
@@ -158,7 +159,6 @@ impl Waiting {
             mutating_webhooks: timer("MutatingAdmissionWebhook", Step::Admit),
             validating_policies: timer("ValidatingAdmissionPolicy", Step::Validate),
             validating_webhooks: timer("ValidatingAdmissionWebhook", Step::Validate),
-            quotas: timer("ResourceQuota", Step::Validate),
         }
     }
 }
@@ -179,7 +179,8 @@ impl BuiltIn {
             escalation,
             policies,
             webhooks,
-            quotas: resource_quota::Ledger::default(),
+            quotas: None,
+            ledger: resource_quota::Ledger::default(),
             options: Options::default(),
             metrics: Metrics::default(),
             mutating: Vec::new(),
@@ -195,6 +196,7 @@ impl BuiltIn {
         self.mutating = on(MUTATING, Step::Admit, &options);
         self.validating = on(VALIDATING, Step::Validate, &options);
         self.waiting = Waiting::new(&options);
+        self.quotas = options.is_on("ResourceQuota").then(|| Timer::new("ResourceQuota", Step::Validate));
         self.options = options;
         self
     }
@@ -305,7 +307,7 @@ impl BuiltIn {
         registry: &Registry,
         request: &AdmissionRequest<'_>,
         object: Option<&Object>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Admitted, ApiError> {
         let admit = self.admit(registry, request);
         for (timer, plugin) in &self.validating {
             self.timed(timer, request, || plugin(&admit, object))?;
@@ -315,8 +317,8 @@ impl BuiltIn {
         self.waited(self.waiting.validating_policies.as_ref(), request, asking).await?;
         let asking = self.webhooks.validate(registry, subject);
         self.waited(self.waiting.validating_webhooks.as_ref(), request, asking).await?;
-        let charging = resource_quota::charge(&admit, &self.quotas, registry, object);
-        self.waited(self.waiting.quotas.as_ref(), request, charging).await
+        let (Some(timer), Some(object)) = (&self.quotas, object) else { return Ok(None) };
+        self.timed(timer, request, || resource_quota::charge(&admit, &self.ledger, object))
     }
 
     fn admit<'a>(&'a self, registry: &'a Registry, request: &'a AdmissionRequest<'a>) -> Admit<'a> {
@@ -366,15 +368,19 @@ impl Admit<'_> {
 
     /// Refuses the request as upstream's plugins do.
     fn forbidden(&self, object: Option<&Object>, why: impl AsRef<str>) -> ApiError {
+        ApiError::forbidden(&self.request.kind.group_resource(), self.name(object), why)
+    }
+
+    /// What the object is called in an error.
+    fn name<'a>(&'a self, object: Option<&'a Object>) -> &'a str {
         let named = object.map(|object| match object.name() {
             "" => object.str(&["metadata", "generateName"]),
             name => name,
         });
-        let name = match self.request.name {
+        match self.request.name {
             "" => named.unwrap_or_default(),
             name => name,
-        };
-        ApiError::forbidden(&self.request.kind.group_resource(), name, why)
+        }
     }
 }
 
@@ -405,7 +411,7 @@ impl Admission for BuiltIn {
         registry: &Registry,
         request: &AdmissionRequest<'_>,
         object: Option<&Object>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Admitted, ApiError> {
         let begun = clock::monotonic();
         let outcome = self.validate_all(registry, request, object).await;
         self.metrics.step((Step::Validate, request.operation), &outcome, begun.elapsed());

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use machinery::{ApiError, Object};
+use store::{Revision, Write};
 
 use crate::registry::Registry;
 use crate::request::AdmissionRequest;
@@ -23,7 +24,21 @@ pub trait Admission: Send + Sync {
         registry: &Registry,
         request: &AdmissionRequest<'_>,
         object: Option<&Object>,
-    ) -> Result<(), ApiError>;
+    ) -> Result<Admitted, ApiError>;
+}
+
+/// Nothing, or what must be counted when the object is written.
+pub type Admitted = Option<Box<dyn Counted>>;
+
+/// A count that a write goes into.
+#[async_trait]
+pub trait Counted: Send + Sync {
+    /// Counts and does the write; nothing when there is no count any more. The error refuses it.
+    async fn write(
+        self: Box<Self>,
+        registry: &Registry,
+        write: &Write,
+    ) -> Result<Option<store::Result<Revision>>, ApiError>;
 }
 
 /// Lets everything pass; holds until the real one is set.
@@ -35,7 +50,7 @@ impl Admission for AdmitAll {
         Ok(())
     }
 
-    async fn validate(&self, _: &Registry, _: &AdmissionRequest<'_>, _: Option<&Object>) -> Result<(), ApiError> {
-        Ok(())
+    async fn validate(&self, _: &Registry, _: &AdmissionRequest<'_>, _: Option<&Object>) -> Result<Admitted, ApiError> {
+        Ok(None)
     }
 }

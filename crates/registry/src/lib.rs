@@ -27,7 +27,7 @@ pub mod transform;
 pub mod watch;
 mod write;
 
-pub use admission::Admission;
+pub use admission::{Admission, Admitted, Counted};
 pub use answer::{Changed, Deleted, List, WatchEvent, Written};
 pub use background::store_outdated_anew;
 pub use conversion::{Conversions, Converter, read_review};
@@ -37,3 +37,4 @@ pub use registry::{Config, Hooks, Lister, Registry};
 pub use request::*;
 pub use transform::{Identity, TransformError, Transformer};
 pub use watch::Watch;
+pub use write::Along;

@@ -18,6 +18,7 @@ macro_rules! contract_tests {
         $crate::contract_tests!(@ $make;
             revisions_count_every_write,
             a_write_needs_its_condition,
+            a_group_follows_its_first_write,
             deleted_keys_are_gone_and_can_come_back,
             ranges_are_ordered_and_paged,
             the_past_can_be_read_until_it_is_compacted,
@@ -108,6 +109,29 @@ pub async fn a_write_needs_its_condition(store: &impl Store) {
         assert!(matches!(store.write(wrong).await, Err(Error::Conflict(None))));
     }
     assert_eq!(store.revision().await.unwrap(), made, "refused writes count for nothing");
+}
+
+pub async fn a_group_follows_its_first_write(store: &impl Store) {
+    let made = store.write(create("/a", "1")).await.unwrap();
+    let group = store.write_group(create("/a", "2"), vec![create("/b", "1")]).await;
+    assert!(matches!(group, Err(Error::Conflict(Some(held))) if held.mod_revision == made));
+    assert_eq!(everything(store, None).await, "/a=1");
+
+    let rest = vec![create("/b", "1"), create("/a", "3"), delete("/c", made), create("/d", "1")];
+    let group = store.write_group(update("/a", "2", made), rest).await.unwrap();
+    assert_eq!(everything(store, None).await, "/a=2 /b=1 /d=1");
+    assert_eq!(store.get("/a", None).await.unwrap().unwrap().mod_revision, group.lead);
+    let [Ok(b), Err(Error::Conflict(Some(a))), Err(Error::Conflict(None)), Ok(d)] = &group.rest[..] else {
+        panic!("{group:?}");
+    };
+    assert_eq!((a.mod_revision, &a.value), (group.lead, &text("2")));
+    for (key, revision) in [("/b", b), ("/d", d)] {
+        assert!(*revision > group.lead, "the first write is the first one");
+        assert_eq!(store.get(key, None).await.unwrap().unwrap().mod_revision, *revision);
+    }
+    let mut watch = store.watch("/", made + 1).await.unwrap();
+    let seen: Vec<Revision> = events(&mut watch, 3).await.iter().map(|event| event.revision).collect();
+    assert!(seen.is_sorted() && seen[0] == group.lead);
 }
 
 pub async fn deleted_keys_are_gone_and_can_come_back(store: &impl Store) {

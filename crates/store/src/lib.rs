@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::join_all;
 use tokio::sync::mpsc;
 
 pub mod contract;
@@ -64,6 +65,15 @@ pub struct Write {
     /// The new value; nothing deletes the key.
     pub value: Option<Bytes>,
     pub expect: Expect,
+}
+
+/// What came of writes that follow a first one.
+#[derive(Debug)]
+pub struct Group {
+    /// The revision of the first one.
+    pub lead: Revision,
+    /// What came of the others, in their order.
+    pub rest: Vec<Result<Revision>>,
 }
 
 /// Many keys as they were at one revision.
@@ -154,6 +164,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes one key if its condition holds, and answers the write's revision once it is durable.
     async fn write(&self, write: Write) -> Result<Revision>;
+
+    /// Does the write `lead` and, if its condition held, `rest`, each under its own condition. None of the rest is
+    /// durable before the lead is. Engines that can do all in the time of one write.
+    async fn write_group(&self, lead: Write, rest: Vec<Write>) -> Result<Group> {
+        let lead = self.write(lead).await?;
+        Ok(Group { lead, rest: join_all(rest.into_iter().map(|write| self.write(write))).await })
+    }
 
     /// Every change under `prefix` with a revision of `from` or later, past ones first.
     ///

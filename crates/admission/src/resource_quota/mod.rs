@@ -1,20 +1,23 @@
 //! ResourceQuotas: what a namespace may use in all.
 //!
-//! Use is charged to the quota's status, by compare and set, before the object is written: of two requests
-//! for the last place one is refused. Requests at once share a write (see [`Ledger`]). What a failed write or a
+//! Use is charged to the quota's status, by compare and set, in one with the write of the object: of two requests for
+//! the last place one is refused. Requests at once share a commit (see [`Ledger`]). What a failed write or a
 //! deletion gives back is counted anew by the quota controller. A quota whose status does not cover a resource yet is
 //! counted here first.
 
 mod ledger;
 mod limited;
 
+use async_trait::async_trait;
 use auth::view::Resource;
 use auth::{View, view};
+use kinds::KindDef;
 use kinds::quota::{self, Amounts, add, amounts};
 use machinery::quantity::Quantity;
-use machinery::{ApiError, Object};
-use registry::{Operation, Registry};
+use machinery::{ApiError, Object, Reason};
+use registry::{Admitted, Counted, Operation, Registry};
 use serde_json::{Map, Value, json};
+use store::{Revision, Write};
 
 use crate::Admit;
 pub use ledger::Ledger;
@@ -24,23 +27,52 @@ use limited::shown;
 /// What no quota counts: it does not last, or never was counted.
 const UNCOUNTED: [&str; 3] = ["bindings", "events", "localsubjectaccessreviews"];
 
-/// Checks and charges all quotas of the namespace that the object falls under.
-pub async fn charge(
-    admit: &Admit<'_>,
-    ledger: &Ledger,
-    registry: &Registry,
-    object: Option<&Object>,
-) -> Result<(), ApiError> {
-    let Some(object) = object else { return Ok(()) };
+/// Checks all quotas of the namespace that the object falls under; what is answered charges them.
+pub fn charge(admit: &Admit<'_>, ledger: &Ledger, object: &Object) -> Result<Admitted, ApiError> {
     let charges = charges(admit, object)?;
-    if admit.request.context.dry_run {
-        return Ok(());
+    if admit.request.context.dry_run || charges.is_empty() {
+        return Ok(None);
     }
-    for charge in &charges {
-        let charged = ledger.charge(registry, admit.request.namespace, charge).await?;
-        charged.map_err(|why| admit.forbidden(Some(object), why))?;
+    Ok(Some(Box::new(Charged {
+        ledger: ledger.clone(),
+        kind: admit.request.kind,
+        namespace: admit.request.namespace.to_owned(),
+        name: admit.name(Some(object)).to_owned(),
+        charges,
+    })))
+}
+
+/// An object with its charges, in the order of the quotas' names.
+struct Charged {
+    ledger: Ledger,
+    kind: &'static KindDef,
+    namespace: String,
+    name: String,
+    charges: Vec<Charge>,
+}
+
+#[async_trait]
+impl Counted for Charged {
+    /// The last charge takes the write along.
+    async fn write(
+        self: Box<Self>,
+        registry: &Registry,
+        write: &Write,
+    ) -> Result<Option<store::Result<Revision>>, ApiError> {
+        let mut written = None;
+        let last = self.charges.len() - 1;
+        for (at, charge) in self.charges.into_iter().enumerate() {
+            let along = (at == last).then(|| write.clone());
+            match self.ledger.charge(registry, &self.namespace, charge, along).await {
+                Ok(Ok(of_last)) => written = of_last,
+                Ok(Err(why)) => return Err(ApiError::forbidden(&self.kind.group_resource(), &self.name, why)),
+                // A quota that is gone limits nothing.
+                Err(error) if error.reason == Reason::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
     }
-    Ok(())
 }
 
 /// What one quota is charged for one object.

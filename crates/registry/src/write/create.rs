@@ -100,12 +100,12 @@ impl Registry {
         let name = object.name().to_owned();
         check(kind, &name, validate(kind, &object))?;
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
-        self.last_word(&request, &object).await?;
+        let admitted = self.last_word(&request, &object).await?;
         warn(cx, kind, &object, None);
         if cx.dry_run {
             return self.dry_create(kind, key, object).await;
         }
-        match self.put(kind, key, object, Expect::Absent).await? {
+        match self.put(kind, key, object, Expect::Absent, admitted.into()).await? {
             Outcome::Written(entry) => Ok(entry),
             Outcome::Lost(_) => Err(ApiError::already_exists(&kind.group_resource(), &name)),
         }

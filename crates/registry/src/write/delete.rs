@@ -8,7 +8,7 @@ use machinery::{ApiError, GroupResource, Object, Reason};
 use store::Expect;
 
 use super::deletion::{self, Plan};
-use super::{Outcome, admission_request};
+use super::{Outcome, Together, admission_request};
 use crate::answer::{Deleted, List};
 use crate::entry::Entry;
 use crate::registry::Registry;
@@ -87,7 +87,7 @@ impl Registry {
             Plan::Remove if cx.dry_run => return Ok(Ok(Deleted::Gone(self.seen_one(current, kind).await?))),
             Plan::Mark(object) => {
                 let expect = Expect::ModRevision(current.revision());
-                return Ok(match self.put(kind, current.key(), *object, expect).await? {
+                return Ok(match self.put(kind, current.key(), *object, expect, Together::Nothing).await? {
                     Outcome::Written(entry) => Ok(Deleted::Pending(entry)),
                     Outcome::Lost(held) => Err(held),
                 });

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use kinds::KindDef;
 use machinery::object::{DEPTH_MAX, depth};
 use machinery::{ApiError, Object};
-use store::{Expect, KeyValue, Write};
+use store::{Expect, KeyValue, Revision, Write};
 use trace::attribute;
 
+use crate::admission::Admitted;
 use crate::conversion::converts_by_webhook;
 use crate::convert::{to_storage, view};
 use crate::entry::Entry;
@@ -24,7 +25,11 @@ mod managers;
 mod meta;
 mod patch;
 mod scale;
+mod together;
 mod update;
+
+pub use together::Along;
+use together::Together;
 
 /// What came of a write under a condition.
 pub(crate) enum Outcome {
@@ -41,6 +46,7 @@ impl Registry {
         key: &str,
         object: Object,
         expect: Expect,
+        together: Together<'_>,
     ) -> Result<Outcome, ApiError> {
         // Named as upstream's, whose store is etcd, so that what looks for these steps finds them.
         let name = if expect == Expect::Absent { "Create etcd3" } else { "GuaranteedUpdate etcd3" };
@@ -52,7 +58,7 @@ impl Registry {
                 attribute("resource", kind.resource),
             ]
         };
-        trace::step(name, attributes, self.put_encoded(kind, key, object, expect)).await
+        trace::step(name, attributes, self.put_encoded(kind, key, object, expect, together)).await
     }
 
     async fn put_encoded(
@@ -61,6 +67,7 @@ impl Registry {
         key: &str,
         object: Object,
         expect: Expect,
+        together: Together<'_>,
     ) -> Result<Outcome, ApiError> {
         let storage = self.kinds().storage(kind);
         let as_sent = converts_by_webhook(kind).then(|| object.clone());
@@ -79,7 +86,7 @@ impl Registry {
         let _in_use = self.0.transformer.hold(key);
         let value = self.0.transformer.to_storage(key, json.clone()).map_err(ApiError::internal)?;
         trace::event("TransformToStorage succeeded", Vec::new);
-        let written = self.0.store.write(Write { key: key.into(), value: Some(value), expect }).await;
+        let written = self.commit(Write { key: key.into(), value: Some(value), expect }, together).await?;
         match (&written, expect) {
             (Ok(_), Expect::Absent) => trace::event("Txn call succeeded", Vec::new),
             (Ok(_), Expect::ModRevision(_)) => trace::event("Transaction committed", Vec::new),
@@ -97,6 +104,19 @@ impl Registry {
             Err(store::Error::Conflict(held)) => Ok(Outcome::Lost(held)),
             Err(error) => Err(of_store(error)),
         }
+    }
+
+    /// The outer error is admission's.
+    async fn commit(&self, write: Write, together: Together<'_>) -> Result<store::Result<Revision>, ApiError> {
+        let store = &*self.0.store;
+        Ok(match together {
+            Together::Nothing => store.write(write).await,
+            Together::Along(along) => along.follow(store, write).await,
+            Together::Counted(counted) => match counted.write(self, &write).await? {
+                Some(written) => written,
+                None => store.write(write).await,
+            },
+        })
     }
 
     /// Removes the object that `last` is, and answers it with the revision of its removal.
@@ -155,7 +175,7 @@ impl Registry {
     }
 
     /// Admission's last word on what will be written.
-    async fn last_word(&self, request: &AdmissionRequest<'_>, object: &Object) -> Result<(), ApiError> {
+    async fn last_word(&self, request: &AdmissionRequest<'_>, object: &Object) -> Result<Admitted, ApiError> {
         if request.subresource != "scale" {
             return self.admission().validate(self, request, Some(object)).await;
         }

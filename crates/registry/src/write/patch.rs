@@ -27,7 +27,7 @@ impl Registry {
         patch: &Patch,
     ) -> Result<Written, ApiError> {
         let tracking = if matches!(patch, Patch::Apply { .. }) { Tracking::Known } else { Tracking::Compare };
-        let subject = Subject { kind, namespace, name, target, tracking, admits: true };
+        let subject = Subject { kind, namespace, name, target, tracking, admits: true, along: None };
         let makes = tracking == Tracking::Known && target == Target::Main;
         if target == Target::Scale {
             return self.rewrite_scale(cx, subject, |old| self.patched(cx, subject, patch, Some(old))).await;

@@ -8,7 +8,7 @@ use machinery::validation::validate_object_meta_update;
 use machinery::{ApiError, Object, Reason};
 use store::Expect;
 
-use super::{Outcome, admission_request, check, deletion, meta, warn};
+use super::{Along, Outcome, Together, admission_request, check, deletion, meta, warn};
 use crate::answer::Written;
 use crate::entry::Entry;
 use crate::keys::object_key;
@@ -29,6 +29,8 @@ pub(super) struct Subject<'a> {
     pub tracking: Tracking,
     /// Whether admission is asked.
     pub admits: bool,
+    /// What is written with it.
+    pub along: Option<&'a Along>,
 }
 
 /// How the managers of a changed object become known.
@@ -51,7 +53,7 @@ impl Registry {
         target: Target,
         mut body: Object,
     ) -> Result<Written, ApiError> {
-        let subject = Subject { kind, namespace, name, target, tracking: Tracking::Compare, admits: true };
+        let subject = Subject { kind, namespace, name, target, tracking: Tracking::Compare, admits: true, along: None };
         let key = object_key(self.kinds().storage(kind), namespace, name);
         let check_uid = |body: &Object, is: &str| meta::check_uid(kind, &key, name, body, is);
         if target == Target::Scale {
@@ -92,6 +94,19 @@ impl Registry {
         subresource: &'static str,
         change: impl Fn(&mut Object) -> Result<(), ApiError> + Send + Sync,
     ) -> Result<Arc<Entry>, ApiError> {
+        self.mutate_along(cx, kind, (namespace, name), subresource, change, None).await
+    }
+
+    /// The same, and what the change sets to go along.
+    pub async fn mutate_along(
+        &self,
+        cx: &Context,
+        kind: &'static KindDef,
+        (namespace, name): (&str, &str),
+        subresource: &'static str,
+        change: impl Fn(&mut Object) -> Result<(), ApiError> + Send + Sync,
+        along: Option<&Along>,
+    ) -> Result<Arc<Entry>, ApiError> {
         let target = match subresource {
             "" => Target::Main,
             "status" => Target::Status,
@@ -103,7 +118,7 @@ impl Registry {
         };
         // upstream: calls that change a pod by another name leave its managers as they are.
         let tracking = if matches!(target, Target::Other(_)) { Tracking::Known } else { Tracking::Compare };
-        let subject = Subject { kind, namespace, name, target, tracking, admits: false };
+        let subject = Subject { kind, namespace, name, target, tracking, admits: false, along };
         Ok(self.rewrite(cx, subject, changed).await?.entry)
     }
 
@@ -136,7 +151,7 @@ impl Registry {
         old: &Object,
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
-        let Subject { kind, namespace, name, target, tracking, admits } = subject;
+        let Subject { kind, namespace, name, target, tracking, admits, .. } = subject;
         meta::check_preconditions(kind, &new, old)?;
         meta::inherit(kind, target, &mut new, old);
         kind.default(&mut new);
@@ -162,14 +177,15 @@ impl Registry {
         old: &Object,
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
-        let Subject { kind, namespace, name, target, admits, .. } = subject;
+        let Subject { kind, namespace, name, target, admits, along, .. } = subject;
         meta::count_generation(kind, target, &mut new, old);
         let mut warnings = Vec::new();
         check(kind, name, validate(kind, target, &new, old, &mut warnings))?;
         warnings.into_iter().for_each(|warning| cx.warnings.add(warning));
         let request = admission_request(cx, kind, Operation::Update, (namespace, name), target, Some(old));
+        let mut together = along.map_or(Together::Nothing, Together::Along);
         if admits {
-            self.last_word(&request, &new).await?;
+            together = self.last_word(&request, &new).await?.into();
         }
         warn(cx, kind, &new, Some(old));
         meta::forget_times(&mut new, old);
@@ -183,7 +199,7 @@ impl Registry {
         if ends {
             return self.remove_as(kind, current, new).await;
         }
-        self.put(kind, current.key(), new, Expect::ModRevision(current.revision())).await
+        self.put(kind, current.key(), new, Expect::ModRevision(current.revision()), together).await
     }
 
     /// Removes an object whose last finalizer went with this write; the answer shows it as written.

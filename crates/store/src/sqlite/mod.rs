@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::hub::{History, Hub};
-use crate::{Error, Event, KeyValue, Page, Result, Revision, Store, Watched, Write};
+use crate::{Error, Event, Group, KeyValue, Page, Result, Revision, Store, Watched, Write};
 
 mod file;
 mod read;
@@ -171,7 +171,11 @@ impl Store for Sqlite {
     }
 
     async fn write(&self, write: Write) -> Result<Revision> {
-        self.send(|answer| Job::Write { write, answer }).await
+        Ok(self.write_group(write, Vec::new()).await?.lead)
+    }
+
+    async fn write_group(&self, lead: Write, rest: Vec<Write>) -> Result<Group> {
+        self.send(|answer| Job::Write { lead, rest, answer }).await
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<mpsc::Receiver<Watched>> {

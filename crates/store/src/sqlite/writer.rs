@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Shared, file, read};
-use crate::{Error, Event, Expect, KeyValue, Result, Revision, Write};
+use crate::{Error, Event, Expect, Group, KeyValue, Result, Revision, Write};
 
 /// Writes that share one transaction, and so one flush of the disk.
 const BATCH: usize = 256;
@@ -25,7 +25,7 @@ const FREE_PAGES: i64 = 4096;
 const VACUUM_STEP: i64 = 512;
 
 pub(super) enum Job {
-    Write { write: Write, answer: oneshot::Sender<Result<Revision>> },
+    Write { lead: Write, rest: Vec<Write>, answer: oneshot::Sender<Result<Group>> },
     Compact { revision: Revision, answer: oneshot::Sender<Result<()>> },
     Lift { revision: Revision, answer: oneshot::Sender<Result<()>> },
 }
@@ -45,8 +45,20 @@ pub(super) struct Writer {
     _lock: File,
 }
 
+/// Writes of one caller.
+struct Writes {
+    lead: Write,
+    rest: Vec<Write>,
+}
+
 /// What became of one write of a batch, before the batch is on disk.
 type Outcome = std::result::Result<Event, Option<KeyValue>>;
+
+/// What became of the writes of one caller; nothing of the rest where the first one's condition did not hold.
+struct Outcomes {
+    lead: Outcome,
+    rest: Vec<Outcome>,
+}
 
 impl Writer {
     pub fn new(
@@ -95,17 +107,19 @@ impl Writer {
     /// Serves `first` and what is queued behind it.
     fn serve(&mut self, first: Job) {
         let (mut writes, mut answers) = (Vec::new(), Vec::new());
+        let mut count = 0;
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
-                Job::Write { write, answer } => {
-                    writes.push(write);
+                Job::Write { lead, rest, answer } => {
+                    count += 1 + rest.len();
+                    writes.push(Writes { lead, rest });
                     answers.push(answer);
                 }
                 Job::Compact { revision, answer } => reply(answer, self.compact(revision)),
                 Job::Lift { revision, answer } => reply(answer, self.lift(revision)),
             }
-            if writes.len() < BATCH {
+            if count < BATCH {
                 next = self.queue.try_recv().ok();
             }
         }
@@ -113,7 +127,7 @@ impl Writer {
     }
 
     /// Applies a batch, makes it durable, tells watchers and answers, in this order.
-    fn write(&mut self, writes: Vec<Write>, answers: Vec<oneshot::Sender<Result<Revision>>>) {
+    fn write(&mut self, writes: Vec<Writes>, answers: Vec<oneshot::Sender<Result<Group>>>) {
         if writes.is_empty() {
             return;
         }
@@ -127,41 +141,38 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, writes: Vec<Write>) -> rusqlite::Result<Vec<Outcome>> {
+    fn commit(&mut self, writes: Vec<Writes>) -> rusqlite::Result<Vec<Outcomes>> {
         let transaction = self.connection.transaction()?;
-        let mut revision = self.revision;
         // Under load compaction rides along: it needs no flush of its own, and keeps ahead of the writes.
-        let until = (self.cleaned + CLEAN_PER_WRITE * writes.len() as Revision).min(self.compacted);
+        let count: usize = writes.iter().map(|writes| 1 + writes.rest.len()).sum();
+        let until = (self.cleaned + CLEAN_PER_WRITE * count as Revision).min(self.compacted);
         clean(&transaction, self.cleaned, until)?;
-        let mut outcomes = Vec::with_capacity(writes.len());
-        for write in writes {
-            let pages = 3 + write.value.as_ref().map_or(0, |value| value.len() as u64 / 4096);
-            let outcome = apply(&transaction, write, revision)?;
-            if outcome.is_ok() {
-                revision += 1;
-                self.log_pages += pages;
-            }
-            outcomes.push(outcome);
-        }
+        let mut batch = Batch { connection: &transaction, revision: self.revision, pages: until - self.cleaned };
+        let outcomes = writes.into_iter().map(|writes| batch.apply_all(writes)).collect::<rusqlite::Result<_>>()?;
+        let Batch { revision, pages, .. } = batch;
         transaction.commit()?;
         self.revision = revision;
-        self.log_pages += until - self.cleaned;
+        self.log_pages += pages;
         self.cleaned = until;
         Ok(outcomes)
     }
 
-    fn publish(&self, outcomes: Vec<Outcome>, answers: Vec<oneshot::Sender<Result<Revision>>>) {
+    fn publish(&self, outcomes: Vec<Outcomes>, answers: Vec<oneshot::Sender<Result<Group>>>) {
         let mut events = Vec::with_capacity(outcomes.len());
-        let mut results = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            match outcome {
-                Ok(event) => {
-                    results.push(Ok(event.revision));
-                    events.push(event);
-                }
-                Err(held) => results.push(Err(Error::Conflict(held))),
+        let mut result = |outcome: Outcome| match outcome {
+            Ok(event) => {
+                let revision = event.revision;
+                events.push(event);
+                Ok(revision)
             }
-        }
+            Err(held) => Err(Error::Conflict(held)),
+        };
+        let results: Vec<Result<Group>> = outcomes
+            .into_iter()
+            .map(|Outcomes { lead, rest }| {
+                Ok(Group { lead: result(lead)?, rest: rest.into_iter().map(&mut result).collect() })
+            })
+            .collect();
         self.shared.revision.store(self.revision, Ordering::Release);
         self.shared.hub.publish(&events);
         answers.into_iter().zip(results).for_each(|(answer, result)| reply(answer, result));
@@ -268,20 +279,39 @@ fn clean(connection: &Connection, from: Revision, until: Revision) -> rusqlite::
     set_meta(connection, "cleaned", until)
 }
 
-/// Applies one write on top of `newest` inside the batch's transaction.
-fn apply(connection: &Connection, write: Write, newest: Revision) -> rusqlite::Result<Outcome> {
-    let previous = read::held(connection, &write.key, newest)?;
-    let holds = match (write.expect, &previous) {
-        (Expect::Absent, held) => held.is_none() && write.value.is_some(),
-        (Expect::ModRevision(revision), Some(held)) => held.mod_revision == revision,
-        (Expect::ModRevision(_), None) => false,
-    };
-    if !holds {
-        return Ok(Err(previous));
+/// Writes that become durable together.
+struct Batch<'a> {
+    connection: &'a Connection,
+    /// The newest one.
+    revision: Revision,
+    /// Pages that are written, about.
+    pages: u64,
+}
+
+impl Batch<'_> {
+    fn apply_all(&mut self, writes: Writes) -> rusqlite::Result<Outcomes> {
+        let lead = self.apply(writes.lead)?;
+        let rest = if lead.is_ok() { writes.rest } else { Vec::new() };
+        let rest = rest.into_iter().map(|write| self.apply(write)).collect::<rusqlite::Result<_>>()?;
+        Ok(Outcomes { lead, rest })
     }
-    let event = succeed(write, previous, newest + 1);
-    insert(connection, &event)?;
-    Ok(Ok(event))
+
+    fn apply(&mut self, write: Write) -> rusqlite::Result<Outcome> {
+        let previous = read::held(self.connection, &write.key, self.revision)?;
+        let holds = match (write.expect, &previous) {
+            (Expect::Absent, held) => held.is_none() && write.value.is_some(),
+            (Expect::ModRevision(revision), Some(held)) => held.mod_revision == revision,
+            (Expect::ModRevision(_), None) => false,
+        };
+        if !holds {
+            return Ok(Err(previous));
+        }
+        self.pages += 3 + write.value.as_ref().map_or(0, |value| value.len() as u64 / 4096);
+        self.revision += 1;
+        let event = succeed(write, previous, self.revision);
+        insert(self.connection, &event)?;
+        Ok(Ok(event))
+    }
 }
 
 fn succeed(write: Write, previous: Option<KeyValue>, revision: Revision) -> Event {
