@@ -123,10 +123,8 @@ fn namespace_labels(subject: &Subject<'_>, view: &dyn View, name: &str) -> Resul
     if let Some(object) = subject.object.filter(|_| subject.is_namespace() && writes) {
         return Ok(object.labels());
     }
-    match view.get(Resource::NAMESPACES, "", name) {
-        Some(namespace) => Ok(namespace.labels()),
-        None => Err(ApiError::not_found(&GroupResource::new("", "namespaces"), name)),
-    }
+    let labels = view.labels(Resource::NAMESPACES, "", name);
+    labels.ok_or_else(|| ApiError::not_found(&GroupResource::new("", "namespaces"), name))
 }
 
 impl Rule {

@@ -1,5 +1,7 @@
 //! What authentication, authorization and admission read of the cluster.
 
+use std::collections::BTreeMap;
+
 use kinds::KindDef;
 use machinery::Object;
 use registry::Registry;
@@ -75,6 +77,11 @@ pub trait View: Send + Sync {
         Some(object.str(&field.split('.').collect::<Vec<_>>()).to_owned())
     }
 
+    /// The labels of an object, without a look at the rest; nothing when there is no such object.
+    fn labels(&self, resource: Resource, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
+        Some(self.get(resource, namespace, name)?.labels())
+    }
+
     /// `""` lists all namespaces.
     fn list(&self, resource: Resource, namespace: &str) -> Vec<Object>;
 
@@ -103,6 +110,10 @@ impl View for Registry {
 
     fn field(&self, resource: Resource, namespace: &str, name: &str, field: &str) -> Option<String> {
         self.lister(kind(self, resource)?).get(namespace, name)?.field(field)
+    }
+
+    fn labels(&self, resource: Resource, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
+        Some(self.lister(kind(self, resource)?).get(namespace, name)?.labels().clone())
     }
 
     fn list(&self, resource: Resource, namespace: &str) -> Vec<Object> {
