@@ -5,7 +5,8 @@
 use std::sync::{Arc, OnceLock};
 
 use auth::authz::Attributes;
-use auth::{Authorizer, Decision};
+use auth::view::Resource;
+use auth::{Authorizer, Decision, View};
 use expression::{Error, Value};
 use kinds::KindDef;
 use kinds::admissionregistration::expressions::{namespace_value, request_value};
@@ -22,10 +23,11 @@ pub struct Inputs<'a> {
     pub object: Option<&'a Object>,
     pub old: Option<&'a Object>,
     pub params: Option<&'a Object>,
-    /// None for requests outside of namespaces.
-    namespace: Option<&'a Object>,
+    /// Where the request's namespace is read, if it may be looked at.
+    namespaces: Option<&'a dyn View>,
     authorizer: Arc<dyn Authorizer>,
     request_json: OnceLock<Json>,
+    /// Null for requests outside of namespaces.
     namespace_json: OnceLock<Json>,
 }
 
@@ -43,15 +45,15 @@ impl<'a> Inputs<'a> {
             object,
             old,
             params: None,
-            namespace: None,
+            namespaces: None,
             authorizer,
             request_json: OnceLock::new(),
             namespace_json: OnceLock::new(),
         }
     }
 
-    pub fn with_namespace(mut self, namespace: Option<&'a Object>) -> Self {
-        self.namespace = namespace;
+    pub fn with_namespaces(mut self, view: &'a dyn View) -> Self {
+        self.namespaces = Some(view);
         self
     }
 
@@ -67,14 +69,19 @@ impl<'a> Inputs<'a> {
             "oldObject" => object(self.old),
             "params" => object(self.params),
             "request" => request_value(self.request_json.get_or_init(|| self.subject.to_value(self.kind).into())),
-            "namespaceObject" => match self.namespace {
-                Some(namespace) => namespace_value(self.namespace_json.get_or_init(|| shown(namespace))),
-                None => Ok(Value::Null),
+            "namespaceObject" => match self.namespace_json.get_or_init(|| self.namespace()) {
+                Json::Null => Ok(Value::Null),
+                namespace => namespace_value(namespace),
             },
             "authorizer" => Ok(expression::authorizer(self.asking())),
             "authorizer.requestResource" => Ok(expression::resource_check(self.asking(), self.of_request())),
             _ => return None,
         })
+    }
+
+    fn namespace(&self) -> Json {
+        let of = |view: &dyn View| view.get(Resource::NAMESPACES, "", self.subject.request.namespace);
+        self.namespaces.and_then(of).map_or(Json::Null, shown)
     }
 
     fn asking(&self) -> Arc<dyn expression::Authorizer> {
@@ -96,8 +103,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// A Namespace without its owners and managers.
-fn shown(namespace: &Object) -> Json {
-    let mut namespace = namespace.clone();
+fn shown(mut namespace: Object) -> Json {
     for field in ["ownerReferences", "managedFields"] {
         namespace.remove(&["metadata", field]);
     }

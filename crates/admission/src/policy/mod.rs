@@ -20,7 +20,7 @@ use auth::view::Resource;
 use auth::{Authorizer, View};
 use kinds::KindDef;
 use machinery::error::Answered;
-use machinery::{ApiError, Cause, GroupResource, Object, Reason};
+use machinery::{ApiError, Cause, Object, Reason};
 use registry::Registry;
 use serde_json::{Value, json};
 
@@ -56,7 +56,6 @@ struct Look<'a> {
     registry: &'a Registry,
     subject: Subject<'a>,
     kind: &'static KindDef,
-    namespace: Option<&'a Object>,
     params: Option<&'a Object>,
 }
 
@@ -151,8 +150,7 @@ impl Policies {
     ) -> Result<(), ApiError> {
         let Invocation { policy, binding, kind, params } = invocation;
         let frame = &policy.frame;
-        let namespace = self.namespace(&subject)?;
-        let look = Look { registry, subject, kind, namespace: namespace.as_ref(), params: params.as_ref() };
+        let look = Look { registry, subject, kind, params: params.as_ref() };
         let met = self.seeing(&look, object, |_, inputs| frame.conditions.evaluate(inputs));
         match met.await? {
             Met::Yes => {}
@@ -205,7 +203,7 @@ impl Policies {
         let now = Subject { object: Some(object), ..look.subject };
         let seen = Seen::new(look.registry, &now, look.kind).await?;
         let inputs = Inputs::new(now, look.kind, seen.objects(), self.authorizer.clone());
-        Ok(at(&now, &inputs.with_namespace(look.namespace).with_params(look.params)))
+        Ok(at(&now, &inputs.with_namespaces(&*self.view).with_params(look.params)))
     }
 
     async fn ask(
@@ -217,9 +215,8 @@ impl Policies {
     ) -> Result<(), ApiError> {
         let Invocation { policy, binding, kind, params } = invocation;
         let seen = Seen::new(registry, subject, kind).await?;
-        let namespace = self.namespace(subject)?;
         let inputs = Inputs::new(*subject, kind, seen.objects(), self.authorizer.clone())
-            .with_namespace(namespace.as_ref())
+            .with_namespaces(&*self.view)
             .with_params(params.as_ref());
         let begun = clock::monotonic();
         let verdict = policy.evaluate(&inputs);
@@ -228,16 +225,6 @@ impl Policies {
             |message: &str, action| self.metrics.checked(&policy.frame.name, &binding.name, message, action, took);
         findings.add(subject, &policy.frame, binding, verdict, &count);
         Ok(())
-    }
-
-    /// The request's namespace; none for what lies in none, Namespaces among them.
-    fn namespace(&self, subject: &Subject<'_>) -> Result<Option<Object>, ApiError> {
-        let name = subject.request.namespace;
-        if name.is_empty() {
-            return Ok(None);
-        }
-        let found = self.view.get(Resource::NAMESPACES, "", name);
-        found.map(Some).ok_or_else(|| ApiError::not_found(&GroupResource::new("", "namespaces"), name))
     }
 }
 
