@@ -3,18 +3,19 @@
 use machinery::{ApiError, Object};
 use serde_json::Value;
 
-/// One of the ready endpoints of a service; `pick` chooses below a bound. The port goes by name or number, or is the
-/// only one.
+/// One of the ready endpoints of a service that `is_meant` takes; `pick` chooses below a bound. The port goes by name or
+/// number, or is the only one.
 pub fn endpoint(
     service: &Object,
     slices: &[Object],
     port: &str,
+    is_meant: impl Fn(&Value) -> bool,
     pick: impl Fn(usize) -> usize,
 ) -> Result<String, ApiError> {
     let name = service.name();
     let port_name = port_name(service, port)
         .ok_or_else(|| ApiError::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
-    let candidates: Vec<String> = slices.iter().flat_map(|slice| ready(slice, &port_name)).collect();
+    let candidates: Vec<String> = slices.iter().flat_map(|slice| ready(slice, &port_name, &is_meant)).collect();
     if candidates.is_empty() {
         return Err(ApiError::unavailable(format!("no endpoints available for service {name:?}")));
     }
@@ -31,13 +32,14 @@ fn port_name(service: &Object, port: &str) -> Option<String> {
     ports.iter().find(is_meant).map(|of| text(of, "name").to_owned())
 }
 
-fn ready(slice: &Object, port_name: &str) -> Vec<String> {
+fn ready(slice: &Object, port_name: &str, is_meant: impl Fn(&Value) -> bool) -> Vec<String> {
     let ports = slice.list(&["ports"]);
     let Some(port) = ports.iter().find(|port| text(port, "name") == port_name).and_then(|port| port.get("port")) else {
         return Vec::new();
     };
     let endpoints = slice.list(&["endpoints"]).iter();
-    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != Value::Bool(false));
+    let ready =
+        endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != Value::Bool(false) && is_meant(endpoint));
     let addresses = ready.filter_map(|endpoint| endpoint["addresses"][0].as_str());
     addresses.map(|address| join(address, &port.to_string())).collect()
 }
@@ -74,11 +76,13 @@ mod tests {
             ],
         }))];
         for port in ["", "http", "80"] {
-            assert_eq!(endpoint(&service, &slices, port, |_| 0).unwrap(), "10.1.0.3:8080");
+            assert_eq!(endpoint(&service, &slices, port, |_| true, |_| 0).unwrap(), "10.1.0.3:8080");
         }
-        let error = endpoint(&service, &[], "", |_| 0).unwrap_err();
-        assert_eq!((error.code(), error.message.as_str()), (503, "no endpoints available for service \"web\""));
-        let error = endpoint(&service, &slices, "x", |_| 0).unwrap_err();
+        for (slices, is_meant) in [(&[][..], true), (&slices, false)] {
+            let error = endpoint(&service, slices, "", |_| is_meant, |_| 0).unwrap_err();
+            assert_eq!((error.code(), error.message.as_str()), (503, "no endpoints available for service \"web\""));
+        }
+        let error = endpoint(&service, &slices, "x", |_| true, |_| 0).unwrap_err();
         assert_eq!(error.message, "no service port \"x\" found for service \"web\"");
     }
 }

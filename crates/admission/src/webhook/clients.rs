@@ -91,7 +91,7 @@ impl Resolve for Endpoints {
         }
         let mut slices = self.view.list(Resource::ENDPOINT_SLICES, &self.namespace);
         slices.retain(|slice| slice.str(&["metadata", "labels", OF_SERVICE]) == self.name);
-        service::endpoint(&of, &slices, &port.to_string(), clock::random_below).map_err(|error| error.message)
+        service::endpoint(&of, &slices, &port.to_string(), |_| true, clock::random_below).map_err(|error| error.message)
     }
 }
 

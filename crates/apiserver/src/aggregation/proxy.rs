@@ -69,7 +69,7 @@ impl Server {
             return Ok(service::join(of.str(&["spec", "externalName"]), &port));
         }
         let slices = self.slices(&of).map_err(|error| error.message)?;
-        service::endpoint(&of, &slices, &port, clock::random_below).map_err(|error| error.message)
+        service::endpoint(&of, &slices, &port, |_| true, clock::random_below).map_err(|error| error.message)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One request passed on to a backend, with its body streamed, and its connection where it is upgraded.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -36,6 +36,9 @@ pub struct Backend {
 /// How a backend is spoken to.
 pub enum Secure {
     Not,
+    /// By TLS, as nobody, with whoever answers: pods and ports of nodes have certificates of their own choice, and must
+    /// not be taken in by the server's.
+    Anyone,
     /// By TLS, as the client that nodes trust.
     Node,
     /// By TLS of its own, with a server of this name.
@@ -46,11 +49,16 @@ pub enum Secure {
 }
 
 impl Secure {
-    /// TLS as for nodes, or none.
-    pub fn node(tls: bool) -> Self {
-        if tls { Self::Node } else { Self::Not }
+    /// As the scheme of a proxied request says.
+    pub fn proxied(tls: bool) -> Self {
+        if tls { Self::Anyone } else { Self::Not }
     }
 }
+
+static ANYONE: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+    let config = webhook::client_config(&webhook::Trust::Anyone, None, true);
+    Arc::new(config.expect("it names no certificate that could be unreadable"))
+});
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -144,14 +152,17 @@ async fn open(server: &Server, backend: &Backend) -> Result<SendRequest<Body>, S
     let dial = |error| webhook::dial(&backend.address, &error);
     let stream = TcpStream::connect(&backend.address).await.map_err(dial)?;
     stream.set_nodelay(true).map_err(dial)?;
+    let host = || {
+        let host = backend.address.rsplit_once(':').map_or(backend.address.as_str(), |(host, _)| host);
+        ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| error.to_string())
+    };
     let (config, name) = match &backend.secure {
         Secure::Not => return handshake(stream).await,
         Secure::As { config, name } => (config.clone(), name.clone()),
+        Secure::Anyone => (ANYONE.clone(), host()?),
         Secure::Node => {
-            let config = server.config().node_tls.clone().ok_or("no client certificate for nodes is set up")?;
-            let host = backend.address.rsplit_once(':').map_or(backend.address.as_str(), |(host, _)| host);
-            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-            (config, name.map_err(|error| error.to_string())?)
+            let config = server.config().node_tls.clone();
+            (config.ok_or("no client certificate for nodes is set up")?, host()?)
         }
     };
     let stream = TlsConnector::from(config).connect(name, stream).await;

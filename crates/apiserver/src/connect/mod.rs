@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use kinds::{KindDef, Subresource};
 use machinery::{ApiError, Object, Reason};
 use registry::{Operation, service};
+use serde_json::Value;
 
 use crate::body;
 use crate::call::Call;
@@ -115,9 +116,7 @@ impl Server {
     /// `host:port` of the node's own API.
     async fn node_address(&self, name: &str) -> Result<String, ApiError> {
         let kind = self.kind("", "v1", "nodes")?;
-        let node = self.registry().get(kind, "", name, "").await?.object();
-        place::node_address(&node)
-            .ok_or_else(|| ApiError::internal(format!("no preferred addresses found for node {name:?}")))
+        place::node_address(&self.registry().get(kind, "", name, "").await?.object())
     }
 
     /// Where a proxied request goes: the name in the path may carry a scheme and a port.
@@ -125,26 +124,32 @@ impl Server {
         let target = Target::parse(&call.info.name)
             .ok_or_else(|| ApiError::bad_request(format!("invalid {} request {:?}", kind.singular, call.info.name)))?;
         let path = target::path_and_query(call);
-        match kind.resource {
-            "nodes" if target.port.is_empty() => {
-                Ok(Backend { address: self.node_address(&target.name).await?, secure: Secure::Node, path })
-            }
+        let (address, secure) = match kind.resource {
             "nodes" => {
-                let node = self.connected(call, kind, &target.name).await?;
-                let host = place::node_host(&node).ok_or_else(|| ApiError::bad_request("address not allowed"))?;
-                Ok(Backend { address: service::join(&host, &target.port), secure: Secure::node(target.tls), path })
+                let node = self.registry().get(kind, "", &target.name, "").await?.object();
+                place::on_node(&node, &target)?
             }
             "pods" => {
                 let pod = self.connected(call, kind, &target.name).await?;
-                Ok(Backend { address: place::pod_address(&pod, &target.port)?, secure: Secure::node(target.tls), path })
+                (place::pod_address(&pod, &target.port)?, Secure::proxied(target.tls))
             }
             _ => {
                 let of = self.connected(call, kind, &target.name).await?;
-                let slices = self.slices(&of)?;
-                let address = service::endpoint(&of, &slices, &target.port, clock::random_below)?;
-                Ok(Backend { address, secure: Secure::node(target.tls), path })
+                (self.pod_of_service(&of, &target.port)?, Secure::proxied(target.tls))
             }
-        }
+        };
+        Ok(Backend { address, secure, path })
+    }
+
+    /// Only pods are proxied to, as endpoints may be said to be anywhere.
+    fn pod_of_service(&self, of: &Object, port: &str) -> Result<String, ApiError> {
+        let pods = self.registry().lister(self.kind("", "v1", "pods")?);
+        let is_pod = |endpoint: &Value| {
+            let name = place::pod_of_endpoint(endpoint, of.namespace());
+            name.and_then(|name| pods.get(of.namespace(), name))
+                .is_some_and(|pod| place::is_of_pod(endpoint, &pod.object()))
+        };
+        service::endpoint(of, &self.slices(of)?, port, is_pod, clock::random_below)
     }
 
     pub(crate) fn slices(&self, service: &Object) -> Result<Vec<Object>, ApiError> {
