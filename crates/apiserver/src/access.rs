@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use auth::authn::ClientCertificate;
 use auth::authz::is_open;
 use auth::{Attributes, Credentials, Decision};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, UPGRADE};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, CONNECTION, HeaderName, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+use machinery::validation::{dns1123_label, dns1123_subdomain};
 use machinery::{ApiError, UserInfo, percent};
 
 use crate::call::Call;
@@ -45,6 +48,7 @@ impl Server {
             }
         }
         self.config().identity_headers.clear(&mut call.parts.headers);
+        take_protocol_token(&mut call.parts.headers);
         Ok(())
     }
 
@@ -60,7 +64,7 @@ impl Server {
             auditing.decide(matches!(decision, Decision::Allow(_)), decision.reason());
         }
         allowed(decision, &attributes)?;
-        // A GET that becomes a connection does what a POST does.
+        // A GET that becomes a connection does what a POST does. A node's own API runs things in pods too.
         if is_streaming(&call.info) && attributes.verb == "get" && call.headers().contains_key(UPGRADE) {
             self.may_also(call, "create").await?;
         }
@@ -99,7 +103,11 @@ fn allowed(decision: Decision, attributes: &Attributes) -> Result<(), ApiError> 
 }
 
 fn is_streaming(info: &RequestInfo) -> bool {
-    info.resource == "pods" && matches!(info.subresource.as_str(), "exec" | "attach" | "portforward")
+    match info.resource.as_str() {
+        "pods" => matches!(info.subresource.as_str(), "exec" | "attach" | "portforward"),
+        "nodes" => info.subresource == "proxy",
+        _ => false,
+    }
 }
 
 fn attributes(call: &Call) -> Attributes {
@@ -125,7 +133,7 @@ fn attributes(call: &Call) -> Attributes {
 fn credentials(call: &Call) -> Credentials<'_> {
     Credentials {
         client_certificate: call.parts.extensions.get::<ClientCertificate>().cloned(),
-        bearer_token: bearer_token(call.headers()),
+        bearer_token: bearer_token(call.headers()).or_else(|| protocol_token(call.headers())),
         headers: Some(call.headers()),
         path: &call.info.path,
         warnings: call.warnings.clone(),
@@ -141,6 +149,43 @@ fn bearer_token(headers: &HeaderMap) -> Option<String> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
+/// Before a token among the protocols that a browser's WebSocket offers, which can set no other header.
+/// (upstream: apiserver/pkg/authentication/request/websocket)
+const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// The token among the protocols of a WebSocket; what is none, where there are several, or no protocol besides that could
+/// be answered.
+fn protocol_token(headers: &HeaderMap) -> Option<String> {
+    let has = |name: HeaderName, word: &str| {
+        let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        texts.flat_map(|text| text.split(',')).any(|part| part.trim().eq_ignore_ascii_case(word))
+    };
+    if !has(UPGRADE, "websocket") || !has(CONNECTION, "upgrade") {
+        return None;
+    }
+    let (tokens, others): (Vec<&str>, Vec<&str>) =
+        protocols(headers).partition(|protocol| protocol.starts_with(BEARER_PROTOCOL));
+    let first = tokens.first()?.trim_start_matches(BEARER_PROTOCOL);
+    let decoded = || String::from_utf8(URL_SAFE_NO_PAD.decode(first).ok()?).ok().filter(|token| !token.is_empty());
+    let alone = tokens.len() == 1 && !others.is_empty();
+    Some(alone.then(decoded).flatten().unwrap_or_else(|| first.to_owned()))
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let texts = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim)
+}
+
+/// Nobody further on learns the token.
+fn take_protocol_token(headers: &mut HeaderMap) {
+    let is_token = |protocol: &&str| protocol.starts_with(BEARER_PROTOCOL);
+    if protocols(headers).any(|protocol| is_token(&protocol)) {
+        let others: Vec<&str> = protocols(headers).filter(|protocol| !is_token(protocol)).collect();
+        let others = HeaderValue::try_from(others.join(",")).expect("parts of headers, and commas");
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, others);
+    }
+}
+
 /// The user that `Impersonate-*` headers describe.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Impersonated(UserInfo);
@@ -149,18 +194,15 @@ const EXTRA: &str = "impersonate-extra-";
 
 impl Impersonated {
     fn read(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
-        let values = |name: &str| -> Vec<String> {
-            headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(str::to_owned)).collect()
-        };
         let mut user = UserInfo {
-            name: values("impersonate-user").into_iter().next().unwrap_or_default(),
-            uid: values("impersonate-uid").into_iter().next().unwrap_or_default(),
-            groups: values("impersonate-group"),
+            name: texts(headers, "impersonate-user")?.into_iter().next().unwrap_or_default(),
+            uid: texts(headers, "impersonate-uid")?.into_iter().next().unwrap_or_default(),
+            groups: texts(headers, "impersonate-group")?,
             ..UserInfo::default()
         };
         for name in headers.keys().map(http::HeaderName::as_str) {
             if let Some(key) = name.strip_prefix(EXTRA) {
-                user.extra.insert(percent::decode(key), values(name));
+                user.extra.entry(percent::decode(key)).or_default().extend(texts(headers, name)?);
             }
         }
         match user {
@@ -175,11 +217,13 @@ impl Impersonated {
 
     /// What the caller must be allowed.
     fn attributes(&self, caller: &UserInfo) -> Vec<Attributes> {
+        const AUTHENTICATION: &str = "authentication.k8s.io";
         let ask = |group: &str, resource: &str, namespace: &str, name: &str, subresource: &str| Attributes {
             user: caller.clone(),
             verb: "impersonate".to_owned(),
             namespace: namespace.to_owned(),
             api_group: group.to_owned(),
+            api_version: if group == AUTHENTICATION { "v1".to_owned() } else { String::new() },
             resource: resource.to_owned(),
             subresource: subresource.to_owned(),
             name: name.to_owned(),
@@ -192,10 +236,10 @@ impl Impersonated {
         };
         asked.extend(self.0.groups.iter().map(|group| ask("", "groups", "", group, "")));
         for (key, values) in &self.0.extra {
-            asked.extend(values.iter().map(|value| ask("authentication.k8s.io", "userextras", "", value, key)));
+            asked.extend(values.iter().map(|value| ask(AUTHENTICATION, "userextras", "", value, key)));
         }
         if !self.0.uid.is_empty() {
-            asked.push(ask("authentication.k8s.io", "uids", "", &self.0.uid, ""));
+            asked.push(ask(AUTHENTICATION, "uids", "", &self.0.uid, ""));
         }
         asked
     }
@@ -227,9 +271,17 @@ fn references(user: &UserInfo) -> String {
     groups.chain(extra).chain(uid).collect::<Vec<_>>().join(" ")
 }
 
-/// Namespace and name of a service account's user name.
-pub(crate) fn service_account(user: &str) -> Option<(&str, &str)> {
-    user.strip_prefix("system:serviceaccount:")?.split_once(':')
+/// All values of a header. One that is no text is refused: without it the request would be made as somebody else.
+fn texts(headers: &HeaderMap, name: &str) -> Result<Vec<String>, ApiError> {
+    let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec());
+    let values: Result<_, _> = headers.get_all(name).iter().map(text).collect();
+    values.map_err(|_| ApiError::bad_request(format!("the header {name} is not valid UTF-8")))
+}
+
+/// Namespace and name of a service account's user name; nothing for what only begins like one.
+fn service_account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    (dns1123_label(namespace).is_empty() && dns1123_subdomain(name).is_empty()).then_some((namespace, name))
 }
 
 #[cfg(test)]
@@ -271,6 +323,31 @@ mod tests {
     }
 
     #[test]
+    fn what_only_begins_like_a_service_account_is_another_user() {
+        for name in ["system:serviceaccount:a:b:c", "system:serviceaccount::b", "system:serviceaccount:a:B"] {
+            let wanted = Impersonated::read(&headers(&[("impersonate-user", name)])).unwrap().unwrap();
+            let asked = wanted.attributes(&UserInfo::default());
+            assert_eq!((asked[0].resource.as_str(), asked[0].name.as_str()), ("users", name));
+            assert_eq!(wanted.into_user().groups, ["system:authenticated"]);
+        }
+    }
+
+    #[test]
+    fn no_part_of_an_impersonated_user_is_passed_over() {
+        let wanted = Impersonated::read(&headers(&[("impersonate-user", "jürgen"), ("impersonate-group", "büro")]));
+        let wanted = wanted.unwrap().unwrap();
+        let asked = wanted.attributes(&UserInfo::default());
+        let asked: Vec<&str> = asked.iter().map(|of| of.name.as_str()).collect();
+        assert_eq!(asked, ["jürgen", "büro"]);
+        for name in ["impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-a"] {
+            let mut headers = headers(&[("impersonate-user", "jane")]);
+            headers.append(name, HeaderValue::from_bytes(b"\xff").unwrap());
+            let error = Impersonated::read(&headers).unwrap_err();
+            assert_eq!(error.message, format!("the header {name} is not valid UTF-8"));
+        }
+    }
+
+    #[test]
     fn groups_alone_are_no_user() {
         let alone = headers(&[("impersonate-group", "a"), ("impersonate-extra-k", "v"), ("impersonate-uid", "u")]);
         let error = Impersonated::read(&alone).unwrap_err();
@@ -289,6 +366,27 @@ mod tests {
     fn tokens_are_read_from_the_authorization_header() {
         assert_eq!(bearer_token(&headers(&[("authorization", "Bearer  abc")])).as_deref(), Some("abc"));
         assert_eq!(bearer_token(&headers(&[("authorization", "Basic abc")])), None);
+    }
+
+    #[test]
+    fn browsers_offer_their_token_as_a_protocol() {
+        // "abc"
+        let token = format!("{BEARER_PROTOCOL}YWJj");
+        for (offered, expected, left) in [
+            (format!("v5.channel.k8s.io, {token}"), Some("abc"), "v5.channel.k8s.io"),
+            (token.clone(), Some("YWJj"), ""),
+            (format!("a,{token},{token}"), Some("YWJj"), "a"),
+            (format!("a, {BEARER_PROTOCOL}%"), Some("%"), "a"),
+            ("a, b".to_owned(), None, "a, b"),
+        ] {
+            let mut headers = headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, offered.parse().unwrap());
+            assert_eq!(protocol_token(&headers).as_deref(), expected, "{offered}");
+            headers.remove(UPGRADE);
+            assert_eq!(protocol_token(&headers), None, "{offered}");
+            take_protocol_token(&mut headers);
+            assert_eq!(headers[SEC_WEBSOCKET_PROTOCOL], left, "{offered}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use http::HeaderMap;
 use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
 use machinery::{UserInfo, percent};
 
 use super::{Authenticator, Credentials, Refused};
@@ -63,7 +63,10 @@ impl Authenticator for RequestHeaders {
         if !self.is_allowed(&name) {
             return Err(Refused(format!("x509: subject with cn={name} is not in the allowed list")));
         }
-        Ok(Some(user))
+        match self.names.unreadable(headers) {
+            None => Ok(Some(user)),
+            Some(name) => Err(Refused(format!("the header {name} is not valid UTF-8"))),
+        }
     }
 }
 
@@ -78,6 +81,12 @@ impl HeaderNames {
         let named = [&self.username, &self.uid, &self.groups].iter().any(|names| names.iter().any(|of| of == name));
         let begins = || self.extra_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
         named || name.starts_with("x-remote-") || begins()
+    }
+
+    /// A header that tells something of the user, though not as text.
+    fn unreadable<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderName> {
+        let is_text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
+        headers.iter().find(|(name, value)| !is_text(value) && self.tells(name.as_str())).map(|(name, _)| name)
     }
 
     fn user(&self, headers: &HeaderMap) -> Option<UserInfo> {
@@ -108,7 +117,8 @@ fn first<'a>(headers: &'a HeaderMap, names: &[String]) -> Option<&'a str> {
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+    let texts = headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    texts.filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -159,6 +169,17 @@ mod tests {
         assert_eq!(seen(proxies, "front", &HeaderMap::new()).await, Ok(None), "the proxy itself is no user");
         let other = Err(Refused("x509: subject with cn=else is not in the allowed list".to_owned()));
         assert_eq!(seen(proxies, "else", &headers()).await, other);
+    }
+
+    #[tokio::test]
+    async fn names_may_be_any_text_and_nothing_else() {
+        let proxies = signer_of("proxies");
+        let mut headers = HeaderMap::new();
+        headers.append("x-remote-user", "jürgen".parse().unwrap());
+        assert_eq!(seen(proxies, "front", &headers).await.unwrap().unwrap().name, "jürgen");
+        headers.append("x-remote-group", HeaderValue::from_bytes(b"\xff").unwrap());
+        let refused = Err(Refused("the header x-remote-group is not valid UTF-8".to_owned()));
+        assert_eq!(seen(proxies, "front", &headers).await, refused);
     }
 
     #[tokio::test]

@@ -53,6 +53,18 @@ const WORLD: &str = r#"
  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: pods},
  subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: jane}, {kind: ServiceAccount, name: builder, namespace: default}]}
 ---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: prober}, rules: [
+  {apiGroups: [""], resources: [services/proxy, pods/proxy, nodes/proxy], verbs: [get]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: prober},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: prober},
+ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: prober}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: sly}, spec: {clusterIP: None, ports: [{port: 443}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: sly, labels: {kubernetes.io/service-name: sly}},
+ addressType: IPv4, ports: [{name: "", port: 6443}], endpoints: [{addresses: [10.43.0.10], conditions: {ready: true}}]}
+---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: approver}, rules: [
   {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests, certificatesigningrequests/approval, certificatesigningrequests/status], verbs: [get, update, patch]}]}
 ---
@@ -78,6 +90,12 @@ jane: GET /api/v1/secrets X-Remote-User:admin X-Remote-Group:system:masters
     403 secrets is forbidden: User "jane" cannot list resource "secrets"
 nobody: GET /api/v1/secrets X-Remote-User:admin X-Remote-Group:system:masters
     401 Unauthorized
+jane: GET /api Impersonate-User:jürgen
+    403 users "jürgen" is forbidden: User "jane" cannot impersonate resource "users" in API group "" at the cluster scope
+jane: GET /api Impersonate-User:joe Impersonate-Group:büro
+    403 groups "büro" is forbidden
+jane: GET /api Impersonate-User:system:serviceaccount:default:a:b
+    403 users "system:serviceaccount:default:a:b" is forbidden
 builder: GET /api Impersonate-User:system:serviceaccount:vault:admin
     403 serviceaccounts "admin" is forbidden: User "system:serviceaccount:default:builder" cannot impersonate resource "serviceaccounts" in API group "" in the namespace "vault"
 n2: GET /api Impersonate-User:system:node:n3
@@ -126,6 +144,19 @@ jane: POST $pods/p3/binding | {kind: Binding, apiVersion: v1, metadata: {name: p
     403 cannot create resource "pods/binding"
 jane: GET /api/v1/nodes/n1/proxy/pods
     403 cannot get resource "nodes/proxy"
+
+prober: GET /api/v1/namespaces/default/services/https:kubernetes:443/proxy/api/v1/secrets
+    503 no endpoints available for service "kubernetes"
+prober: GET /api/v1/namespaces/default/services/https:sly:443/proxy/api/v1/secrets
+    503 no endpoints available for service "sly"
+prober: GET /api/v1/nodes/https:n1:6443/proxy/api/v1/secrets
+    401 Unauthorized
+prober: GET /api/v1/nodes/https:n1:10250/proxy/healthz
+    200
+prober: GET /api/v1/nodes/n1/proxy/exec/default/p3/a?command=id Connection:Upgrade Upgrade:websocket
+    403 cannot create resource "nodes/proxy"
+prober: GET /api/v1/watch/nodes/n1/proxy/healthz
+    403 cannot watch resource "nodes/proxy"
 
 n2: POST $accounts/builder/token | {$token {boundObjectRef: {apiVersion: v1, kind: Pod, name: p3, uid: $p3}}}
     403 no relationship found between node 'n2' and this object
@@ -275,6 +306,7 @@ impl World {
         for (who, name, groups) in [
             ("jane", "jane", &["dev"][..]),
             ("approver", "approver", &[]),
+            ("prober", "prober", &[]),
             ("n2", "system:node:n2", &["system:nodes"]),
             ("named as n2", "system:node:n2", &["dev"]),
         ] {
