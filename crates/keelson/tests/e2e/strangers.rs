@@ -152,7 +152,9 @@ impl Walk {
     fn scrapers(&self) {
         let cluster = &self.cluster;
         let of_group = cluster.shows(&cluster.authority("ca"), "prometheus", &["system:monitoring"]);
-        assert_eq!(self.ask(&format!("https://{OTHER}:10250/metrics"), &of_group), "200");
+        for (path, expected) in [("/metrics", "200"), ("/pods", "403"), ("/exec/default/web/main", "403")] {
+            assert_eq!(self.ask(&format!("https://{OTHER}:10250{path}"), &of_group), expected, "{path}");
+        }
         cluster.kubectl("create serviceaccount scraper");
         cluster.kubectl("create clusterrole scraper --verb=get --resource=nodes/metrics,nodes/stats");
         cluster.kubectl("create clusterrolebinding scraper --clusterrole=scraper --serviceaccount=default:scraper");
