@@ -9,6 +9,9 @@ use super::{KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER, NODE_PREFIX, Request}
 use crate::authz::{Attributes, Authorizer};
 use crate::view::{Resource, View};
 
+/// The Service of the API, and what its names begin with.
+const API: &str = "kubernetes";
+
 /// The message of the Approved condition; nothing if the request is left to an administrator.
 pub fn approve(view: &dyn View, authorizer: &dyn Authorizer, csr: &Object, request: &Request) -> Option<&'static str> {
     request.check().ok()?;
@@ -51,7 +54,8 @@ fn requester(csr: &Object) -> UserInfo {
     }
 }
 
-/// A node may serve under the names and addresses that its Node object lists, and asks for itself alone.
+/// A node may serve under the names and addresses that its Node object lists, and asks for itself alone. As it writes that
+/// list itself, it gets no name of the API, and no address of another node that is alive: of one that is not it may be the successor.
 fn approve_serving(view: &dyn View, request: &Request) -> Option<&'static str> {
     if request.username != request.subject_name {
         return None;
@@ -63,7 +67,22 @@ fn approve_serving(view: &dyn View, request: &Request) -> Option<&'static str> {
     let ips: Vec<IpAddr> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
     let own_names = request.dns_names.iter().all(|dns| dns == name || addresses.contains(&dns.as_str()));
     let own_ips = request.ips.iter().all(|ip| ips.contains(ip));
-    (own_names && own_ips).then_some("Auto approving kubelet serving certificate for the addresses of its node.")
+    let of_api = |dns: &String| dns == "localhost" || dns == API || dns.starts_with(&format!("{API}."));
+    let lives = |node: &Object| {
+        let conditions = node.list(&["status", "conditions"]);
+        conditions.iter().any(|of| of["type"] == "Ready" && of["status"] == "True")
+    };
+    let others = view.list(Resource::NODES, "");
+    let of_others = others.iter().filter(|other| other.name() != name && lives(other)).any(|other| {
+        let addresses = other.list(&["status", "addresses"]).iter().filter_map(|of| of["address"].as_str());
+        addresses.chain([other.name()]).any(|taken| {
+            let ip = taken.parse::<IpAddr>().ok();
+            request.dns_names.iter().any(|dns| dns == taken) || ip.is_some_and(|ip| request.ips.contains(&ip))
+        })
+    });
+    let not_its_own = of_others || request.dns_names.iter().any(of_api) || request.ips.iter().any(IpAddr::is_loopback);
+    (own_names && own_ips && !not_its_own)
+        .then_some("Auto approving kubelet serving certificate for the addresses of its node.")
 }
 
 #[cfg(test)]
@@ -84,7 +103,13 @@ mod tests {
         for policy in bootstrap_policy() {
             objects.put(&format!("{}s", policy.kind().to_lowercase()), policy);
         }
-        objects.apply(r#"nodes n1 status={"addresses":[{"address":"10.0.0.1"},{"address":"host-1"}]}"#);
+        objects.apply(
+            r#"
+            nodes n1 status={"addresses":[{"address":"10.0.0.1"},{"address":"host-1"},{"address":"10.0.0.3"},{"address":"n3"},{"address":"kubernetes.default.svc"},{"address":"127.0.0.1"}]}
+            nodes n3 status={"addresses":[{"address":"10.0.0.3"}],"conditions":[{"type":"Ready","status":"True"}]}
+            nodes n4 status={"addresses":[{"address":"10.0.0.1"}],"conditions":[{"type":"Ready","status":"Unknown"}]}
+            "#,
+        );
         let objects = Arc::new(objects);
         let (pem, _) = new_request(spec).unwrap();
         let mut csr = object("a", signer, &pem);
@@ -101,6 +126,7 @@ mod tests {
         let jane = UserInfo::new("jane", &[]);
         let serving = |ip: &str| node_serving_spec("n1", vec![ip.parse().unwrap()]);
         let named = LeafSpec { dns_names: vec!["host-1".to_owned()], ..serving("10.0.0.1") };
+        let called = |name: &str| LeafSpec { dns_names: vec![name.to_owned()], ..serving("10.0.0.1") };
         let foreign = LeafSpec { dns_names: vec!["kubernetes".to_owned()], ..serving("10.0.0.1") };
         for (spec, signer, user, expected) in [
             (node_client_spec("n2"), KUBELET_CLIENT_SIGNER, &joining, true),
@@ -113,6 +139,10 @@ mod tests {
             (foreign, KUBELET_SERVING_SIGNER, &node, false),
             (serving("10.0.0.2"), KUBELET_SERVING_SIGNER, &node, false),
             (serving("10.0.0.1"), KUBELET_SERVING_SIGNER, &joining, false),
+            (serving("10.0.0.3"), KUBELET_SERVING_SIGNER, &node, false),
+            (serving("127.0.0.1"), KUBELET_SERVING_SIGNER, &node, false),
+            (called("n3"), KUBELET_SERVING_SIGNER, &node, false),
+            (called("kubernetes.default.svc"), KUBELET_SERVING_SIGNER, &node, false),
         ] {
             assert_eq!(decide(&spec, signer, user), expected, "{spec:?} {}", user.name);
         }
