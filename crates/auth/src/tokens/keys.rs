@@ -5,8 +5,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};
 use jsonwebtoken::EncodingKey;
-use p256::pkcs8::{DecodePrivateKey, EncodePublicKey};
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
+use p521::ecdsa::signature::Signer as _;
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};
 use rsa::traits::PublicKeyParts;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use serde_json::{Value, json};
@@ -24,21 +26,92 @@ const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
 /// A key that signs, and the public part of it.
 pub struct SigningKey {
-    pub(super) key: EncodingKey,
+    key: Signer,
     pub(super) public: PublicKey,
 }
 
+enum Signer {
+    P521(Box<p521::ecdsa::SigningKey>),
+    Other(EncodingKey),
+}
+
 impl SigningKey {
-    /// RSA or ECDSA over P-256, in PEM: PKCS#8, PKCS#1 or SEC1.
+    /// RSA, or ECDSA over P-256, P-384 or P-521, in PEM: PKCS#8, PKCS#1 or SEC1.
     pub fn from_pem(text: &str) -> Result<Self, Error> {
         let (section, der) = sections(text)?.into_iter().next().ok_or_else(none)?;
-        let public = public_part(section, &der)?.ok_or_else(none)?;
-        let public = of_spki(&public)?;
-        let key = match public.algorithm() {
-            "RS256" => EncodingKey::from_rsa_pem(text.as_bytes()),
-            _ => EncodingKey::from_ec_pem(pkcs8(section, &der)?.as_bytes()),
+        let private = Private::read(section, &der)?.ok_or_else(none)?;
+        let public = of_spki(&private.public()?)?;
+        let ec = |pem: &str| EncodingKey::from_ec_pem(pem.as_bytes()).map(Signer::Other).map_err(unreadable);
+        let key = match private {
+            Private::Rsa(_) => Signer::Other(EncodingKey::from_rsa_pem(text.as_bytes()).map_err(unreadable)?),
+            Private::P256(key) => ec(&key.to_pkcs8_pem(Default::default()).map_err(unreadable)?)?,
+            Private::P384(key) => ec(&key.to_pkcs8_pem(Default::default()).map_err(unreadable)?)?,
+            Private::P521(key) => Signer::P521(Box::new(p521::ecdsa::SigningKey::from(&key))),
         };
-        Ok(Self { key: key.map_err(unreadable)?, public })
+        Ok(Self { key, public })
+    }
+
+    /// The signature as tokens carry it.
+    pub(super) fn sign(&self, message: &str) -> Result<String, Error> {
+        match &self.key {
+            Signer::P521(key) => {
+                let signature: p521::ecdsa::Signature = key.sign(message.as_bytes());
+                Ok(URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+            }
+            Signer::Other(key) => {
+                let algorithm = self.public.algorithm().parse().map_err(unreadable)?;
+                jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).map_err(unreadable)
+            }
+        }
+    }
+}
+
+/// A private key of a kind that may sign.
+enum Private {
+    Rsa(Box<rsa::RsaPrivateKey>),
+    P256(p256::SecretKey),
+    P384(p384::SecretKey),
+    P521(p521::SecretKey),
+}
+
+impl Private {
+    /// Nothing where a section of PEM holds no private key.
+    fn read(section: SectionKind, der: &[u8]) -> Result<Option<Self>, Error> {
+        let rsa = match section {
+            SectionKind::RsaPrivateKey => rsa::RsaPrivateKey::from_pkcs1_der(der).map_err(unreadable),
+            SectionKind::PrivateKey => rsa::RsaPrivateKey::from_pkcs8_der(der).map_err(unreadable),
+            SectionKind::EcPrivateKey => Err(none()),
+            _ => return Ok(None),
+        };
+        // Lengths tell the curves apart where nothing else does.
+        let key = match section {
+            SectionKind::EcPrivateKey => p256::SecretKey::from_sec1_der(der)
+                .map(Self::P256)
+                .or_else(|_| p384::SecretKey::from_sec1_der(der).map(Self::P384))
+                .or_else(|_| p521::SecretKey::from_sec1_der(der).map(Self::P521))
+                .map_err(unreadable),
+            _ => p256::SecretKey::from_pkcs8_der(der)
+                .map(Self::P256)
+                .or_else(|_| p384::SecretKey::from_pkcs8_der(der).map(Self::P384))
+                .or_else(|_| p521::SecretKey::from_pkcs8_der(der).map(Self::P521))
+                .map_err(unreadable),
+        };
+        match (rsa, key) {
+            (Ok(rsa), _) => Ok(Some(Self::Rsa(Box::new(rsa)))),
+            (_, Ok(key)) => Ok(Some(key)),
+            (Err(why), Err(_)) if section != SectionKind::EcPrivateKey => Err(why),
+            (_, Err(why)) => Err(why),
+        }
+    }
+
+    /// Its SubjectPublicKeyInfo.
+    fn public(&self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Rsa(key) => key.to_public_key().to_public_key_der().map(|key| key.into_vec()).map_err(unreadable),
+            Self::P256(key) => key.public_key().to_public_key_der().map(|key| key.into_vec()).map_err(unreadable),
+            Self::P384(key) => key.public_key().to_public_key_der().map(|key| key.into_vec()).map_err(unreadable),
+            Self::P521(key) => key.public_key().to_public_key_der().map(|key| key.into_vec()).map_err(unreadable),
+        }
     }
 }
 
@@ -73,37 +146,11 @@ fn unreadable(error: impl std::fmt::Display) -> Error {
 
 /// The SubjectPublicKeyInfo of what a section of PEM holds, if it holds a key.
 fn public_part(section: SectionKind, der: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-    let of_rsa = |key: rsa::RsaPrivateKey| {
-        rsa::pkcs8::EncodePublicKey::to_public_key_der(&key.to_public_key())
-            .map(|key| key.into_vec())
-            .map_err(unreadable)
-    };
-    let of_ec =
-        |key: p256::SecretKey| key.public_key().to_public_key_der().map(|key| key.into_vec()).map_err(unreadable);
-    let public = match section {
-        SectionKind::PublicKey => der.to_vec(),
-        SectionKind::Certificate => pki::public_key(&Certificate::from_der(der)?).to_der()?,
-        SectionKind::RsaPrivateKey => of_rsa(rsa::RsaPrivateKey::from_pkcs1_der(der).map_err(unreadable)?)?,
-        SectionKind::EcPrivateKey => of_ec(p256::SecretKey::from_sec1_der(der).map_err(unreadable)?)?,
-        SectionKind::PrivateKey => match p256::SecretKey::from_pkcs8_der(der) {
-            Ok(key) => of_ec(key)?,
-            Err(_) => {
-                let key: Result<rsa::RsaPrivateKey, _> = rsa::pkcs8::DecodePrivateKey::from_pkcs8_der(der);
-                of_rsa(key.map_err(unreadable)?)?
-            }
-        },
-        _ => return Ok(None),
-    };
-    Ok(Some(public))
-}
-
-/// An ECDSA key in the one form that tokens can be signed with.
-fn pkcs8(section: SectionKind, der: &[u8]) -> Result<String, Error> {
-    let key = match section {
-        SectionKind::EcPrivateKey => p256::SecretKey::from_sec1_der(der).map_err(unreadable)?,
-        _ => p256::SecretKey::from_pkcs8_der(der)?,
-    };
-    pki::key_pem(&key.into())
+    Ok(match section {
+        SectionKind::PublicKey => Some(der.to_vec()),
+        SectionKind::Certificate => Some(pki::public_key(&Certificate::from_der(der)?).to_der()?),
+        _ => Private::read(section, der)?.map(|key| key.public()).transpose()?,
+    })
 }
 
 /// The key as JWKs tell it. Its id is that of upstream. (upstream: pkg/serviceaccount/jwt.go)

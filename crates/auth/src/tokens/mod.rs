@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jsonwebtoken::Header;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -167,12 +168,13 @@ impl TokenIssuer {
     }
 
     fn sign(&self, claims: &impl Serialize) -> Result<String, pki::Error> {
-        let keys = self.keys.load();
-        let SigningKey { key, public } = &keys.signing;
-        let jwt = |error: jsonwebtoken::errors::Error| pki::Error::Pem(error.to_string());
-        let algorithm = public.algorithm().parse().map_err(jwt)?;
-        let header = Header { kid: Some(public.id().to_owned()), typ: None, ..Header::new(algorithm) };
-        jsonwebtoken::encode(&header, claims, key).map_err(jwt)
+        let signing = &self.keys.load().signing;
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = json!({"alg": signing.public.algorithm(), "kid": signing.public.id()});
+        let claims = serde_json::to_value(claims).map_err(|error| pki::Error::Pem(error.to_string()))?;
+        let message = format!("{}.{}", part(header), part(claims));
+        let signature = signing.sign(&message)?;
+        Ok(format!("{message}.{signature}"))
     }
 
     /// The claims of a token that this issuer signed, that is valid now and meant for one of `audiences`.
@@ -252,8 +254,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use p256::pkcs8::EncodePrivateKey as _;
+    use rsa::pkcs8::EncodePrivateKey as _;
 
     use super::*;
 
@@ -366,11 +368,14 @@ mod tests {
     fn keys_that_upstream_takes_sign_and_are_believed() {
         let rsa = include_str!("../../tests/remote/test-rsa.pem").to_owned();
         let sec1 = p256::SecretKey::from(pki::generate_key()).to_sec1_pem(Default::default()).unwrap().to_string();
-        for (key, algorithm) in [(&rsa, "RS256"), (&sec1, "ES256")] {
+        // Some numbers below the order of their curves.
+        let (p384, p521) = (p384::SecretKey::from_slice(&[7; 48]), p521::SecretKey::from_slice(&[1; 66]));
+        let p384 = p384.unwrap().to_pkcs8_pem(Default::default()).unwrap().to_string();
+        let p521 = p521.unwrap().to_pkcs8_pem(Default::default()).unwrap().to_string();
+        for (key, algorithm) in [(&rsa, "RS256"), (&sec1, "ES256"), (&p384, "ES384"), (&p521, "ES512")] {
             let signer = TokenIssuer::from_pem(key, ISSUER).unwrap();
             let (token, _) = signer.mint(private(), audiences("api"), 600).unwrap();
-            let header = jsonwebtoken::decode_header(&token).unwrap();
-            assert_eq!(format!("{:?}", header.alg), algorithm);
+            assert_eq!(Token::read(&token).unwrap().algorithm(), algorithm);
             let own = SigningKey::from_pem(&pki::key_pem(&pki::generate_key()).unwrap()).unwrap();
             let believes = TokenIssuer::new(own, public_keys(key).unwrap(), ISSUER);
             assert!(believes.verify(&token, &audiences("api")).is_ok());
