@@ -81,7 +81,8 @@ impl Hook {
             clusterrolebindings all roleRef={"kind":"ClusterRole","name":"all"} subjects=[{"kind":"User","name":"mallory"},{"kind":"User","name":"broken"}]
             "#,
         );
-        Chain::read(&path, objects.clone(), Arc::new(Rbac::new(objects))).unwrap_or_else(|error| panic!("{error}"))
+        Chain::read(&path, None, objects.clone(), Arc::new(Rbac::new(objects)))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
@@ -223,7 +224,8 @@ async fn a_chain_is_taken_over_when_its_file_changes_and_kept_when_it_is_bad() {
     let path = hook.files.path().join("authorization.yaml");
     assert!(!chain.decide(&lists_pods("stranger")).await.allowed());
     std::fs::write(&path, "kind: nonsense").unwrap();
-    std::fs::write(&path, configuration("- {type: RBAC, name: rbac}\n- {type: AlwaysAllow, name: all}")).unwrap();
+    std::fs::write(&path, configuration("- {type: RBAC, name: rbac}\n- {type: AlwaysAllow, name: alwaysallow}"))
+        .unwrap();
     while !chain.decide(&lists_pods("stranger")).await.allowed() {
         tokio::task::yield_now().await;
     }
@@ -242,9 +244,13 @@ fn mistakes_are_named_as_upstream_names_them() {
         (" []".to_owned(), "authorizers: Required value: at least one authorization mode must be defined"),
         ("- {name: a}".to_owned(), "authorizers[0].type: Required value"),
         (
-            "- {type: ABAC, name: a}".to_owned(),
-            "authorizers[0].type: Unsupported value: \"ABAC\": supported values: \"AlwaysAllow\", \"AlwaysDeny\", \
-             \"Node\", \"RBAC\", \"Webhook\"",
+            "- {type: Scope, name: a}".to_owned(),
+            "authorizers[0].type: Unsupported value: \"Scope\": supported values: \"ABAC\", \"AlwaysAllow\", \
+             \"AlwaysDeny\", \"Node\", \"RBAC\", \"Webhook\"",
+        ),
+        (
+            "- {type: ABAC, name: a}\n- {type: RBAC, name: b}".to_owned(),
+            "[expected name abac for authorizer ABAC instead of a, expected name rbac for authorizer RBAC instead of b]",
         ),
         (
             "- {type: RBAC, name: a}\n- {type: RBAC, name: b}".to_owned(),
@@ -292,7 +298,7 @@ fn mistakes_are_named_as_upstream_names_them() {
              evaluate to bool but got string]",
         ),
     ] {
-        let error = config::parse(&configuration(&authorizers)).err().unwrap_or_else(|| panic!("{authorizers}"));
+        let error = config::parse(&configuration(&authorizers), None).err().unwrap_or_else(|| panic!("{authorizers}"));
         assert_eq!(error.to_string(), format!("invalid authorization configuration: {wanted}"), "{authorizers}");
     }
 }

@@ -12,12 +12,12 @@ use super::duration;
 pub struct Authorization {
     /// Who decides what users may do: a file with an apiserver.config.k8s.io/v1 AuthorizationConfiguration, taken over
     /// whenever it changes [default: Node, then RBAC]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["authorization_mode", "authorization_webhook_config_file", "authorization_policy_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["authorization_mode", "authorization_webhook_config_file"])]
     pub authorization_config: Option<PathBuf>,
     /// Who decides, in order: AlwaysAllow, AlwaysDeny, Node, RBAC, ABAC, Webhook
     #[arg(long, value_name = "MODE", value_delimiter = ',', default_value = "Node,RBAC")]
     pub authorization_mode: Vec<String>,
-    /// Policies of the mode ABAC: a file with an abac.authorization.kubernetes.io/v1beta1 Policy on each line
+    /// Policies of ABAC, by that mode or in an AuthorizationConfiguration: a file with an abac.authorization.kubernetes.io/v1beta1 Policy on each line
     #[arg(long, value_name = "FILE")]
     pub authorization_policy_file: Option<PathBuf>,
     /// A kubeconfig for the webhook of the mode Webhook

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub fn build(flags: &flags::Authorization, view: Arc<dyn View>, rbac: Arc<Rbac>) -> anyhow::Result<Arc<Chain>> {
     if let Some(path) = &flags.authorization_config {
-        return Ok(Chain::read(path, view, rbac)?);
+        return Ok(Chain::read(path, flags.authorization_policy_file.clone(), view, rbac)?);
     }
     let webhook = flags.authorization_webhook_config_file.clone().map(|kubeconfig| WebhookOptions {
         kubeconfig,

@@ -13,7 +13,7 @@ use super::conditions::Conditions;
 
 const VERSIONS: [&str; 3] =
     ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
-const TYPES: [&str; 5] = ["AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook"];
+const TYPES: [&str; 6] = ["ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook"];
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 pub const AUTHORIZED_TTL: Duration = Duration::from_secs(5 * 60);
 pub const UNAUTHORIZED_TTL: Duration = Duration::from_secs(30);
@@ -127,15 +127,27 @@ pub struct WebhookOptions {
     pub conditions: Conditions,
 }
 
-/// Reads a configuration.
-pub fn parse(text: &str) -> Result<Vec<Named>, ConfigError> {
+/// Reads a configuration; `policy` is the file for `ABAC`.
+pub fn parse(text: &str, policy: Option<&Path>) -> Result<Vec<Named>, ConfigError> {
     let written: Written = serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))?;
     if written.kind != "AuthorizationConfiguration" || !VERSIONS.contains(&written.api_version.as_str()) {
         let (kind, version) = (&written.kind, &written.api_version);
         return Err(ConfigError::Syntax(format!("no kind {kind:?} is registered for version {version:?}")));
     }
-    let (members, errors) = read(&written.authorizers);
-    if errors.is_empty() { Ok(members) } else { Err(ConfigError::Invalid(field::aggregate(&errors))) }
+    let (members, errors) = read(&written.authorizers, policy);
+    if !errors.is_empty() {
+        return Err(ConfigError::Invalid(field::aggregate(&errors)));
+    }
+    // (upstream: pkg/kubeapiserver/authorizer)
+    let misnamed = members.iter().filter_map(|Named { name, member }| {
+        let (of, expected) = (member.of(), member.of().to_lowercase());
+        let wrong = !matches!(member, Member::Webhook(_)) && *name != expected;
+        wrong.then(|| format!("expected name {expected} for authorizer {of} instead of {name}"))
+    });
+    match crate::authz::aggregate(&misnamed.collect::<Vec<_>>()) {
+        None => Ok(members),
+        Some(why) => Err(ConfigError::Invalid(why)),
+    }
 }
 
 /// A chain of modes as `--authorization-mode` names them, with the webhook for `Webhook` and the file for `ABAC`.
@@ -181,7 +193,7 @@ pub fn of_modes(
     }
 }
 
-fn read(written: &[WrittenAuthorizer]) -> (Vec<Named>, ErrorList) {
+fn read(written: &[WrittenAuthorizer], policy: Option<&Path>) -> (Vec<Named>, ErrorList) {
     let root = field::Path::new("authorizers");
     let mut errors = Vec::new();
     let mut members = Vec::new();
@@ -216,6 +228,8 @@ fn read(written: &[WrittenAuthorizer]) -> (Vec<Named>, ErrorList) {
             ("AlwaysAllow", None) => add(Member::AlwaysAllow),
             ("AlwaysDeny", None) => add(Member::AlwaysDeny),
             ("Node", None) => add(Member::Node),
+            // Without a file there is none to be read, which is told then.
+            ("ABAC", None) => add(Member::Abac(policy.map(Path::to_owned).unwrap_or_default())),
             (_, None) => add(Member::Rbac),
         }
     }

@@ -4,8 +4,9 @@ pub mod conditions;
 pub mod config;
 mod webhook;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -21,6 +22,10 @@ use crate::view::View;
 /// `system:masters` first, then the members in their order.
 pub struct Chain {
     file: Option<PathBuf>,
+    /// Of the mode `ABAC`.
+    policy: Option<PathBuf>,
+    /// What must stay in the file, webhooks aside.
+    required: OnceLock<BTreeSet<&'static str>>,
     /// What the file said when it was taken over.
     text: ArcSwap<String>,
     view: Arc<dyn View>,
@@ -31,13 +36,20 @@ pub struct Chain {
 impl Chain {
     pub fn new(members: Vec<Named>, view: Arc<dyn View>, rbac: Arc<Rbac>) -> Result<Arc<Self>, ConfigError> {
         let union = ArcSwap::from_pointee(union(members, &view, &rbac)?);
-        Ok(Arc::new(Self { file: None, text: ArcSwap::default(), view, rbac, union }))
+        let (policy, required) = (None, OnceLock::new());
+        Ok(Arc::new(Self { file: None, policy, required, text: ArcSwap::default(), view, rbac, union }))
     }
 
-    /// The chain of a file, which is followed by [`Chain::follow`].
-    pub fn read(path: &Path, view: Arc<dyn View>, rbac: Arc<Rbac>) -> Result<Arc<Self>, ConfigError> {
+    /// The chain of a file, which is followed by [`Chain::follow`]. `policy` is the file of the mode `ABAC`.
+    pub fn read(
+        path: &Path,
+        policy: Option<PathBuf>,
+        view: Arc<dyn View>,
+        rbac: Arc<Rbac>,
+    ) -> Result<Arc<Self>, ConfigError> {
         let union = ArcSwap::from_pointee(Union(Vec::new()));
-        let chain = Self { file: Some(path.to_owned()), text: ArcSwap::default(), view, rbac, union };
+        let (file, required) = (Some(path.to_owned()), OnceLock::new());
+        let chain = Self { file, policy, required, text: ArcSwap::default(), view, rbac, union };
         chain.reload(path)?;
         Ok(Arc::new(chain))
     }
@@ -70,10 +82,32 @@ impl Chain {
         if **self.text.load() == *text {
             return Ok(false);
         }
-        self.union.store(Arc::new(union(config::parse(&text)?, &self.view, &self.rbac)?));
+        let members = config::parse(&text, self.policy.as_deref())?;
+        let types: BTreeSet<&str> =
+            members.iter().map(|named| named.member.of()).filter(|of| *of != "Webhook").collect();
+        self.check_types(&types)?;
+        self.union.store(Arc::new(union(members, &self.view, &self.rbac)?));
+        self.required.get_or_init(|| types);
         METRICS.authorization.in_use(&text);
         self.text.store(Arc::new(text));
         Ok(true)
+    }
+}
+
+impl Chain {
+    /// What the first file named must stay, and what takes preparing can not come later.
+    /// (upstream: pkg/kubeapiserver/authorizer)
+    fn check_types(&self, types: &BTreeSet<&'static str>) -> Result<(), ConfigError> {
+        let Some(required) = self.required.get() else { return Ok(()) };
+        let missing: Vec<&str> = required.difference(types).copied().collect();
+        if !missing.is_empty() {
+            return Err(ConfigError::Invalid(format!("missing required types: [{}]", missing.join(" "))));
+        }
+        let late = types.difference(required).find(|of| ["ABAC", "Node", "RBAC"].contains(of));
+        late.map_or(Ok(()), |of| {
+            let why = format!("authorizer type {of} is not allowed if it was not enabled at initial server startup");
+            Err(ConfigError::Invalid(why))
+        })
     }
 }
 
