@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     condition_seconds: Seconds,
     cache_requests: Family<Labels, Counter>,
     cache_fetches: Family<Labels, Counter>,
+    cache_seconds: Seconds,
+    cache_waits: Family<Labels, Gauge>,
     server: OnceLock<String>,
 }
 
@@ -69,6 +71,8 @@ impl Default for Metrics {
             condition_seconds: Family::new_with_constructor(short),
             cache_requests: Family::default(),
             cache_fetches: Family::default(),
+            cache_seconds: Family::new_with_constructor(usual),
+            cache_waits: Family::default(),
             server: OnceLock::new(),
         }
     }
@@ -174,17 +178,41 @@ impl Metrics {
         }
     }
 
-    /// A token was looked up among remembered answers.
-    pub fn looked_up(&self, found: bool) {
-        let status = if found { "hit" } else { "miss" };
-        self.cache_requests.get_or_create(&vec![("status", status.to_owned())]).inc();
+    /// A token was looked up among remembered answers, and asked for if it was not found.
+    pub fn looked_up(&self, found: bool, took: Duration) {
+        let labels = status(if found { "hit" } else { "miss" });
+        self.cache_requests.get_or_create(&labels).inc();
+        self.cache_seconds.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// A token that was not remembered was asked for.
-    pub fn fetched_answer(&self, succeeded: bool) {
-        let status = if succeeded { "ok" } else { "error" };
-        self.cache_fetches.get_or_create(&vec![("status", status.to_owned())]).inc();
+    /// A token that is not remembered is asked for until this is dropped.
+    pub fn fetching(&self) -> Fetching {
+        let waits = ["blocked", "in_flight"].map(|of| self.cache_waits.get_or_create(&status(of)).clone());
+        for waits in &waits {
+            waits.inc();
+        }
+        Fetching(waits)
     }
+
+    /// That ended.
+    pub fn fetched_answer(&self, succeeded: bool) {
+        self.cache_fetches.get_or_create(&status(if succeeded { "ok" } else { "error" })).inc();
+    }
+}
+
+/// A request that waits for an answer, which it asks for itself.
+pub(crate) struct Fetching([Gauge; 2]);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        for waits in &self.0 {
+            waits.dec();
+        }
+    }
+}
+
+fn status(status: &str) -> Labels {
+    vec![("status", status.to_owned())]
 }
 
 fn result(outcome: &str) -> (&'static str, String) {
@@ -275,4 +303,6 @@ pub fn register(registry: &mut Registry, server: &str) {
     );
     registry.register("authentication_token_cache_request", "", of.cache_requests.clone());
     registry.register("authentication_token_cache_fetch", "", of.cache_fetches.clone());
+    registry.register("authentication_token_cache_request_duration_seconds", "", of.cache_seconds.clone());
+    registry.register("authentication_token_cache_active_fetch_count", "", of.cache_waits.clone());
 }

@@ -68,12 +68,25 @@ impl WebhookTokens {
 impl Authenticator for WebhookTokens {
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         let Some(token) = &credentials.bearer_token else { return Ok(None) };
-        let key = digest(token, &credentials.audiences);
-        let remembered = self.answers.get(&key);
-        METRICS.looked_up(remembered.is_some());
-        if let Some(answer) = remembered {
+        let (key, begun) = (digest(token, &credentials.audiences), clock::monotonic());
+        if let Some(answer) = self.answers.get(&key) {
+            METRICS.looked_up(true, begun.elapsed());
             return answer;
         }
+        let answer = self.ask(key, token, credentials).await;
+        METRICS.looked_up(false, begun.elapsed());
+        answer
+    }
+}
+
+impl WebhookTokens {
+    async fn ask(
+        &self,
+        key: [u8; 32],
+        token: &str,
+        credentials: &Credentials<'_>,
+    ) -> Result<Option<UserInfo>, Refused> {
+        let _fetching = METRICS.fetching();
         let review = self.review(token, &credentials.audiences);
         let reviewed = retry::with_backoff(|| self.endpoint.post(&review, TIMEOUT)).await;
         METRICS.fetched_answer(reviewed.is_ok());
