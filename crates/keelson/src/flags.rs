@@ -174,6 +174,10 @@ pub struct Server {
     /// Where snapshots lie [default: DIR/snapshots]
     #[arg(long, value_name = "DIR")]
     pub snapshot_dir: Option<PathBuf>,
+    /// How the server reaches nodes, webhooks and the datastore: a file with an apiserver.k8s.io/v1beta1
+    /// EgressSelectorConfiguration, whose connections must be direct [default: directly]
+    #[arg(long, value_name = "FILE")]
+    pub egress_selector_config_file: Option<PathBuf>,
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,

@@ -18,7 +18,7 @@ pub struct Authentication {
     /// [default: for health and version alone]
     #[arg(long, value_name = "BOOL")]
     pub anonymous_auth: Option<bool>,
-    /// Authorities that sign certificates of users besides the cluster's own
+    /// Authorities that sign certificates of users besides the cluster's own; taken over whenever the file changes
     #[arg(long, value_name = "FILE")]
     pub client_ca_file: Option<PathBuf>,
     /// Tokens that are believed: a file of lines token,user,uid,"group1,group2"
@@ -36,8 +36,8 @@ pub struct Authentication {
 
 #[derive(Args)]
 pub struct ServiceAccounts {
-    /// The key that signs tokens of service accounts, RSA or ECDSA over P-256 [default: one of the cluster's own, which
-    /// rotates]
+    /// The key that signs tokens of service accounts, RSA or ECDSA over P-256, P-384 or P-521 [default: one of the
+    /// cluster's own, which rotates]
     #[arg(long, value_name = "FILE")]
     pub service_account_signing_key_file: Option<PathBuf>,
     /// Keys by which tokens of service accounts are believed besides the one that signs; may be repeated
@@ -93,7 +93,8 @@ pub struct TokenWebhook {
 /// Proxies that say for whom they speak.
 #[derive(Args)]
 pub struct RequestHeader {
-    /// Authorities of proxies whose headers name users [default: the cluster's own for its own proxy]
+    /// Authorities of proxies whose headers name users, taken over whenever the file changes [default: the cluster's own
+    /// for its own proxy]
     #[arg(long, value_name = "FILE")]
     pub requestheader_client_ca_file: Option<PathBuf>,
     /// Common names of those proxies; none: all that the authorities vouch for

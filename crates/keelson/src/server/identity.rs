@@ -1,15 +1,19 @@
 //! The cluster's authority, and the certificates of this server.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use auth::lineage::{self, Lineage};
 use auth::pki::{self, LeafSpec};
 use auth::rotation::Leaf;
 use auth::tls::{self, ClientAuth, Identity, Trust};
 use auth::tokens::{SigningKey, TokenIssuer, public_keys};
+use filewatch::FileWatch;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all};
 use machinery::UserInfo;
@@ -38,7 +42,10 @@ pub struct Identities {
     /// The bundle of the cluster's authority.
     pub authority_pem: watch::Sender<String>,
     pub issuer: Arc<TokenIssuer>,
-    given: Given,
+    files: Files,
+    given: ArcSwap<Given>,
+    /// Changes when `given` does.
+    given_anew: watch::Sender<()>,
     server: Arc<Identity>,
     /// How the API server shows itself to nodes.
     node_client: Arc<Identity>,
@@ -48,12 +55,23 @@ pub struct Identities {
     node_serving: Arc<Identity>,
 }
 
-/// Contents of files that flags name, as PEM.
+/// Files that flags name.
+struct Files {
+    user_authorities: Option<PathBuf>,
+    proxy_authorities: Option<PathBuf>,
+    token_keys: Vec<PathBuf>,
+}
+
+/// Their contents, as PEM.
 struct Given {
     user_authorities: String,
     proxy_authorities: Option<String>,
+    /// Read once: who wants others starts the server anew, as with upstream's.
     token_keys: Vec<String>,
 }
+
+/// Wait before files are looked at again that could not be watched.
+const FILES_RETRY: Duration = Duration::from_secs(60);
 
 /// What must be replaced in time.
 pub struct Leaves {
@@ -82,7 +100,8 @@ impl Identities {
         let pki = paths.pki();
         let authority = Lineage::open(&pki, lineage::CLUSTER)?;
         let proxy_authority = Lineage::open(&pki, lineage::PROXIES)?;
-        let given = Given::read(&flags.authentication)?;
+        let files = Files::of(&flags.authentication);
+        let given = files.read()?;
         let (accounts, issuer) = match &flags.authentication.service_accounts.service_account_signing_key_file {
             None => {
                 let accounts = Lineage::open(&pki, lineage::SERVICE_ACCOUNTS)?;
@@ -114,7 +133,9 @@ impl Identities {
             nodes: trust()?,
             authority_pem: watch::Sender::new(bundle.clone()),
             issuer: Arc::new(issuer),
-            given,
+            files,
+            given: ArcSwap::from_pointee(given),
+            given_anew: watch::Sender::new(()),
             server: leaves.server.identity(),
             node_client: leaves.node_client.identity(),
             proxy_client: leaves.proxy_client.identity(),
@@ -133,22 +154,63 @@ impl Identities {
 
     /// Comes back at the next change of an authority from now on.
     pub fn changed(&self) -> BoxFuture<'static, ()> {
-        let lines = self.lines().map(|line| line.follow());
-        let changes = lines.map(|mut line| Box::pin(async move { line.changed().await.is_ok() }));
-        select_all(changes).map(drop).boxed()
+        let changes = self.lines().map(|line| line.follow());
+        let changes = changes.map(|mut line| async move { line.changed().await.is_ok() }.boxed());
+        let mut given = self.given_anew.subscribe();
+        let given = async move { given.changed().await.is_ok() }.boxed();
+        select_all(changes.chain([given])).map(drop).boxed()
+    }
+
+    /// Takes over what the files with authorities say whenever one of them changes. Runs until it is dropped.
+    pub async fn follow_files(&self) {
+        let followed: Vec<&PathBuf> = self.files.user_authorities.iter().chain(&self.files.proxy_authorities).collect();
+        if followed.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Err(error) = self.follow(&followed).await {
+                tracing::error!(%error, "the files with authorities can not be watched");
+            }
+            tokio::time::sleep(FILES_RETRY).await;
+        }
+    }
+
+    async fn follow(&self, files: &[&PathBuf]) -> io::Result<()> {
+        let mut watches = files.iter().map(|file| FileWatch::new(file)).collect::<io::Result<Vec<_>>>()?;
+        loop {
+            // Also at first: they may have changed since they were read.
+            if let Err(error) = self.read_again() {
+                tracing::error!(error = format!("{error:#}"), "authorities stay as they were");
+            }
+            select_all(watches.iter_mut().map(|watch| watch.changed().boxed())).await.0?;
+        }
+    }
+
+    fn read_again(&self) -> anyhow::Result<()> {
+        let (before, now) = (self.given.load_full(), Arc::new(self.files.read()?));
+        if now.authorities() == before.authorities() {
+            return Ok(());
+        }
+        self.given.store(now);
+        if let Err(error) = self.refresh() {
+            self.given.store(before);
+            return Err(error.into());
+        }
+        self.given_anew.send_replace(());
+        Ok(())
     }
 
     /// Takes over what the authorities are now.
     pub fn refresh(&self) -> Result<(), pki::Error> {
-        let bundle = self.authority.now().bundle()?;
-        let users = format!("{bundle}{}", self.given.user_authorities);
-        let proxies = self.given.proxy_authorities.clone().map_or_else(|| self.proxy_authority.now().bundle(), Ok)?;
+        let (bundle, given) = (self.authority.now().bundle()?, self.given.load());
+        let users = format!("{bundle}{}", given.user_authorities);
+        let proxies = given.proxy_authorities.clone().map_or_else(|| self.proxy_authority.now().bundle(), Ok)?;
         self.peers.replace(format!("{users}{proxies}"))?;
         self.users.replace(users)?;
         self.proxies.replace(proxies)?;
         self.nodes.replace(bundle.clone())?;
         if let Some(accounts) = &self.accounts {
-            self.issuer.follow(&accounts.now(), &self.given.token_keys)?;
+            self.issuer.follow(&accounts.now(), &given.token_keys)?;
         }
         self.authority_pem.send_if_modified(|known| std::mem::replace(known, bundle.clone()) != bundle);
         Ok(())
@@ -174,15 +236,35 @@ impl Identities {
     }
 }
 
-impl Given {
-    fn read(flags: &flags::Authentication) -> anyhow::Result<Self> {
-        let read_some = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
-        let keys = &flags.service_accounts.service_account_key_file;
-        Ok(Self {
-            user_authorities: read_some(&flags.client_ca_file)?.unwrap_or_default(),
-            proxy_authorities: read_some(&flags.request_header.requestheader_client_ca_file)?,
-            token_keys: keys.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
+impl Files {
+    fn of(flags: &flags::Authentication) -> Self {
+        Self {
+            user_authorities: flags.client_ca_file.clone(),
+            proxy_authorities: flags.request_header.requestheader_client_ca_file.clone(),
+            token_keys: flags.service_accounts.service_account_key_file.clone(),
+        }
+    }
+
+    /// Each must hold what it is for: an empty file would otherwise take all authorities away.
+    fn read(&self) -> anyhow::Result<Given> {
+        let authorities = |path: &Option<PathBuf>| path.as_deref().map(read_authorities).transpose();
+        Ok(Given {
+            user_authorities: authorities(&self.user_authorities)?.unwrap_or_default(),
+            proxy_authorities: authorities(&self.proxy_authorities)?,
+            token_keys: self.token_keys.iter().map(|path| read(path)).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+fn read_authorities(path: &Path) -> anyhow::Result<String> {
+    let pem = read(path)?;
+    tls::certificates(&pem).with_context(|| path.display().to_string())?;
+    Ok(pem)
+}
+
+impl Given {
+    fn authorities(&self) -> (&str, Option<&str>) {
+        (&self.user_authorities, self.proxy_authorities.as_deref())
     }
 }
 

@@ -7,6 +7,7 @@
 mod authentication;
 mod authorization;
 mod configz;
+mod egress;
 mod identity;
 mod loops;
 mod metrics_api;
@@ -66,10 +67,14 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let local = IpAddr::V4(cluster::dns_ip(flags.service_cidr));
     let address = flags.node.node_ip.or_else(cluster::own_address).unwrap_or(local);
 
+    // Before anything is taken: what is wrong with flags and their files should not look like something else.
+    let admission = admission(&flags)?;
+    let egress = flags.egress_selector_config_file.as_deref();
+    egress.map_or(Ok(()), egress::check)?;
     let listener = TcpListener::bind(flags.bind).await;
     let listener = listener.with_context(|| format!("cannot listen on {} (is another server running?)", flags.bind))?;
     let port = listener.local_addr()?.port();
-    let mut running = start(&flags, &paths, &node_name, address, port, shutdown.clone()).await?;
+    let mut running = start(&flags, admission, &paths, &node_name, (address, port), shutdown.clone()).await?;
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
     let flags = Arc::new(flags);
@@ -105,10 +110,10 @@ impl Running {
 /// Opens the store and builds the API on it.
 async fn start(
     flags: &flags::Server,
+    admission: admission::Options,
     paths: &Paths,
     node_name: &str,
-    address: IpAddr,
-    port: u16,
+    (address, port): (IpAddr, u16),
     shutdown: CancellationToken,
 ) -> anyhow::Result<Running> {
     let datastore = datastore::open(&flags.datastore, paths).await?;
@@ -142,8 +147,7 @@ async fn start(
     let authorizer: Arc<dyn Authorizer> = chain.clone();
     let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
     registry.set_converter(Arc::new(admission::ConversionWebhooks::new(view.clone())));
-    let admission =
-        admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation).with_options(admission(flags)?);
+    let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation).with_options(admission);
     let mut metrics = prometheus_client::registry::Registry::default();
     admission.register(&mut metrics);
     auth::metrics::register(&mut metrics, &apiserver::identity(node_name));
@@ -196,6 +200,8 @@ async fn start(
     running.spawn(async move { registry.keep_time().await });
     running.spawn(legacy::track(running.server.registry().clone(), authentication.uses));
     running.spawn(running.identities.keep());
+    let identities = running.identities.clone();
+    running.spawn(async move { identities.follow_files().await });
     running.spawn(leaves.keep(kubeconfig));
     if let Some(agreed) = agreed {
         let (store, identities, paths) = (running.datastore.store.clone(), running.identities.clone(), paths.clone());

@@ -18,6 +18,7 @@ mod etcd;
 mod extension;
 mod faults;
 mod flags;
+mod identity;
 mod keys;
 mod lifecycle;
 mod machines;
