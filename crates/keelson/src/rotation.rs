@@ -25,6 +25,8 @@ const SERVERS: &str = "/keelson/servers/";
 const FILE: &str = "encryption.keys";
 /// How long a server counts that has not got its Lease yet.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// How long what a server said is kept after it was heard of last.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long servers are waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -49,6 +51,24 @@ async fn report(store: &dyn Store, host: &str, keys: String) -> anyhow::Result<(
     let held = store.get(&key, None).await?;
     let expect = held.map_or(Expect::Absent, |held| Expect::ModRevision(held.mod_revision));
     store.write(Write { key: key.into(), value: Some(value.into()), expect }).await?;
+    Ok(())
+}
+
+/// Removes what servers said that are gone for long. They would say it anew if they came back.
+async fn forget_gone(store: &dyn Store) -> anyhow::Result<()> {
+    let live = datastore::current_servers(store).await?;
+    for entry in store.range(prefix_range(SERVERS), 0, None).await?.items {
+        let host = &entry.key[SERVERS.len()..];
+        let is_old = serde_json::from_slice::<Report>(&entry.value).is_ok_and(|of| clock::since(of.since) > KEPT_FOR);
+        if is_old && !live.iter().any(|server| server == host) {
+            let expect = Expect::ModRevision(entry.mod_revision);
+            match store.write(Write { key: entry.key, value: None, expect }).await {
+                // Somebody else did, or it is back.
+                Ok(_) | Err(store::Error::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
     Ok(())
 }
 
@@ -174,6 +194,7 @@ impl Follower {
             keys::take_over(&self.paths.encryption_keys(), &held.keys)?;
             self.encryption.renew().await?;
             report(store, &self.host, digest(&held.keys)).await?;
+            forget_gone(store).await?;
             let changed = async {
                 loop {
                     match watch.recv().await {
@@ -233,5 +254,27 @@ mod tests {
         assert_eq!(behind(&store, &digest).await.unwrap(), ["b"]);
         tokio::time::sleep(STARTS_WITHIN).await;
         assert_eq!(behind(&store, &digest).await.unwrap(), none);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_servers_said_that_are_gone_for_long_is_forgotten() {
+        let _time = clock::simulate(1);
+        let store = Memory::new();
+        let known = async || store.range(prefix_range(SERVERS), 0, None).await.unwrap().items.len();
+        announce(&store, "gone").await.unwrap();
+        announce(&store, "lives").await.unwrap();
+        forget_gone(&store).await.unwrap();
+        assert_eq!(known().await, 2, "they may come back");
+        tokio::time::sleep(KEPT_FOR + Duration::from_secs(1)).await;
+        let lease = serde_json::json!({
+            "metadata": {"labels": {"kubernetes.io/hostname": "lives"}},
+            "spec": {"leaseDurationSeconds": 6, "renewTime": clock::format_micro_time(clock::now())},
+        });
+        let key = "/registry/leases/kube-system/apiserver-lives".into();
+        let write = Write { key, value: Some(lease.to_string().into()), expect: Expect::Absent };
+        store.write(write).await.unwrap();
+        forget_gone(&store).await.unwrap();
+        let left = store.range(prefix_range(SERVERS), 0, None).await.unwrap().items;
+        assert_eq!(left.iter().map(|entry| &*entry.key).collect::<Vec<_>>(), [format!("{SERVERS}lives")]);
     }
 }
