@@ -24,6 +24,8 @@ use crate::resources::whole;
 use payload::{Fault, Sources, Tokens};
 use token::TokenStore;
 
+const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+
 /// Where each volume of a pod is on the host.
 pub type Mounted = HashMap<String, PathBuf>;
 
@@ -133,9 +135,7 @@ async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Plan, F
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let claim = claims.get_opt(name).await.map_err(|error| error.to_string())?;
     let claim = claim.ok_or_else(|| format!("persistentvolumeclaim \"{name}\" not found"))?;
-    let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
-    let volume = claim.spec.and_then(|spec| spec.volume_name).filter(|volume| bound && !volume.is_empty());
-    let volume = volume.ok_or_else(|| format!("PVC {namespace}/{name} is not bound"))?;
+    let volume = volume_of(claim).map_err(|why| format!("PVC {namespace}/{name} {why}"))?;
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     let found = volumes.get(&volume).await.map_err(|error| error.to_string())?;
     let spec = found.spec.unwrap_or_default();
@@ -147,6 +147,18 @@ async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Plan, F
         (None, Some(source)) => Ok(Plan::Host { path: PathBuf::from(source.path), type_: "Directory".into() }),
         (None, None) => Err(format!("persistentvolume \"{volume}\" is of a type that is not supported on this node")),
     }
+}
+
+/// The name of the volume that a claim is bound to. One that goes still serves while something protects it: the pods that
+/// use it, this one among them. (upstream: pkg/kubelet/volumemanager/populator)
+fn volume_of(claim: PersistentVolumeClaim) -> Result<String, &'static str> {
+    let is_protected = claim.metadata.finalizers.iter().flatten().any(|of| of == CLAIM_PROTECTION);
+    if claim.metadata.deletion_timestamp.is_some() && !is_protected {
+        return Err("is being deleted");
+    }
+    let bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+    let volume = claim.spec.and_then(|spec| spec.volume_name).filter(|volume| bound && !volume.is_empty());
+    volume.ok_or("is not bound")
 }
 
 fn carry_out(plans: Vec<(String, Plan)>, group: Option<u32>) -> (Mounted, Faults) {
@@ -254,6 +266,30 @@ mod tests {
         tear_down(&pod).unwrap();
         assert!(!pod.exists());
         tear_down(&pod).unwrap();
+    }
+
+    #[test]
+    fn a_claim_that_goes_serves_while_it_is_protected() {
+        let claim = |metadata: serde_json::Value, phase: &str| {
+            let spec = serde_json::json!({"volumeName": "v"});
+            let status = serde_json::json!({"phase": phase});
+            let claim = serde_json::json!({"metadata": metadata, "spec": spec, "status": status});
+            serde_json::from_value(claim).unwrap()
+        };
+        let going = "2026-01-01T00:00:00Z";
+        for (metadata, phase, expected) in [
+            (serde_json::json!({}), "Bound", Ok("v".to_owned())),
+            (serde_json::json!({}), "Pending", Err("is not bound")),
+            (serde_json::json!({"deletionTimestamp": going}), "Bound", Err("is being deleted")),
+            (serde_json::json!({"deletionTimestamp": going, "finalizers": ["a"]}), "Bound", Err("is being deleted")),
+            (
+                serde_json::json!({"deletionTimestamp": going, "finalizers": [CLAIM_PROTECTION]}),
+                "Bound",
+                Ok("v".to_owned()),
+            ),
+        ] {
+            assert_eq!(volume_of(claim(metadata.clone(), phase)), expected, "{metadata} {phase}");
+        }
     }
 
     #[test]
