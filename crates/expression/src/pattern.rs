@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::slice;
 use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
-use regex_syntax::ast::ErrorKind;
 use regex_syntax::ast::parse::Parser;
+use regex_syntax::ast::{Ast, ErrorKind, RepetitionKind, RepetitionRange};
 
 use crate::error::Error;
 use crate::meter::Meter;
@@ -55,7 +56,8 @@ pub fn compile(text: &str, size_max: usize) -> Result<Regex, String> {
 }
 
 fn build(text: &str, size_max: usize) -> Result<Regex, Fault> {
-    let translated = translate(text).map_err(|why| Fault::Syntax(format!("{why}: ``")))?;
+    let translated = translate(text).map_err(Fault::Syntax)?;
+    repetitions(&translated).map_err(Fault::Syntax)?;
     let mut builder = RegexBuilder::new(&translated);
     builder.size_limit(size_max).dfa_size_limit(size_max).nest_limit(NEST_MAX).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => Fault::TooLarge,
@@ -80,6 +82,52 @@ fn syntax_fault(text: &str, translated: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("{why}: `{what}`"))
+}
+
+/// How often something may be repeated, by repetitions within each other too. (upstream: Go's regexp/syntax)
+const REPEATED_MAX: u32 = 1000;
+
+/// What Go says of repetitions that the crate would take.
+fn repetitions(translated: &str) -> Result<(), String> {
+    // What is no pattern at all is told by who compiles it.
+    Parser::new().parse(translated).map_or(Ok(()), |ast| check_repetitions(&ast, translated))
+}
+
+fn check_repetitions(ast: &Ast, text: &str) -> Result<(), String> {
+    parts(ast).iter().try_for_each(|part| check_repetitions(part, text))?;
+    let Ast::Repetition(repetition) = ast else { return Ok(()) };
+    let operator = &repetition.op.span;
+    if let Ast::Repetition(inner) = &*repetition.ast {
+        let both = &text[inner.op.span.start.offset..operator.end.offset];
+        return Err(format!("invalid nested repetition operator: `{both}`"));
+    }
+    if repeats_within(ast, REPEATED_MAX) {
+        return Ok(());
+    }
+    Err(format!("invalid repeat count: `{}`", &text[operator.start.offset..operator.end.offset]))
+}
+
+fn repeats_within(ast: &Ast, most: u32) -> bool {
+    let times = match ast {
+        Ast::Repetition(of) => match &of.op.kind {
+            RepetitionKind::Range(
+                RepetitionRange::Exactly(times) | RepetitionRange::AtLeast(times) | RepetitionRange::Bounded(_, times),
+            ) => *times,
+            _ => 1,
+        },
+        _ => 1,
+    };
+    times <= most && parts(ast).iter().all(|part| repeats_within(part, most / times.max(1)))
+}
+
+fn parts(ast: &Ast) -> &[Ast] {
+    match ast {
+        Ast::Repetition(of) => slice::from_ref(&*of.ast),
+        Ast::Group(of) => slice::from_ref(&*of.ast),
+        Ast::Alternation(of) => &of.asts,
+        Ast::Concat(of) => &of.asts,
+        _ => &[],
+    }
 }
 
 /// The patterns that an evaluation has compiled, by their texts.
@@ -150,15 +198,16 @@ pub fn with_pattern<T>(meter: &Meter, value: &Value<'_>, with: impl FnOnce(&Rege
     }
 }
 
-/// In Go, `\d`, `\w`, `\s` and `\b` mean ASCII, and brackets and `&&` in a class mean themselves.
-fn translate(text: &str) -> Result<String, &'static str> {
+/// In Go, `\d`, `\w`, `\s` and `\b` mean ASCII, brackets and `&&` in a class mean themselves, and so does a brace that
+/// begins no count.
+fn translate(text: &str) -> Result<String, String> {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text.chars().peekable();
     let mut in_class = false;
     while let Some(c) = rest.next() {
         match c {
             '\\' => {
-                let escaped = rest.next().ok_or("trailing backslash at end of expression")?;
+                let escaped = rest.next().ok_or("trailing backslash at end of expression: ``")?;
                 if escaped == 'Q' {
                     quote(&mut rest, &mut out);
                 } else {
@@ -181,6 +230,15 @@ fn translate(text: &str) -> Result<String, &'static str> {
                 in_class = false;
                 out.push(']');
             }
+            '{' if !in_class => {
+                let digits = rest.clone().take_while(|c| c.is_ascii_digit() || [',', '}'].contains(c));
+                let behind: String = digits.collect();
+                let count = count(&behind);
+                out.push_str(if count.is_some() { "{" } else { "\\{" });
+                if let Some((count, false)) = count {
+                    return Err(format!("invalid repeat count: `{{{count}`"));
+                }
+            }
             '&' | '~' if in_class => {
                 out.push('\\');
                 out.push(c);
@@ -189,6 +247,23 @@ fn translate(text: &str) -> Result<String, &'static str> {
         }
     }
     Ok(out)
+}
+
+/// The count that a brace begins, up to the brace that ends it, and whether it is one by which something may be repeated;
+/// nothing where the brace means itself.
+fn count(behind: &str) -> Option<(&str, bool)> {
+    let (inner, _) = behind.split_once('}')?;
+    let (least, most) = inner.split_once(',').map_or((inner, inner), |(least, most)| (least, most));
+    let is_number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() && (text == "0" || !text.starts_with('0'))
+    };
+    if !is_number(least) || !(is_number(most) || most.is_empty()) {
+        return None;
+    }
+    let number = |text: &str| text.parse().unwrap_or(u32::MAX);
+    let (least, most) = (number(least), if most.is_empty() { None } else { Some(number(most)) });
+    let holds = least <= REPEATED_MAX && most.is_none_or(|most| least <= most && most <= REPEATED_MAX);
+    Some((&behind[..=inner.len()], holds))
 }
 
 type Characters<'t> = std::iter::Peekable<std::str::Chars<'t>>;
