@@ -14,9 +14,10 @@ use machinery::validation::{validate_annotations, validate_labels};
 use machinery::{ApiError, Object, Reason};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::convert::{from_storage, view};
-use crate::entry::Entry;
+use crate::entry::{Claim, Entry};
 use crate::kind_table::KindTable;
 use crate::registry::Registry;
 
@@ -40,7 +41,8 @@ impl Registry {
         }
     }
 
-    /// Entries as `kind`, whatever versions they are stored in. What a webhook made of an entry is kept with it.
+    /// Entries as `kind`, whatever versions they are stored in. What a webhook made of an entry is kept with it, and who
+    /// wants the same while the webhook is asked waits for that answer.
     pub(crate) async fn seen(
         &self,
         entries: Vec<Arc<Entry>>,
@@ -49,12 +51,47 @@ impl Registry {
         if !converts_by_webhook(kind) {
             return Ok(entries.iter().map(|entry| view(entry, kind)).collect());
         }
-        let strange: Vec<&Arc<Entry>> = entries.iter().filter(|entry| known_as(entry, kind).is_none()).collect();
-        let converted = self.by_webhook(kind, strange.iter().map(|entry| entry.object()).collect()).await?;
-        let converted = strange.iter().zip(converted);
-        converted.for_each(|(entry, object)| entry.keep_converted(entry.seen_as(kind, object).into()));
-        let seen = |entry: &Arc<Entry>| known_as(entry, kind).expect("what was not known has just been converted");
-        Ok(entries.iter().map(seen).collect())
+        loop {
+            let seen: Option<Vec<Arc<Entry>>> = entries.iter().map(|entry| known_as(entry, kind)).collect();
+            match seen {
+                Some(seen) => return Ok(seen),
+                None => self.make_known(&entries, kind).await?,
+            }
+        }
+    }
+
+    /// Has the webhook asked for what is not known, or waits for whoever asks it. Who asks may give up.
+    async fn make_known(&self, entries: &[Arc<Entry>], kind: &'static KindDef) -> Result<(), ApiError> {
+        // Dropped with this future: then others ask.
+        let (telling, answered) = watch::channel(None);
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for entry in entries.iter().filter(|entry| known_as(entry, kind).is_none()) {
+            match entry.claim(kind, &answered) {
+                Claim::Known => {}
+                Claim::Own => own.push(entry),
+                Claim::Others(answered) => others.push(answered),
+            }
+        }
+        match self.by_webhook(kind, own.iter().map(|entry| entry.object()).collect()).await {
+            Ok(converted) => own
+                .iter()
+                .zip(converted)
+                .for_each(|(entry, object)| entry.keep_converted(entry.seen_as(kind, object).into())),
+            Err(error) => {
+                telling.send_replace(Some(error.clone()));
+                return Err(error);
+            }
+        }
+        drop(telling);
+        for mut answered in others {
+            // An error here: it was converted, or who asked gave up.
+            if answered.changed().await.is_ok()
+                && let Some(error) = answered.borrow().clone()
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn seen_one(&self, entry: &Arc<Entry>, kind: &'static KindDef) -> Result<Arc<Entry>, ApiError> {

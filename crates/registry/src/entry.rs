@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use kinds::KindDef;
-use machinery::Object;
 use machinery::protobuf::{self, ENVELOPE_TAIL};
+use machinery::{ApiError, Object};
 use parking_lot::Mutex;
 use store::Revision;
+use tokio::sync::watch;
 
 /// An object at one revision, or at revision zero when a dry run did not write it. Its JSON carries the resource
 /// version; what selectors look at is extracted on first use.
@@ -27,8 +28,27 @@ pub struct Entry {
     /// Where the digits of the resource version start in `json`; zero when the object has no metadata.
     splice: u32,
     selectable: OnceLock<Box<Selectable>>,
-    /// What webhooks made of it, each of another version.
-    converted: OnceLock<Box<Mutex<Vec<Arc<Self>>>>>,
+    /// What webhooks made of it.
+    converted: OnceLock<Box<Mutex<Converted>>>,
+}
+
+/// What webhooks made of an entry, each of another version, and what they are being asked for.
+#[derive(Default)]
+struct Converted {
+    known: Vec<Arc<Entry>>,
+    asked: Vec<(&'static KindDef, Answered)>,
+}
+
+/// Tells when a webhook has answered, and its error if it failed. Who asked it and gave up tells nothing.
+pub(crate) type Answered = watch::Receiver<Option<ApiError>>;
+
+/// Who asks a webhook for the conversion of an entry that is not known.
+pub(crate) enum Claim {
+    Known,
+    /// Whoever got this asks.
+    Own,
+    /// Somebody does.
+    Others(Answered),
 }
 
 /// What selectors may look at.
@@ -85,11 +105,28 @@ impl Entry {
 
     /// What a webhook made of it as `kind`, if one has.
     pub(crate) fn converted(&self, kind: &'static KindDef) -> Option<Arc<Self>> {
-        self.converted.get()?.lock().iter().find(|entry| ptr::eq(entry.kind, kind)).cloned()
+        self.converted.get()?.lock().known(kind)
     }
 
     pub(crate) fn keep_converted(&self, converted: Arc<Self>) {
-        self.converted.get_or_init(Box::default).lock().push(converted);
+        let mut all = self.converted.get_or_init(Box::default).lock();
+        all.asked.retain(|(asked, _)| !ptr::eq(*asked, converted.kind));
+        all.known.push(converted);
+    }
+
+    /// Who asks a webhook for this as `kind`: the caller, who tells by `answered`, unless somebody does already.
+    pub(crate) fn claim(&self, kind: &'static KindDef, answered: &Answered) -> Claim {
+        let mut converted = self.converted.get_or_init(Box::default).lock();
+        if converted.known(kind).is_some() {
+            return Claim::Known;
+        }
+        // Those who gave up have dropped their end.
+        converted.asked.retain(|(_, answered)| answered.has_changed().is_ok());
+        if let Some((_, others)) = converted.asked.iter().find(|(asked, _)| ptr::eq(*asked, kind)) {
+            return Claim::Others(others.clone());
+        }
+        converted.asked.push((kind, answered.clone()));
+        Claim::Own
     }
 
     /// The same object as a later write left it: what a deletion delivers.
@@ -101,7 +138,7 @@ impl Entry {
             _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
         };
         let later = Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start);
-        let converted = self.converted.get().map(|converted| converted.lock().clone()).unwrap_or_default();
+        let converted = self.converted.get().map(|converted| converted.lock().known.clone()).unwrap_or_default();
         converted.iter().for_each(|entry| later.keep_converted(entry.at_revision(revision).into()));
         later
     }
@@ -206,6 +243,12 @@ impl Entry {
             let object = self.object();
             Box::new(Selectable { labels: object.labels(), fields: self.kind.selectable_values(&object) })
         })
+    }
+}
+
+impl Converted {
+    fn known(&self, kind: &'static KindDef) -> Option<Arc<Entry>> {
+        self.known.iter().find(|entry| ptr::eq(entry.kind, kind)).cloned()
     }
 }
 

@@ -406,3 +406,30 @@ async fn policies_see_what_the_webhook_makes_of_an_object() {
          stays what it is"
     );
 }
+
+#[tokio::test]
+async fn watchers_that_wake_together_have_an_event_converted_once() {
+    let cluster = start().await;
+    let (url, calls) = serve(&cluster).await;
+    cluster.define(&two_versions(&cluster, &url)).await;
+    let begun = cluster.api.get(WIDGETS).await.expect(200)["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let watch = format!("{}?watch=1&resourceVersion={begun}&timeoutSeconds=2", beta());
+    let watches = futures::future::join_all((0..20).map(|_| cluster.api.get(&watch)));
+    let before = calls.load(Ordering::Relaxed);
+    let made = widget("a", json!({"size": 3}));
+    let made = cluster.api.post(WIDGETS, &made);
+    let (watched, made) = tokio::join!(watches, made);
+    made.expect(201);
+    for got in watched {
+        let event: Value = serde_json::from_str(got.text().lines().next().unwrap()).unwrap();
+        assert_eq!((&event["type"], &event["object"]["spec"]), (&json!("ADDED"), &json!({"amount": "3"})));
+    }
+    assert_eq!(calls.load(Ordering::Relaxed) - before, 1);
+    // So do those that fail together.
+    let before = calls.load(Ordering::Relaxed);
+    cluster.api.post(WIDGETS, &widget("broken", json!({"size": 3}))).await.expect(201);
+    let uri = format!("{}/broken", beta());
+    let failed = futures::future::join_all((0..20).map(|_| cluster.api.get(&uri))).await;
+    assert!(failed.iter().all(|got| got.problem().contains("out of order")));
+    assert_eq!(calls.load(Ordering::Relaxed) - before, 1);
+}
