@@ -81,3 +81,33 @@ async fn status_and_scale_have_paths_of_their_own() {
     let negative = cluster.api.patch(&uri, merge, &json!({"spec": {"replicas": -1}})).await.problem();
     assert!(negative.ends_with(".spec.replicas: Invalid value: -1: should be a non-negative integer"), "{negative}");
 }
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_stores_what_a_narrower_schema_left() {
+    let cluster = start().await;
+    let wide = json!({"size": {"type": "integer"}, "color": {"type": "string"}});
+    let define = |properties: &Value| definition(json!([version("v1", schema(properties.clone()))]));
+    cluster.define(&define(&wide)).await;
+    let uri = format!("{WIDGETS}/a");
+    let made = cluster.api.post(WIDGETS, &widget("a", json!({"size": 1, "color": "red"}))).await.expect(201);
+    let revision = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let redefine = async |properties: &Value, spec: &Value| {
+        let path = format!("{DEFINITIONS}/widgets.example.com");
+        let mut changed = cluster.api.get(&path).await.expect(200);
+        changed["spec"]["versions"] = define(properties)["spec"]["versions"].clone();
+        cluster.api.put(&path, &changed).await.expect(200);
+        cluster.until(&uri, |got| got.json()["spec"] == *spec).await
+    };
+    let same = cluster.api.put(&uri, &made).await.expect(200);
+    assert_eq!(revision(&same), revision(&made));
+    let narrow = redefine(&json!({"size": {"type": "integer"}}), &json!({"size": 1})).await;
+    assert_eq!(revision(&narrow), revision(&made), "what is read is not written");
+    let written = cluster.api.put(&uri, &narrow).await.expect(200);
+    assert_ne!(revision(&written), revision(&made));
+    assert_eq!(revision(&cluster.api.put(&uri, &written).await.expect(200)), revision(&written));
+    // A wider schema brings nothing back, and new defaults are stored in the same way.
+    let defaulted = json!({"size": {"type": "integer"}, "color": {"type": "string", "default": "blue"}});
+    let read = redefine(&defaulted, &json!({"size": 1, "color": "blue"})).await;
+    assert_eq!(revision(&read), revision(&written));
+    assert_ne!(revision(&cluster.api.put(&uri, &read).await.expect(200)), revision(&written));
+}

@@ -132,18 +132,29 @@ impl Registry {
         }
     }
 
-    /// Whether the value would be of another version, or encrypted otherwise, today, so that even a write that changes
-    /// nothing stores it.
+    /// Whether the value would be of another version, of other content or encrypted otherwise today, so that even a write
+    /// that changes nothing stores it. Custom resources are read along the schema of today, which may know less than that
+    /// by which they were written, or have other defaults.
     async fn is_outdated(&self, kind: &'static KindDef, current: &Entry) -> Result<bool, ApiError> {
         let key = current.key();
         if current.kind().version != self.kinds().storage(kind).version {
             return Ok(true);
         }
-        if !self.0.transformer.covers(key) {
+        let (transformer, custom) = (&self.0.transformer, current.kind().custom.is_some());
+        if !custom && !transformer.covers(key) {
             return Ok(false);
         }
-        let held = self.0.store.get(key, None).await.map_err(of_store)?;
-        Ok(held.is_some_and(|held| self.0.transformer.is_outdated(key, &held.value)))
+        let Some(held) = self.0.store.get(key, None).await.map_err(of_store)? else { return Ok(false) };
+        if transformer.is_outdated(key, &held.value) {
+            return Ok(true);
+        }
+        let written = || {
+            let plain = transformer.from_storage(key, held.value.clone()).ok()?;
+            serde_json::from_slice::<Object>(&plain).ok()
+        };
+        let mut read = current.object();
+        read.remove(&["metadata", "resourceVersion"]);
+        Ok(custom && held.mod_revision == current.revision() && written().is_some_and(|written| written != read))
     }
 
     /// What was written while this request was under way, to try again from.
