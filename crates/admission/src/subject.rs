@@ -20,6 +20,16 @@ const EXEMPT: [&str; 6] = [
     "MutatingAdmissionPolicyBinding",
 ];
 
+/// What policies are not asked about besides: what is only answered. (upstream: pkg/kubeapiserver/admission/exclusion)
+const ANSWERED: [(&str, &str); 6] = [
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "localsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+];
+
 /// A write and its object, in the version in which it was asked for.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
@@ -31,6 +41,11 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     pub fn is_exempt(&self) -> bool {
         self.request.kind.group == CONFIGURATION && EXEMPT.contains(&self.request.kind.kind)
+    }
+
+    /// The same for policies.
+    pub fn is_exempt_from_policies(&self) -> bool {
+        self.is_exempt() || ANSWERED.contains(&(self.request.kind.group, self.request.kind.resource))
     }
 
     pub fn is_namespace(&self) -> bool {

@@ -5,12 +5,14 @@ use auth::authz::reviews;
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::{ApiError, Object, UserInfo};
+use registry::Operation;
 use serde_json::json;
 
 use crate::call::Call;
 use crate::decode;
 use crate::respond::{self, Answer};
 use crate::server::Server;
+use crate::subresource::Asked;
 use crate::verbs::{no_such_method, plain_accept};
 
 impl Server {
@@ -26,7 +28,8 @@ impl Server {
         }
         let accept = plain_accept(call)?;
         let context = call.context()?;
-        let review = decode::object(call, kind, context.field_validation).await?;
+        let mut review = decode::object(call, kind, context.field_validation).await?;
+        self.admit(&context, kind, Asked::of(call, Operation::Create), &mut review).await?;
         let reviewed = self.review(call, kind, review).await?;
         Ok(respond::value(call, accept, StatusCode::CREATED, kind.schema, &reviewed.into_value()))
     }

@@ -94,7 +94,7 @@ impl Policies {
 
     pub async fn validate(&self, registry: &Registry, subject: Subject<'_>) -> Result<(), ApiError> {
         let bindings = self.validating_bindings.get(&*self.view);
-        if bindings.is_empty() || subject.is_exempt() {
+        if bindings.is_empty() || subject.is_exempt_from_policies() {
             return Ok(());
         }
         let policies = self.validating.get(&*self.view);
@@ -123,7 +123,9 @@ impl Policies {
         rounds: &mut Rounds,
     ) -> Result<(), ApiError> {
         let bindings = self.mutating_bindings.get(&*self.view);
-        let Some(object) = object.filter(|_| !bindings.is_empty() && !subject.is_exempt()) else { return Ok(()) };
+        let Some(object) = object.filter(|_| !bindings.is_empty() && !subject.is_exempt_from_policies()) else {
+            return Ok(());
+        };
         let policies = self.mutating.get(&*self.view);
         let now = Subject { object: Some(object), ..subject };
         let selected = select(registry, &*self.view, &now, &policies, &bindings).await;

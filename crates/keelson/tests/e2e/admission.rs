@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::support::machine::enter;
-use crate::support::{Cluster, Machine, Script, Serving};
+use crate::support::{Cluster, Machine, Script, Serving, until};
 
 #[path = "../../../admission/tests/admission/server.rs"]
 mod server;
@@ -288,4 +288,123 @@ fn policies_are_held_to_definitions_and_to_what_their_writers_may_read() {
         warning.starts_with("example.com/v1, Kind=Widget: ERROR: <input>:1:12: undefined field 'weight'"),
         "{warning}"
     );
+}
+
+const REVIEWS: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: never}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {operations: [CREATE], apiGroups: [authentication.k8s.io, authorization.k8s.io], apiVersions: ["*"], resources: ["*"]}
+    - {operations: [CREATE], apiGroups: [""], apiVersions: [v1], resources: [configmaps]}
+  validations: [{expression: "false", message: never}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: never}
+spec: {policyName: never, validationActions: [Deny]}
+"#;
+
+#[test]
+fn reviews_are_shown_to_webhooks_and_not_held_to_policies() {
+    let cluster = Cluster::start_without_image();
+    let whoami = || cluster.try_kubectl("auth whoami");
+    cluster.apply(REVIEWS);
+    let never = || cluster.try_kubectl("create configmap x --dry-run=server");
+    until("the policy holds", || never().stderr.contains("denied request: never").then_some(()));
+    whoami().succeeds();
+
+    let webhook = Webhook::start(&cluster.machine, |request| match request["resource"]["resource"].as_str() {
+        Some("selfsubjectreviews") => Answer::deny("you know who you are"),
+        _ => Answer::allow(),
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "reviews"},
+        "webhooks": [{
+            "name": "reviews.example.com", "clientConfig": webhook.client, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "rules": [{
+                "operations": ["CREATE"], "apiGroups": ["authentication.k8s.io", "authorization.k8s.io"],
+                "apiVersions": ["*"], "resources": ["*"],
+            }],
+        }],
+    });
+    cluster.apply(&configuration.to_string());
+    until("the webhook is asked", || {
+        whoami().stderr.contains("denied the request: you know who you are").then_some(())
+    });
+    assert_eq!(cluster.kubectl("auth can-i list pods").trim(), "yes");
+    let (_, asked) = webhook.stop();
+    let of_access = asked.iter().find(|request| request["resource"]["resource"] == "selfsubjectaccessreviews");
+    let attributes = &of_access.expect("it was shown")["object"]["spec"]["resourceAttributes"];
+    assert_eq!((&attributes["verb"], &attributes["resource"]), (&json!("list"), &json!("pods")));
+}
+
+/// As `convert.py` converts them.
+fn two_versions(port: &str, bundle: &str) -> String {
+    let version = |name: &str, spec: Value| {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}});
+        json!({"name": name, "served": true, "storage": name == "v1", "schema": {"openAPIV3Schema": schema}})
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [
+                version("v1", json!({"size": {"type": "integer"}})),
+                version("v1beta1", json!({"amount": {"type": "string"}})),
+            ],
+            "conversion": {"strategy": "Webhook", "webhook": {
+                "conversionReviewVersions": ["v1"],
+                "clientConfig": {"url": format!("https://127.0.0.1:{port}/convert"), "caBundle": bundle},
+            }},
+        },
+    })
+    .to_string()
+}
+
+#[test]
+fn a_webhook_for_one_version_is_shown_what_is_written_in_another() {
+    let cluster = Cluster::start_without_image();
+    let serving = Serving::issue(cluster.scratch(), "webhook", std::net::Ipv4Addr::LOCALHOST.into());
+    let converter = Script::start(&cluster.machine, "convert.py", &serving.files());
+    cluster.apply(&two_versions(&converter.port, &serving.bundle));
+    cluster.kubectl("wait --for=condition=Established crd/widgets.example.com --timeout 30s");
+    let webhook = Webhook::start(&cluster.machine, |request| match request["object"]["spec"]["amount"].as_str() {
+        Some("7") => Answer::deny("seven is too many"),
+        Some("5") => Answer::patch(&json!([{"op": "replace", "path": "/spec/amount", "value": "6"}])),
+        _ => Answer::allow(),
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "widgets"},
+        "webhooks": [{
+            "name": "widgets.example.com", "clientConfig": webhook.client, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "matchPolicy": "Equivalent",
+            "rules": [{
+                "operations": ["CREATE", "UPDATE"], "apiGroups": ["example.com"], "apiVersions": ["v1beta1"],
+                "resources": ["widgets"],
+            }],
+        }],
+    });
+    cluster.apply(&configuration.to_string());
+    let widget = |name: &str, size: u32| {
+        format!("{{apiVersion: example.com/v1, kind: Widget, metadata: {{name: {name}}}, spec: {{size: {size}}}}}")
+    };
+    until("the webhook is asked", || {
+        let refused = cluster.kubectl_stdin("apply -f -", &format!("---\n{}", widget("seven", 7)));
+        refused.stderr.contains("denied the request: seven is too many").then_some(())
+    });
+    cluster.apply(&widget("five", 5));
+    assert_eq!(cluster.field("widgets.v1.example.com five", ".spec.size"), "6");
+    cluster.kubectl(r#"patch widgets.v1.example.com five --type merge -p {"spec":{"size":8}}"#);
+    let (_, asked) = webhook.stop();
+    let update = asked.iter().find(|request| request["operation"] == "UPDATE").expect("it was shown");
+    assert_eq!((&update["kind"]["version"], &update["requestKind"]["version"]), (&json!("v1beta1"), &json!("v1")));
+    assert_eq!(update["object"]["spec"], json!({"amount": "8"}));
+    assert_eq!(update["oldObject"]["spec"], json!({"amount": "6"}));
 }
