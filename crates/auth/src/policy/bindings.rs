@@ -71,7 +71,7 @@ pub(super) const NAMESPACE_BINDINGS: &[Binding] = &[
         "system::leader-locking-kube-controller-manager",
         "kube-system",
         "system::leader-locking-kube-controller-manager",
-        &[CONTROLLER_MANAGER, ServiceAccount("kube-controller-manager")],
+        &[CONTROLLER_MANAGER, ServiceAccount("kube-controller-manager"), ServiceAccount("leader-election-controller")],
     ),
     local(
         "system::leader-locking-kube-scheduler",

@@ -141,7 +141,7 @@ const SCHEDULER: &[Line] = &[
     On(READ, "resource.k8s.io", "deviceclasses"),
     On(READ_UPDATE, "resource.k8s.io", "resourceclaims"),
     On(READ_UPDATE, "resource.k8s.io", "resourceclaims/status"),
-    On(READ_UPDATE, "core", "pods/finalizers"),
+    On("update", "core", "pods/finalizers"),
     On(READ, "resource.k8s.io", "resourceslices"),
 ];
 
@@ -295,6 +295,8 @@ const fn role(name: &'static str, namespace: &'static str, lines: &'static [Line
     Role { name, namespace, aggregate_to: "", aggregated_from: "", lines }
 }
 
+const LEADER_LOCKING: &[Line] = &[On("get watch list create update", "coordination.k8s.io", "leases leasecandidates")];
+
 pub(super) const NAMESPACE_ROLES: &[Role] = &[
     role(
         "extension-apiserver-authentication-reader",
@@ -304,20 +306,8 @@ pub(super) const NAMESPACE_ROLES: &[Role] = &[
     role("system:controller:bootstrap-signer", "kube-system", &[On(READ, "core", "secrets")]),
     role("system:controller:cloud-provider", "kube-system", &[On("create get list watch", "core", "configmaps")]),
     role("system:controller:token-cleaner", "kube-system", &[On("get list watch delete", "core", "secrets"), EVENTS]),
-    role(
-        "system::leader-locking-kube-controller-manager",
-        "kube-system",
-        &[
-            On("watch", "core", "configmaps"),
-            Named("get update", "core", "configmaps", "kube-controller-manager"),
-            On("get watch list create update", "coordination.k8s.io", "leases"),
-        ],
-    ),
-    role(
-        "system::leader-locking-kube-scheduler",
-        "kube-system",
-        &[On("watch", "core", "configmaps"), Named("get update", "core", "configmaps", "kube-scheduler")],
-    ),
+    role("system::leader-locking-kube-controller-manager", "kube-system", LEADER_LOCKING),
+    role("system::leader-locking-kube-scheduler", "kube-system", LEADER_LOCKING),
     role(
         "system:controller:bootstrap-signer",
         "kube-public",

@@ -174,7 +174,7 @@ const FACTS: &[(&str, &str, &str)] = &[
          list:resourceslices.resource.k8s.io list:volumeattachments.storage.k8s.io list:csistoragecapacities.storage.k8s.io
          update:leases.coordination.k8s.io=kube-scheduler create:leasecandidates.coordination.k8s.io",
         "create:pods update:pods update:nodes update:leases.coordination.k8s.io=other get:secrets
-         update:persistentvolumes",
+         update:persistentvolumes patch:pods/finalizers",
     ),
     (
         "system:kube-controller-manager",
