@@ -30,7 +30,7 @@ pub mod statefulset;
 pub mod storage;
 pub mod ttl;
 
-pub use run::{ControllersConfig, run};
+pub use run::{ControllersConfig, run, run_beside_manager};
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -65,6 +65,14 @@ struct Started {
 }
 
 impl Started {
+    /// Begins with those that belong to the API server, which kube-apiserver runs itself.
+    fn with_api_servers(shell: &Shell, node_ports: RangeInclusive<u16>) -> Self {
+        let mut all = Self { shell: shell.clone(), tasks: JoinSet::new() };
+        all.add(AddressRepair::new(shell, node_ports), 1);
+        all.add(DefinitionController::new(shell), 1);
+        all
+    }
+
     fn add<C: Controller>(&mut self, controller: C, workers: usize) {
         let span = info_span!("controller", name = controller.name());
         let shell = self.shell.clone();
@@ -72,10 +80,15 @@ impl Started {
     }
 }
 
+/// Runs what is left to do where a kube-controller-manager runs beside the server, until the shell is shut down.
+pub async fn run_beside_manager(config: ControllersConfig) {
+    Started::with_api_servers(&config.shell, config.node_ports).tasks.join_all().await;
+}
+
 /// Runs all controllers until the shell is shut down.
 pub async fn run(config: ControllersConfig) {
     let shell = config.shell;
-    let mut all = Started { shell: shell.clone(), tasks: JoinSet::new() };
+    let mut all = Started::with_api_servers(&shell, config.node_ports);
     all.add(ReplicaController::<ReplicaSet>::new(&shell), WORKERS);
     all.add(ReplicaController::<ReplicationController>::new(&shell), WORKERS);
     all.add(DeploymentController::new(&shell), WORKERS);
@@ -93,8 +106,6 @@ pub async fn run(config: ControllersConfig) {
     all.add(EndpointSliceController::new(&shell), WORKERS);
     all.add(EndpointsController::new(&shell), WORKERS);
     all.add(ServiceCidrController::new(&shell), 1);
-    all.add(AddressRepair::new(&shell, config.node_ports), 1);
-    all.add(DefinitionController::new(&shell), 1);
     all.add(ServiceAccountController::new(&shell), 1);
     all.add(RootCaController::new(&shell, config.ca_pem.clone()), 1);
     all.add(TokensController::new(&shell, config.mint, config.ca_pem), WORKERS);

@@ -181,6 +181,13 @@ pub struct Server {
     /// Run the control plane alone
     #[arg(long)]
     pub no_agent: bool,
+    /// Leave pods to a scheduler that is run beside this server
+    #[arg(long)]
+    pub disable_scheduler: bool,
+    /// Leave controllers, and signing what CertificateSigningRequests ask for, to a kube-controller-manager that is run
+    /// beside this server
+    #[arg(long)]
+    pub disable_controller_manager: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
 //! The loops of the control plane, each with an identity of its own, all on one set of caches.
 //!
-//! On a shared datastore the loops of one server run at a time: of the one that holds the Lease.
+//! On a shared datastore the loops of one server run at a time: of the one that holds the Lease. Flags leave some of
+//! them to programs beside the server.
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::{cluster, flags};
 
 /// The Lease of who runs the loops, named as upstream's of the largest of them.
 const LEASE: &str = "kube-controller-manager";
+/// The same where that one belongs to a program beside the servers.
+const LEASE_BESIDE_MANAGER: &str = "keelson-server";
 const LEASE_NAMESPACE: &str = "kube-system";
 
 /// What a run of the loops is made of.
@@ -29,6 +32,14 @@ struct Loops {
     scheduler: (kube::Client, scheduler::Metrics),
     signer: (registry::Registry, Arc<auth::lineage::Lineage>, Arc<dyn auth::Authorizer>),
     sampler: Arc<Sampler>,
+    here: Here,
+}
+
+/// What runs here, and not in a program beside the server.
+#[derive(Clone, Copy)]
+struct Here {
+    scheduler: bool,
+    controller_manager: bool,
 }
 
 /// Starts all of them, here or where the Lease says, and answers caches that last as long as the server.
@@ -59,11 +70,13 @@ pub fn start(running: &mut Running, flags: &flags::Server, node_name: &str) -> a
         scheduler: (running.client("system:kube-scheduler", &[]), scheduler::Metrics::register(&mut metrics)),
         signer: (registry, authority, running.authorizer.clone()),
         sampler,
+        here: Here { scheduler: !flags.disable_scheduler, controller_manager: !flags.disable_controller_manager },
     };
     running.server.metrics().add(metrics);
     if flags.datastore.is_shared() {
         let identity = format!("{node_name}_{}", clock::uuid());
-        let candidate = Candidate { namespace: LEASE_NAMESPACE.to_owned(), lease: LEASE.to_owned(), identity };
+        let lease = if loops.here.controller_manager { LEASE } else { LEASE_BESIDE_MANAGER }.to_owned();
+        let candidate = Candidate { namespace: LEASE_NAMESPACE.to_owned(), lease, identity };
         let client = running.client("system:apiserver", &[UserInfo::MASTERS]);
         let shutdown = running.shutdown.clone();
         // It gives the Lease back at shutdown, and must not be dropped before it has.
@@ -116,16 +129,22 @@ impl Loops {
         }
     }
 
-    fn parts(self) -> [BoxFuture<'static, ()>; 5] {
-        let Loops { controllers, scheduler: (client, metrics), signer: (registry, authority, authorizer), sampler } =
-            self;
+    fn parts(self) -> Vec<BoxFuture<'static, ()>> {
+        let Loops { controllers, scheduler, signer: (registry, authority, authorizer), sampler, here } = self;
         let shell = controllers.shell.clone();
-        [
-            Box::pin(auth::csr::clean::run(registry.clone())),
-            Box::pin(auth::csr::run::run(registry, authority, authorizer)),
-            Box::pin(scheduler::run(client, shell.informers.clone(), metrics, shell.shutdown.clone())),
-            Box::pin(controllers::run(controllers)),
-            Box::pin(autoscale::run(shell, sampler)),
-        ]
+        let mut parts: Vec<BoxFuture<'static, ()>> = Vec::new();
+        if here.scheduler {
+            let ((client, metrics), informers, shutdown) = (scheduler, shell.informers.clone(), shell.shutdown.clone());
+            parts.push(Box::pin(scheduler::run(client, informers, metrics, shutdown)));
+        }
+        if here.controller_manager {
+            parts.push(Box::pin(auth::csr::clean::run(registry.clone())));
+            parts.push(Box::pin(auth::csr::run::run(registry, authority, authorizer)));
+            parts.push(Box::pin(controllers::run(controllers)));
+            parts.push(Box::pin(autoscale::run(shell, sampler)));
+        } else {
+            parts.push(Box::pin(controllers::run_beside_manager(controllers)));
+        }
+        parts
     }
 }

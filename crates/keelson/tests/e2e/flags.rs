@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use trace::otlp::{Span, Value};
 
 use crate::collector::Collector;
-use crate::support::manifests::pod;
+use crate::support::manifests::{deployment, pod};
 use crate::support::{Cluster, Machine, Output, until};
 
 #[test]
@@ -74,6 +74,48 @@ fn stable_versions_are_switched_off() {
     assert!(!cluster.kubectl("api-versions").contains("policy/v1"));
     assert_eq!(cluster.field("node n1", ".metadata.name"), "n1");
 }
+
+#[test]
+fn pods_and_controllers_are_left_to_programs_beside_the_server() {
+    let (machine, other) = (Machine::new(), Machine::new());
+    machine.connect("10.99.0.1", &other, "10.99.0.2");
+    let flags = ["--node-ip", "10.99.0.1", "--disable-scheduler", "--disable-controller-manager"];
+    let cluster = Cluster::start_with(machine, &flags);
+    // No controller has made the account or given the node its addresses: what stands for them may.
+    let controller = |name: &str| format!("--as system:serviceaccount:kube-system:{name}");
+    let ipam = controller("node-controller");
+    cluster.kubectl(&format!("patch node n1 -p {{\"spec\":{{\"podCIDR\":\"10.42.0.0/24\"}}}} {ipam}"));
+    cluster.kubectl(&format!("create serviceaccount default {}", controller("service-account-controller")));
+    for (lease, user) in
+        [("kube-scheduler", "system:kube-scheduler"), ("kube-controller-manager", "system:kube-controller-manager")]
+    {
+        let lease = format!(
+            "---\n{{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{name: {lease}, namespace: kube-system}}}}"
+        );
+        cluster.kubectl_stdin(&format!("create -f - --as {user}"), &lease).succeeds();
+    }
+    cluster.apply(&deployment("web", 1, "{name: c, image: none}", ""));
+    let name = "pod left";
+    cluster.apply(&pod(
+        "left",
+        "automountServiceAccountToken: false, containers: [{name: c, image: none, imagePullPolicy: Never}]",
+    ));
+    let binding =
+        "---\n{apiVersion: v1, kind: Binding, metadata: {name: left}, target: {apiVersion: v1, kind: Node, name: n1}}";
+    assert_eq!(cluster.field(name, ".spec.nodeName"), "");
+    cluster.kubectl_stdin("create --validate=false -f - --as system:kube-scheduler", binding).succeeds();
+    cluster.until_field(name, ".status.containerStatuses[0].state.waiting.reason", "ErrImageNeverPull");
+    // What kube-apiserver does by itself goes on.
+    cluster.apply(DEFINITION);
+    cluster.kubectl("wait --for condition=Established crd/things.example.com --timeout 60s");
+    assert_eq!(cluster.field("deployment web", ".status.observedGeneration"), "");
+    assert_eq!(cluster.kubectl("get replicasets -o name"), "");
+}
+
+const DEFINITION: &str = "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, \
+                          metadata: {name: things.example.com}, spec: {group: example.com, scope: Cluster, \
+                          names: {plural: things, kind: Thing}, versions: [{name: v1, served: true, storage: true, \
+                          schema: {openAPIV3Schema: {type: object}}}]}}";
 
 const PLUGINS: &str = "
 apiVersion: apiserver.config.k8s.io/v1
