@@ -292,6 +292,13 @@ pub struct Conversion {
     pub from_storage: fn(&mut Object),
 }
 
+/// A version that is served no longer, but in which upstream's servers store a kind, as JSON.
+#[derive(Clone, Copy)]
+pub struct Retired {
+    pub version: &'static str,
+    pub to_storage: fn(&mut Object),
+}
+
 /// A version that will go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deprecation {
@@ -330,6 +337,7 @@ pub struct KindDef {
     pub strategy: Strategy,
     /// Nothing when this version is the stored one.
     pub conversion: Option<Conversion>,
+    pub retired: Option<Retired>,
     /// Objects name addresses and ports that are the cluster's to give: they are taken when one is written, and given
     /// back when it goes.
     pub takes_addresses: bool,
@@ -379,6 +387,7 @@ impl KindDef {
         completed: |_| None,
         strategy: Strategy::PLAIN,
         conversion: None,
+        retired: None,
         takes_addresses: false,
         happened: None,
         deprecation: None,

@@ -114,12 +114,13 @@ async fn fill(store: &Etcd, servers: &Servers) {
     let accepted = |kind: &str| json!({"type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"});
     let definition = json!({
         "spec": {"group": "example.com", "names": names, "scope": "Namespaced", "conversion": {"strategy": "None"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]},
+            "preserveUnknownFields": false, "version": "v1", "validation": schema,
+            "versions": [{"name": "v1", "served": true, "storage": true}]},
         "status": {"acceptedNames": names, "storedVersions": ["v1"],
             "conditions": [accepted("NamesAccepted"), accepted("Established")]},
     });
     let definition =
-        named("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "widgets.example.com", &definition);
+        named("apiextensions.k8s.io/v1beta1", "CustomResourceDefinition", "", "widgets.example.com", &definition);
     let key = "/registry/apiextensions.k8s.io/customresourcedefinitions/widgets.example.com";
     put(store, key, definition.to_string().into_bytes()).await;
     let widget = named("example.com/v1", "Widget", "shop", "w", &json!({"spec": {"size": 7}}));
@@ -139,6 +140,7 @@ fn check(servers: &Servers) {
         ("configmap hand", ".data.color", "blue"),
         ("secret s", ".data.password", "aHVudGVyMg=="),
         ("widget w", ".spec.size", "7"),
+        ("crd widgets.example.com", ".spec.versions[0].schema.openAPIV3Schema.type", "object"),
         ("node n9", ".metadata.uid", "Node-n9"),
     ];
     for (object, path, expected) in fields {

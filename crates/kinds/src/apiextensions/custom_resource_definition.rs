@@ -19,6 +19,7 @@ pub static CUSTOM_RESOURCE_DEFINITION: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
     subresources: &[Subresource::Status],
+    retired: Some(super::beta::V1BETA1),
     strategy: Strategy {
         default: default_definition,
         prepare_create,

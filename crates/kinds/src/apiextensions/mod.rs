@@ -1,5 +1,6 @@
 //! apiextensions.k8s.io/v1.
 
+mod beta;
 mod custom_resource_definition;
 mod validate;
 

@@ -235,6 +235,12 @@ fn to_json(kind: &KindDef, key: &str, plain: Bytes) -> Result<Bytes, String> {
     if !is_protobuf && (kind.custom.is_some() || found.kind.is_empty() || found == kind.gvk()) {
         return Ok(plain);
     }
+    if let Some(retired) = kind.retired.filter(|of| found == GroupVersionKind::new(kind.group, of.version, kind.kind)) {
+        let mut object = serde_json::from_slice(&plain).map_err(|error| format!("{key} can not be read: {error}"))?;
+        (retired.to_storage)(&mut object);
+        convert::set_type(kind, &mut object);
+        return Ok(Bytes::from(object.to_bytes()));
+    }
     let stored_as_kind = |version: &KindDef| match &version.conversion {
         Some(conversion) => version.resource == kind.resource && conversion.storage == (kind.group, kind.version),
         None => version.gvk() == kind.gvk(),
