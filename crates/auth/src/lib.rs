@@ -16,6 +16,7 @@ pub mod pki;
 pub mod policy;
 mod retry;
 pub mod rotation;
+mod signer;
 pub mod tls;
 pub mod tokens;
 pub mod view;

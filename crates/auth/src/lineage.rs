@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use filewatch::FileWatch;
 use jiff::Timestamp;
-use p256::ecdsa::SigningKey;
-use p256::pkcs8::DecodePrivateKey;
 use tokio::sync::watch;
 use x509_cert::certificate::Certificate;
 
 use crate::pki::{self, AUTHORITY_DAYS, Authority, Error, LEAF_DAYS, pair_paths, read, write_file, write_pair};
 use crate::rotation::{RETRY, SLEEP_MAX, until};
+use crate::signer::Signer;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a successor is trusted before it signs: time for machines that were off for a night.
@@ -143,7 +142,7 @@ impl Line {
             Step::Announce => {
                 let next = Authority::create(&format!("{}@{}", self.common_name, clock::now().as_second()))?;
                 let certificates = [next.certificate(), &now.signer.vouch_for(&next)?].map(Clone::clone);
-                write_pair(directory, &self.next(), &pem(certificates.iter())?, &next.key_pem()?)?;
+                write_pair(directory, &self.next(), &pem(certificates.iter())?, next.key_pem())?;
             }
             Step::Succeed => {
                 let next = read(&pair_paths(directory, &self.next()).1)?;
@@ -161,10 +160,10 @@ impl Line {
         let (next_certificate, next_key) = pair_paths(directory, &self.next());
         if !certificate.exists() {
             let signer = match key.exists() {
-                true => Authority::of_key(SigningKey::from_pkcs8_pem(&read(&key)?)?, self.common_name)?,
+                true => Authority::of_key(Signer::from_pem(&read(&key)?)?, self.common_name)?,
                 false => Authority::create(self.common_name)?,
             };
-            write_pair(directory, self.name, &signer.certificate_pem()?, &signer.key_pem()?)?;
+            write_pair(directory, self.name, &signer.certificate_pem()?, signer.key_pem())?;
         }
         let mut trusted = certificates(&certificate)?;
         let mut next = match next_certificate.exists() {

@@ -1,6 +1,6 @@
 //! The cluster's certificate authority, the certificates it issues, and the files both live in.
 //!
-//! Keys are ECDSA P-256. A subject may carry several organizations, which are groups to the API: each
+//! Keys are ECDSA P-256, but that of an authority which was brought along. A subject may carry several organizations, which are groups to the API: each
 //! goes into a relative distinguished name of its own, in order.
 
 use std::fs;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use der::asn1::{Any, Ia5String, ObjectIdentifier, SetOfVec, Utf8StringRef};
 use der::{Decode, Encode, EncodePem};
-use p256::ecdsa::{DerSignature, SigningKey};
-use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
+use p256::ecdsa::SigningKey;
+use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::builder::profile::BuilderProfile;
@@ -30,6 +30,7 @@ use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::{Time, Validity};
 
 use crate::authn::client_certificate::Subject;
+use crate::signer::{Signature, Signer};
 
 pub const AUTHORITY_DAYS: u32 = 3650;
 pub const LEAF_DAYS: u32 = 365;
@@ -121,22 +122,22 @@ impl LeafSpec {
 /// A certificate authority: its certificate and its key.
 pub struct Authority {
     certificate: Certificate,
-    key: SigningKey,
+    key: Signer,
 }
 
 impl Authority {
     /// A new, self-signed authority, valid for ten years.
     pub fn create(common_name: &str) -> Result<Self, Error> {
-        Self::of_key(generate_key(), common_name)
+        Self::of_key(Signer::from_pem(&key_pem(&generate_key())?)?, common_name)
     }
 
     /// The same with a key that there is already.
-    pub(crate) fn of_key(key: SigningKey, common_name: &str) -> Result<Self, Error> {
+    pub(crate) fn of_key(key: Signer, common_name: &str) -> Result<Self, Error> {
         let subject = subject_name(common_name, &[])?;
         let profile = AuthorityProfile { issuer: subject.clone(), subject };
-        let public_key = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
+        let public_key = key.public_key().clone();
         let builder = CertificateBuilder::new(profile, serial()?, validity(AUTHORITY_DAYS)?, public_key)?;
-        let certificate = builder.build::<_, DerSignature>(&key)?;
+        let certificate = builder.build::<_, Signature>(&key)?;
         Ok(Self { certificate, key })
     }
 
@@ -147,7 +148,7 @@ impl Authority {
         let validity = Validity::new(validity(0)?.not_before, own.validity().not_after);
         let public_key = other.subject_public_key_info().clone();
         let builder = CertificateBuilder::new(profile, serial()?, validity, public_key)?;
-        Ok(builder.build::<_, DerSignature>(&self.key)?)
+        Ok(builder.build::<_, Signature>(&self.key)?)
     }
 
     /// The authority in `DIR/NAME.crt`, as the first of its certificates, and `DIR/NAME.key`.
@@ -158,9 +159,8 @@ impl Authority {
 
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, Error> {
         let certificate = first_certificate(certificate)?;
-        let key = SigningKey::from_pkcs8_pem(key)?;
-        let own = SubjectPublicKeyInfoOwned::from_key(key.verifying_key())?;
-        if *certificate.tbs_certificate().subject_public_key_info() != own {
+        let key = Signer::from_pem(key)?;
+        if public_key(&certificate) != key.public_key() {
             return Err(Error::KeyMismatch);
         }
         Ok(Self { certificate, key })
@@ -174,8 +174,8 @@ impl Authority {
         &self.certificate
     }
 
-    pub(crate) fn key_pem(&self) -> Result<String, Error> {
-        key_pem(&self.key)
+    pub(crate) fn key_pem(&self) -> &str {
+        self.key.pem()
     }
 
     /// Makes a key and signs a certificate for it: certificate and key, both as PEM.
@@ -203,9 +203,11 @@ impl Authority {
         if validity.not_after.to_unix_duration() > own_end.to_unix_duration() {
             validity.not_after = own_end;
         }
-        let profile = LeafProfile { spec, issuer: self.certificate.tbs_certificate().subject().clone() };
+        let own = self.certificate.tbs_certificate();
+        let issuer_id = own.get_extension::<SubjectKeyIdentifier>()?.map(|(_, id)| id);
+        let profile = LeafProfile { spec, issuer: own.subject().clone(), issuer_id };
         let builder = CertificateBuilder::new(profile, serial()?, validity, public_key)?;
-        Ok(builder.build::<_, DerSignature>(&self.key)?.to_pem(LineEnding::LF)?)
+        Ok(builder.build::<_, Signature>(&self.key)?.to_pem(LineEnding::LF)?)
     }
 
     /// The pair in `DIR/NAME.crt` and `DIR/NAME.key` if it is what `spec` asks for and not due for renewal;
@@ -484,6 +486,8 @@ impl BuilderProfile for AuthorityProfile {
 struct LeafProfile<'a> {
     spec: &'a LeafSpec,
     issuer: Name,
+    /// How the issuer's certificate names its key, which need not be as we would.
+    issuer_id: Option<SubjectKeyIdentifier>,
 }
 
 impl BuilderProfile for LeafProfile<'_> {
@@ -503,10 +507,12 @@ impl BuilderProfile for LeafProfile<'_> {
     ) -> x509_cert::builder::Result<Vec<Extension>> {
         let subject = tbs.subject();
         let purposes = ExtendedKeyUsage(self.spec.usages.iter().map(|usage| usage.oid()).collect());
-        let issuer_id = AuthorityKeyIdentifier {
-            key_identifier: Some(SubjectKeyIdentifier::try_from(issuer_key)?.0),
-            ..AuthorityKeyIdentifier::default()
+        let issuer_id = match &self.issuer_id {
+            Some(id) => id.clone(),
+            None => SubjectKeyIdentifier::try_from(issuer_key)?,
         };
+        let issuer_id =
+            AuthorityKeyIdentifier { key_identifier: Some(issuer_id.0), ..AuthorityKeyIdentifier::default() };
         let usages = KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment;
         let mut extensions = vec![
             (&KeyUsage(usages)).to_extension(subject, &[])?,
@@ -581,8 +587,34 @@ mod tests {
     #[test]
     fn a_key_of_another_authority_is_refused() {
         let (one, other) = (Authority::create("a").unwrap(), Authority::create("b").unwrap());
-        let result = Authority::from_pem(&one.certificate_pem().unwrap(), &key_pem(&other.key).unwrap());
+        let result = Authority::from_pem(&one.certificate_pem().unwrap(), other.key_pem());
         assert!(matches!(result, Err(Error::KeyMismatch)));
+    }
+
+    #[test]
+    fn an_authority_that_was_brought_along_signs_by_its_own_kind_of_key() {
+        for kind in ["rsa", "p384"] {
+            let file = |extension: &str| {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authorities");
+                fs::read_to_string(path.join(format!("{kind}.{extension}"))).unwrap()
+            };
+            let authority = Authority::from_pem(&file("crt"), &file("key")).unwrap();
+            let (certificate, _) =
+                authority.issue(&LeafSpec::server("s", vec!["localhost".to_owned()], vec![])).unwrap();
+            let leaf = crate::tls::certificates(&certificate).unwrap().remove(0);
+            let leaf = rustls::server::ParsedCertificate::try_from(&leaf).unwrap();
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(crate::tls::certificates(&file("crt")).unwrap().remove(0)).unwrap();
+            let provider = rustls::crypto::ring::default_provider();
+            let now = rustls::pki_types::UnixTime::since_unix_epoch(since_epoch());
+            let algorithms = provider.signature_verification_algorithms.all;
+            rustls::client::verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &[], now, algorithms)
+                .unwrap_or_else(|error| panic!("{kind}: {error}"));
+            let (own, theirs) = (authority.certificate().tbs_certificate(), first_certificate(&certificate).unwrap());
+            let theirs = theirs.tbs_certificate().get_extension::<AuthorityKeyIdentifier>().unwrap().unwrap().1;
+            let own = own.get_extension::<SubjectKeyIdentifier>().unwrap().unwrap().1;
+            assert_eq!(theirs.key_identifier, Some(own.0), "{kind}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

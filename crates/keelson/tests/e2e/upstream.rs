@@ -195,3 +195,24 @@ fn what_kube_apiservers_stored_is_moved_or_served_where_it_is() {
         (&json!("apps/v1"), &json!("yes"))
     );
 }
+
+#[test]
+fn an_authority_and_a_key_of_tokens_that_are_there_are_taken_over() {
+    let mut servers = Servers::prepare();
+    let (data, theirs) =
+        (servers.path("a"), std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../auth/tests/authorities"));
+    std::fs::create_dir_all(data.join("pki")).expect("a directory is made");
+    for (from, to) in [("rsa.crt", "ca.crt"), ("rsa.key", "ca.key"), ("rsa.key", "service-account.key")] {
+        std::fs::copy(theirs.join(from), data.join("pki").join(to)).expect("a small file is written");
+    }
+    servers.start("a", &[]);
+    let certificates = servers.keelson(&["certs", "check", "--data-dir", &data.display().to_string()]).succeeds();
+    let is_theirs = |line: &str| line.split_whitespace().take(2).eq(["ca", "kubernetes"]);
+    assert!(certificates.lines().any(is_theirs), "{certificates}");
+    // The client knows that authority alone, and shows a certificate that it signed.
+    let trusted = std::fs::read_to_string(data.join("pki/ca.crt")).expect("it is there");
+    assert_eq!(trusted, std::fs::read_to_string(theirs.join("rsa.crt")).expect("it is there"));
+    let token = servers.kubectl("a", "create token default");
+    // {"alg":"RS256"
+    assert!(token.starts_with("eyJhbGciOiJSUzI1NiIs"), "{token}");
+}
