@@ -21,7 +21,7 @@ impl FileWatch {
     pub fn new(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-        inotify.add_watch(path.parent().unwrap_or(Path::new("/")), flags)?;
+        inotify.add_watch(directory(path), flags)?;
         let fd = inotify.as_fd().try_clone_to_owned()?;
         // SAFETY: `fd` is owned, so it is open and stays the same file until this is dropped.
         let fd = unsafe { AsyncFd::register(fd)? };
@@ -45,6 +45,15 @@ impl FileWatch {
     }
 }
 
+/// Where the file lies; one of a single name in the working directory.
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
+}
+
 fn digest(path: &Path) -> Option<[u8; 32]> {
     std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
 }
@@ -52,6 +61,13 @@ fn digest(path: &Path) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_watched_where_it_lies() {
+        for (path, expected) in [("/etc/config", "/etc"), ("etc/config", "etc"), ("config", "."), ("/config", "/")] {
+            assert_eq!(directory(Path::new(path)), Path::new(expected), "{path}");
+        }
+    }
 
     #[tokio::test]
     async fn a_file_that_is_replaced_or_written_has_changed() {
