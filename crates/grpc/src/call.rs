@@ -12,7 +12,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,19 +38,40 @@ pub struct KeepAlive {
 pub async fn handshake(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     keep_alive: Option<KeepAlive>,
-) -> Result<(Sender, AbortHandle), Error> {
+) -> Result<(Sender, Driver), Error> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
     if let Some(KeepAlive { every, answer_within }) = keep_alive {
         builder.keep_alive_interval(every).keep_alive_timeout(answer_within);
     }
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(transport)?;
+    let (end, ended) = watch::channel(None);
     let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.await.map_err(transport) {
             tracing::debug!(%error, "a connection ended");
+            end.send_replace(Some(error.to_string()));
         }
     });
-    Ok((sender, driver.abort_handle()))
+    Ok((sender, Driver { task: driver.abort_handle(), ended }))
+}
+
+/// What keeps a connection going.
+#[derive(Clone)]
+pub struct Driver {
+    task: AbortHandle,
+    ended: watch::Receiver<Option<String>>,
+}
+
+impl Driver {
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// Why the connection ended, such as by an alert of TLS, of which those who used it only know that it did. Waits for
+    /// the end.
+    pub async fn why(&self) -> Option<String> {
+        self.ended.clone().wait_for(Option::is_some).await.ok().and_then(|why| why.clone())
+    }
 }
 
 /// One question, one answer.

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{self, KeepAlive, Sender, Streaming};
+use crate::call::{self, Driver, KeepAlive, Sender, Streaming};
 use crate::frame::frame;
 use crate::{Error, transport};
 
@@ -73,6 +73,7 @@ struct Shared {
 pub struct Connection {
     server: Server,
     sender: Sender,
+    driver: Driver,
     headers: HeaderMap,
     given_up: CancellationToken,
 }
@@ -109,7 +110,7 @@ impl Channel {
     async fn connect(&self, server: &Server) -> Result<Connection, Error> {
         let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(transport)?;
         stream.set_nodelay(true).map_err(transport)?;
-        let (sender, _) = match (&self.0.tls, server.tls) {
+        let (sender, driver) = match (&self.0.tls, server.tls) {
             (_, false) => call::handshake(stream, Some(KEEP_ALIVE)).await?,
             (None, true) => return Err(transport("no authority was given by which to know the server")),
             (Some(tls), true) => {
@@ -119,7 +120,7 @@ impl Channel {
             }
         };
         let headers = self.0.headers.clone();
-        Ok(Connection { server: server.clone(), sender, headers, given_up: CancellationToken::new() })
+        Ok(Connection { server: server.clone(), sender, driver, headers, given_up: CancellationToken::new() })
     }
 
     /// Later calls go to another server. Those that are under way go on, but are told (see
@@ -159,15 +160,33 @@ impl Connection {
         headers.insert("grpc-timeout", limit);
         let (mut sender, uri) = (self.sender.clone(), format!("{}{path}", self.server.url));
         let calling = call::unary(&mut sender, &uri, &headers, frame(request));
-        let answer = tokio::time::timeout(within, calling).await.map_err(|_| Error::Deadline)??;
-        A::decode(answer).map_err(transport)
+        match tokio::time::timeout(within, calling).await.map_err(|_| Error::Deadline)? {
+            Ok(answer) => A::decode(answer).map_err(transport),
+            Err(error) => Err(self.explained(error).await),
+        }
+    }
+
+    /// The failure of a call, with why the connection ended if that is what failed it.
+    async fn explained(&self, error: Error) -> Error {
+        if !self.sender.is_closed() {
+            return error;
+        }
+        let why = self.driver.why().await;
+        match (error, why) {
+            (Error::Unreachable(_), Some(why)) => Error::Unreachable(why),
+            (Error::Transport(_), Some(why)) => Error::Transport(why),
+            (error, _) => error,
+        }
     }
 
     /// Opens a stream of messages both ways, which begins with `first`.
     pub async fn open<Q: Message>(&self, path: &str, first: &Q, within: Duration) -> Result<Streaming, Error> {
         let (mut sender, uri) = (self.sender.clone(), format!("{}{path}", self.server.url));
         let opening = call::open(&mut sender, &uri, &self.headers, first);
-        tokio::time::timeout(within, opening).await.map_err(|_| Error::Deadline)?
+        match tokio::time::timeout(within, opening).await.map_err(|_| Error::Deadline)? {
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(self.explained(error).await),
+        }
     }
 }
 
