@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use auth::pki::Summary;
 use auth::tls::{self, Identity};
 use store::{Etcd, Sqlite, Store, etcd};
 
@@ -30,7 +31,7 @@ pub async fn open(flags: &flags::Datastore, paths: &Paths) -> anyhow::Result<Dat
     }
     let lock = store::lock(&paths.store())?;
     let seen = Some(seen(paths));
-    let etcd = Arc::new(Etcd::connect(etcd::Config { seen, ..config(&flags.datastore, &flags.tls)? }).await?);
+    let etcd = Arc::new(dial(etcd::Config { seen, ..config(&flags.datastore, &flags.tls)? }, &flags.tls).await?);
     Ok(Datastore { store: etcd.clone(), etcd: Some(etcd), _lock: Some(lock) })
 }
 
@@ -49,7 +50,17 @@ pub fn forget(paths: &Paths) -> std::io::Result<()> {
 
 /// Connects to an etcd, by the URLs of its members.
 pub async fn connect(urls: &[String], flags: &flags::DatastoreTls) -> anyhow::Result<Etcd> {
-    Ok(Etcd::connect(config(urls, flags)?).await?)
+    dial(config(urls, flags)?, flags).await
+}
+
+/// An error says by which certificates the etcd was spoken to: it may be that they are the wrong ones.
+async fn dial(config: etcd::Config, flags: &flags::DatastoreTls) -> anyhow::Result<Etcd> {
+    let files = [&flags.datastore_cafile, &flags.datastore_certfile].into_iter().flatten();
+    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    Etcd::connect(config).await.with_context(|| match files.as_slice() {
+        [] => "cannot use the etcd".to_owned(),
+        files => format!("cannot use the etcd by the certificates of {}", files.join(" and ")),
+    })
 }
 
 fn config(urls: &[String], flags: &flags::DatastoreTls) -> anyhow::Result<etcd::Config> {
@@ -69,11 +80,21 @@ fn client_tls(urls: &[String], flags: &flags::DatastoreTls) -> anyhow::Result<Op
     }
     let authority = flags.datastore_cafile.as_deref().context("an etcd with https:// needs --datastore-cafile")?;
     let identity = match (&flags.datastore_certfile, &flags.datastore_keyfile) {
-        (Some(certificate), Some(key)) => Some(Identity::from_pem(&read(certificate)?, &read(key)?)?),
+        (Some(certificate), Some(key)) => Some(identity(certificate, key)?),
         _ => None,
     };
     let config = tls::client_config(&read(authority)?, identity);
     Ok(Some(config.with_context(|| format!("{} holds no authority", authority.display()))?))
+}
+
+fn identity(certificate: &Path, key: &Path) -> anyhow::Result<Arc<Identity>> {
+    let pem = read(certificate)?;
+    let name = || certificate.display().to_string();
+    let summary = Summary::of(&pem).with_context(name)?;
+    if summary.has_ended() {
+        bail!("the certificate of {} has expired: it was valid until {}", name(), summary.not_after);
+    }
+    Identity::from_pem(&pem, &read(key)?).with_context(|| format!("{} and {}", name(), key.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -6,7 +6,8 @@ use store::Error;
 /// A store's failure that is nobody's conflict.
 pub fn of_store(error: Error) -> ApiError {
     match error {
-        Error::Full(why) => ApiError::new(Reason::InternalError, format!("the store's disk is full: {why}")),
+        // As upstream shows what etcd says.
+        Error::Full(why) => ApiError::new(Reason::Unknown, why),
         Error::Closed => ApiError::unavailable("the server is shutting down"),
         Error::Compacted(_) => ApiError::expired("The resourceVersion for the provided list is too old."),
         Error::Future(newest) => {

@@ -15,34 +15,52 @@ pub struct MemberTls {
     pub key: PathBuf,
 }
 
-/// Members of one cluster, on the loopback. Dropping it kills them.
+/// Where a member runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file that stands for its network namespace, if that is not the test's own; needs `nsenter` (util-linux).
+    pub network: Option<String>,
+    /// Its address there.
+    pub address: String,
+}
+
+impl Place {
+    /// The loopback of a network.
+    pub fn loopback(network: Option<String>) -> Self {
+        Self { network, address: "127.0.0.1".to_owned() }
+    }
+}
+
+/// Members of one cluster. Dropping it kills them.
 pub struct Members {
     dir: PathBuf,
     tls: Option<MemberTls>,
     extra: Vec<String>,
-    network: Option<String>,
     members: Vec<Member>,
 }
 
 struct Member {
+    place: Place,
     client: u16,
     peer: u16,
     process: Option<Child>,
 }
 
 impl Members {
-    /// Starts `count` members with the flags `extra`; they answer after a second or two.
+    /// Starts `count` members on the loopback with the flags `extra`; they answer after a second or two.
     pub fn start(dir: &Path, count: usize, tls: Option<MemberTls>, extra: &[&str]) -> Self {
-        Self::start_in(None, dir, count, tls, extra)
+        Self::start_at(vec![Place::loopback(None); count], dir, tls, extra)
     }
 
-    /// The same in a network namespace, which the file `network` stands for; needs `nsenter` (util-linux).
-    pub fn start_in(network: Option<String>, dir: &Path, count: usize, tls: Option<MemberTls>, extra: &[&str]) -> Self {
+    /// Starts a member in each place.
+    pub fn start_at(places: Vec<Place>, dir: &Path, tls: Option<MemberTls>, extra: &[&str]) -> Self {
+        let count = places.len();
         let ports: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
-        let members = ports.chunks(2).map(|pair| Member { client: pair[0], peer: pair[1], process: None }).collect();
+        let member = |(place, pair): (Place, &[u16])| Member { place, client: pair[0], peer: pair[1], process: None };
+        let members = places.into_iter().zip(ports.chunks(2)).map(member).collect();
         let extra = extra.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster = Self { dir: dir.to_owned(), tls, extra, network, members };
+        let mut cluster = Self { dir: dir.to_owned(), tls, extra, members };
         (0..count).for_each(|member| cluster.run(member));
         cluster
     }
@@ -54,7 +72,11 @@ impl Members {
 
     fn url(&self, member: &Member) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}", member.client)
+        format!("{scheme}://{}:{}", member.place.address, member.client)
+    }
+
+    fn peer_url(member: &Member) -> String {
+        format!("http://{}:{}", member.place.address, member.peer)
     }
 
     /// Starts a member that was killed, with what it had.
@@ -63,7 +85,7 @@ impl Members {
         // A test that is killed takes its members along.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
-        if let Some(network) = &self.network {
+        if let Some(network) = &self.members[member].place.network {
             command.args(["nsenter", &format!("--net={network}")]);
         }
         command.arg("etcd").args(self.flags(member)).args(&self.extra);
@@ -72,18 +94,16 @@ impl Members {
     }
 
     fn flags(&self, member: usize) -> Vec<String> {
-        let Member { peer, .. } = self.members[member];
-        let url = self.url(&self.members[member]);
+        let (url, peer) = (self.url(&self.members[member]), Self::peer_url(&self.members[member]));
         let peers = self.members.iter().enumerate();
-        let peers: Vec<String> =
-            peers.map(|(index, member)| format!("m{index}=http://127.0.0.1:{}", member.peer)).collect();
+        let peers: Vec<String> = peers.map(|(index, member)| format!("m{index}={}", Self::peer_url(member))).collect();
         let mut flags = vec![
             format!("--name=m{member}"),
             format!("--data-dir={}", self.dir.join(format!("m{member}")).display()),
             format!("--listen-client-urls={url}"),
             format!("--advertise-client-urls={url}"),
-            format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
-            format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster={}", peers.join(",")),
         ];
         if let Some(MemberTls { authority, certificate, key }) = &self.tls {

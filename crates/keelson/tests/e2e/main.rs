@@ -23,6 +23,7 @@ mod keys;
 mod lifecycle;
 mod machines;
 mod operator;
+mod partitions;
 mod placement;
 // Not all that it can do is of use here.
 #[allow(dead_code)]

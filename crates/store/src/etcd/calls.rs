@@ -26,6 +26,7 @@ const TRY_EVERY: Duration = Duration::from_millis(100);
 mod code {
     pub const UNKNOWN: u32 = 2;
     pub const INVALID_ARGUMENT: u32 = 3;
+    pub const PERMISSION_DENIED: u32 = 7;
     pub const RESOURCE_EXHAUSTED: u32 = 8;
     pub const OUT_OF_RANGE: u32 = 11;
     pub const UNAVAILABLE: u32 = 14;
@@ -44,6 +45,10 @@ mod description {
     pub const DROPPED: &str = "raft proposal dropped";
     /// Of a member that ends while it is asked.
     pub const STOPPED: &str = "raft: stopped";
+    /// Somebody changed users or roles while it was asked.
+    pub const AUTH_CHANGED: &str = "etcdserver: revision of auth store is old";
+    /// No certificate was shown, or one without a common name.
+    pub const NO_USER: &str = "etcdserver: user name is empty";
 }
 
 /// A failure that callers look at before it becomes one of the store.
@@ -207,6 +212,7 @@ impl Calls {
 fn named(connection: &Connection, error: grpc::Error) -> grpc::Error {
     match error {
         grpc::Error::Transport(why) => grpc::Error::Transport(format!("{}: {why}", connection.url())),
+        grpc::Error::Unreachable(why) => grpc::Error::Unreachable(format!("{}: {why}", connection.url())),
         other => other,
     }
 }
@@ -214,8 +220,8 @@ fn named(connection: &Connection, error: grpc::Error) -> grpc::Error {
 /// Whether another member may do better.
 fn is_the_members_fault(error: &grpc::Error) -> bool {
     match error {
-        grpc::Error::Deadline | grpc::Error::Transport(_) => true,
-        grpc::Error::Unreachable(_) => false,
+        // It takes connections and ends them, as one does that does not know our authority.
+        grpc::Error::Deadline | grpc::Error::Transport(_) | grpc::Error::Unreachable(_) => true,
         grpc::Error::Status { code, message } => match *code {
             code::UNAVAILABLE | code::DATA_LOSS => true,
             code::UNKNOWN => message == description::STOPPED,
@@ -238,6 +244,7 @@ fn has_not_happened(error: &grpc::Error) -> bool {
             code::UNAVAILABLE => message == description::NO_LEADER,
             code::RESOURCE_EXHAUSTED => message == description::TOO_MANY,
             code::UNKNOWN => message == description::DROPPED,
+            code::INVALID_ARGUMENT => message == description::AUTH_CHANGED,
             _ => false,
         },
     }
@@ -267,15 +274,23 @@ fn refusal(error: grpc::Error) -> Failure {
     match code {
         code::OUT_OF_RANGE if message == description::COMPACTED => Failure::Compacted,
         code::OUT_OF_RANGE => Failure::Future,
-        code::RESOURCE_EXHAUSTED if message == description::NO_SPACE => Failure::Store(Error::Full(format!(
-            "{message} (once history is compacted, defragment etcd's members and disarm the alarm NOSPACE)"
-        ))),
+        code::RESOURCE_EXHAUSTED if message == description::NO_SPACE => Failure::Store(Error::Full(message)),
+        code::PERMISSION_DENIED => Failure::Store(Error::Io(denied(&message))),
+        code::INVALID_ARGUMENT if message == description::NO_USER => Failure::Store(Error::Io(denied(&message))),
         code::INVALID_ARGUMENT if message == description::TOO_LARGE => Failure::Store(Error::TooLarge(message)),
         code::RESOURCE_EXHAUSTED if message.starts_with(description::LARGER) => {
             Failure::Store(Error::TooLarge(description::TOO_LARGE.to_owned()))
         }
         _ => Failure::Store(Error::Io(format!("etcd: {message} (code {code})"))),
     }
+}
+
+/// What etcd's own authentication answers, with what would help.
+fn denied(message: &str) -> String {
+    format!(
+        "etcd: {message} (the user that the client certificate names as its common name must be allowed to read all \
+         keys, and to write those that begin with /registry/, /keelson/ and keelson/)"
+    )
 }
 
 #[cfg(test)]
@@ -297,6 +312,8 @@ mod tests {
             (status(2, "raft proposal dropped"), "unreachable unreachable"),
             (status(8, "etcdserver: too many requests"), "unreachable unreachable"),
             (status(8, "etcdserver: mvcc: database space exceeded"), "full full"),
+            (status(3, "etcdserver: revision of auth store is old"), "unreachable unreachable"),
+            (status(3, "etcdserver: user name is empty"), "io io"),
             (status(3, "etcdserver: request is too large"), "too large too large"),
             (status(8, "grpc: received message larger than max (3145765 vs. 2097152)"), "too large too large"),
             (status(3, "etcdserver: key is not provided"), "io io"),

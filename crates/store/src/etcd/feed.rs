@@ -1,6 +1,5 @@
 //! The one watch that feeds all watchers, and what they missed before they came.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,6 @@ use crate::{Error, Event, Result, Revision};
 
 /// Wait before a watch that was lost is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
-/// How often is kept how far etcd has come.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long etcd may take to tell the next of what has happened.
 const HISTORY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -24,8 +21,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut last: i64) {
     loop {
         let error = follow(&inner, &mut last, &mut reported).await;
         if matches!(error, Error::Format(_)) {
-            // Condemned. What was seen is what the next process knows it by.
-            inner.seen.keep();
+            // Condemned.
             return;
         }
         if let Error::Compacted(oldest) = error {
@@ -33,7 +29,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut last: i64) {
             match inner.newest().await {
                 Ok(newest) => {
                     last = newest;
-                    inner.seen.note(Seen { print: None, revision: inner.ours(newest), ..inner.seen.last() });
+                    inner.seen.told(Seen { print: None, revision: inner.ours(newest), ..inner.seen.last() });
                     inner.told.send_replace(inner.ours(newest));
                     inner.hub.restart(inner.ours(newest));
                 }
@@ -54,21 +50,11 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
         Err(error) => return error,
     };
     let connection = changes.connection.clone();
-    let mut keep = tokio::time::interval(KEEP_EVERY);
-    let mut kept = inner.seen.last();
     loop {
-        // Not dropped before it is done: it may hold a part of what comes in several messages.
-        let mut next = pin!(inner.next(&mut changes));
-        let batch = loop {
-            tokio::select! {
-                batch = &mut next => break batch,
-                () = connection.given_up() => {
-                    return Error::Unreachable(format!("{} does not answer", connection.url()));
-                }
-                _ = keep.tick(), if inner.seen.last() != kept => {
-                    inner.seen.keep();
-                    kept = inner.seen.last();
-                }
+        let batch = tokio::select! {
+            batch = inner.next(&mut changes) => batch,
+            () = connection.given_up() => {
+                return Error::Unreachable(format!("{} does not answer", connection.url()));
             }
         };
         match batch {
@@ -92,11 +78,11 @@ async fn follow(inner: &Inner, last: &mut i64, reported: &mut bool) -> Error {
 
 impl Inner {
     fn publish(&self, events: &[Event], last: i64) {
+        if let Some(event) = events.last() {
+            self.seen.told(Seen::after(self.calls.cluster(), event));
+        }
         // First, so that who reads history up to there never misses what the hub has told since.
         self.told.send_replace(self.ours(last));
-        if let Some(event) = events.last() {
-            self.seen.note(Seen::after(self.calls.cluster(), event));
-        }
         self.hub.publish(events);
     }
 }

@@ -2,9 +2,11 @@
 
 use grpc::{Connection, Streaming};
 
-use super::Inner;
-use super::proto::{self, EventType, WatchResponse};
+use super::calls::Failure;
+use super::offset::OFFSET_KEY;
+use super::proto::{self, EventType, RangeRequest, WatchResponse};
 use super::seen::{Seen, print};
+use super::{Inner, key_request};
 use crate::{Error, Event, KeyValue, Result};
 
 /// An open watch of everything.
@@ -52,7 +54,7 @@ impl Inner {
             if message.canceled {
                 return Err(self.cancelled(&message));
             }
-            self.compare_past(changes, &message)?;
+            self.compare_past(changes, &message).await?;
             found.extend(message.events.into_iter().filter_map(|event| {
                 let revision = event.kv.as_ref()?.mod_revision;
                 (revision >= changes.from).then_some((revision, event))
@@ -66,7 +68,7 @@ impl Inner {
     }
 
     /// Condemns an etcd that tells of the revision before the first that is wanted something else than it did.
-    fn compare_past(&self, changes: &mut Changes, message: &WatchResponse) -> Result<()> {
+    async fn compare_past(&self, changes: &mut Changes, message: &WatchResponse) -> Result<()> {
         if message.events.is_empty() {
             return Ok(());
         }
@@ -76,10 +78,24 @@ impl Inner {
         if last.is_some_and(|kv| print(text(&kv.key).as_bytes(), &kv.value) == expected) {
             return Ok(());
         }
+        // A deletion that history begins with is not told of any more.
+        if last.is_none() && !self.keeps(changes.from - 2).await? {
+            return Ok(());
+        }
         Err(self.calls.condemn(
             "etcd tells of the past something else than it did: it was restored from an older backup while this \
              server ran, which must be restarted",
         ))
+    }
+
+    /// Whether etcd can still be asked for a revision.
+    async fn keeps(&self, revision: i64) -> Result<bool> {
+        let request = RangeRequest { revision: revision.max(1), ..key_request(OFFSET_KEY) };
+        match self.range_once(request).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Compacted) => Ok(false),
+            Err(failure) => Err(self.unexpected(failure)),
+        }
     }
 
     fn cancelled(&self, message: &WatchResponse) -> Error {

@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,6 +65,8 @@ struct Inner {
     /// The newest revision that watchers were told of.
     told: watch::Sender<Revision>,
     seen: seen::Memory,
+    /// Whether the last put was refused for want of space.
+    full: AtomicBool,
     /// How many times the newest revision was asked for, and what came of the last time.
     rounds: AtomicU64,
     round: Mutex<Round>,
@@ -85,15 +87,18 @@ impl Etcd {
         if servers.is_empty() {
             return Err(Error::Io("no member of etcd is named".to_owned()));
         }
+        let seen = seen::Memory::open(config.seen.as_deref());
         let inner = Inner {
             calls: Calls::new(servers, config.tls),
             hub: Arc::new(Hub::new(0)),
             offset: AtomicU64::new(0),
             told: watch::channel(0).0,
-            seen: seen::Memory::new(config.seen),
+            seen: seen.map_err(|error| Error::Io(format!("how far etcd has come can not be kept: {error}")))?,
+            full: AtomicBool::new(false),
             rounds: AtomicU64::new(0),
             round: Mutex::default(),
         };
+        inner.read_anything().await?;
         let newest = loop {
             let newest = inner.load_offset().await?;
             match inner.lift_restored(newest).await {
@@ -102,8 +107,7 @@ impl Etcd {
                 lifted => break lifted.and(inner.newest().await)?,
             }
         };
-        inner.seen.note(Seen { cluster: inner.calls.cluster(), revision: inner.ours(newest), print: None });
-        inner.seen.keep();
+        inner.seen.told(Seen { cluster: inner.calls.cluster(), revision: inner.ours(newest), print: None });
         inner.told.send_replace(inner.ours(newest));
         inner.hub.restart(inner.ours(newest));
         let inner = Arc::new(inner);
@@ -123,7 +127,6 @@ impl Etcd {
 impl Drop for Etcd {
     fn drop(&mut self) {
         self.feed.abort();
-        self.inner.seen.keep();
     }
 }
 
@@ -158,6 +161,12 @@ impl Inner {
     async fn ask_newest(&self) -> Result<i64> {
         let answer = self.range_once(key_request(OFFSET_KEY)).await.map_err(|failure| self.unexpected(failure))?;
         Ok(answer.header.map_or(0, |header| header.revision))
+    }
+
+    /// Fails where etcd's own users are not allowed to read all keys, which its watch needs.
+    async fn read_anything(&self) -> Result<()> {
+        let anything = self.range_once(range_request("\0", "\0", 1)).await;
+        anything.map(drop).map_err(|failure| self.unexpected(failure))
     }
 
     /// Forgets what happened before a revision of etcd.
@@ -229,6 +238,7 @@ impl Inner {
         let Some(compared) = comparison(expect, self.offset.load(Ordering::Acquire), value.is_some()) else {
             return Err(Error::Conflict(self.get(&key, None).await?));
         };
+        let puts = value.is_some();
         let key_bytes = Bytes::copy_from_slice(key.as_bytes());
         let change = match value {
             Some(value) => Request::Put(PutRequest { key: key_bytes, value }),
@@ -239,13 +249,31 @@ impl Inner {
             success: vec![op(change)],
             failure: vec![op(Request::Range(key_request(&key)))],
         };
-        let answer: TxnResponse =
-            self.calls.write(proto::TXN, &txn).await.map_err(|failure| self.unexpected(failure))?;
+        let answer = self.calls.write(proto::TXN, &txn).await.map_err(|failure| self.unexpected(failure));
+        if puts {
+            self.note_space(&answer);
+        }
+        let answer: TxnResponse = answer?;
         if answer.succeeded {
-            return Ok(self.ours(answer.header.map_or(0, |header| header.revision)));
+            let revision = self.ours(answer.header.map_or(0, |header| header.revision));
+            self.seen.gave(revision);
+            return Ok(revision);
         }
         let held = last_range(answer)?.kvs.into_iter().next();
         Err(Error::Conflict(held.map(|kv| self.key_value(kv))))
+    }
+
+    /// Says once that etcd ran full, and once that it takes puts again; deletions it always takes.
+    fn note_space(&self, answer: &Result<TxnResponse>) {
+        match answer {
+            Err(Error::Full(why)) if !self.full.swap(true, Ordering::Relaxed) => tracing::error!(
+                why,
+                "nothing can be written until etcd has space: delete what is not needed, compact its history, \
+                 defragment its members, and disarm the alarm NOSPACE"
+            ),
+            Ok(_) if self.full.swap(false, Ordering::Relaxed) => tracing::info!("etcd has space again"),
+            _ => {}
+        }
     }
 
     /// Drops what the hub remembers from before `kept`, once it has come that far.

@@ -65,18 +65,18 @@ impl Inner {
     /// Lifts an etcd that was restored from a backup since an earlier process saw it: what was given since that backup
     /// must not be given again, and whoever knows a revision of then reads anew.
     pub async fn lift_restored(&self, newest: i64) -> Result<()> {
-        let Some(kept) = self.seen.kept() else { return Ok(()) };
-        let is_behind = self.ours(newest) < kept.revision;
-        let other = kept.cluster != self.calls.cluster();
-        if !is_behind && !other && self.remembers(kept).await? {
+        let Some(kept) = self.seen.kept else { return Ok(()) };
+        let is_behind = self.ours(newest) < kept.given;
+        let other = kept.seen.cluster != self.calls.cluster();
+        if !is_behind && !other && self.remembers(kept.seen).await? {
             return Ok(());
         }
         tracing::warn!(
-            known = kept.revision,
+            known = kept.given,
             newest = self.ours(newest),
             "etcd was restored from a backup: revisions go on above all that were given"
         );
-        self.lift(kept.revision.max(self.ours(newest)) + MARGIN).await
+        self.lift(kept.given.max(self.ours(newest)) + MARGIN).await
     }
 
     /// Whether etcd tells of a revision what an earlier process was told. Nobody knows of one that is compacted.

@@ -1,4 +1,4 @@
-//! A machine of its own to the network: a network namespace, with a link to others where a test wants several.
+//! A machine of its own to the network: a network namespace, with links to others where a test wants several.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,9 +37,7 @@ impl Machine {
 
     /// A program to be run on this machine.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.path())).arg("--").arg(program);
-        command
+        program_in(Some(&self.path()), program)
     }
 
     /// Runs a part of the test itself on this machine's network.
@@ -67,6 +65,82 @@ impl Machine {
     pub fn path(&self) -> String {
         format!("/run/netns/{}", self.name)
     }
+}
+
+/// Machines on one switch, each with a cable that can be pulled.
+pub struct Lan {
+    switch: Machine,
+    machines: Vec<Machine>,
+}
+
+impl Lan {
+    pub fn new(count: usize) -> Lan {
+        let switch = Machine::new();
+        let inside = |words: &[&str]| Output::of(switch.command("ip").args(words)).succeeds();
+        inside(&["link", "add", "bridge", "type", "bridge"]);
+        inside(&["link", "set", "bridge", "up"]);
+        let machines: Vec<Machine> = (0..count).map(|_| Machine::new()).collect();
+        for (index, machine) in machines.iter().enumerate() {
+            let port = port(index);
+            ip(&["link", "add", &port, "netns", &switch.name, "type", "veth", "peer", "lan", "netns", &machine.name]);
+            inside(&["link", "set", &port, "master", "bridge", "up"]);
+            let address = format!("{}/24", Lan::address(index));
+            Output::of(machine.command("ip").args(["address", "add", &address, "dev", "lan"])).succeeds();
+            Output::of(machine.command("ip").args(["link", "set", "lan", "up"])).succeeds();
+        }
+        Lan { switch, machines }
+    }
+
+    pub fn machine(&self, index: usize) -> &Machine {
+        &self.machines[index]
+    }
+
+    pub fn address(index: usize) -> String {
+        format!("10.98.0.{}", index + 1)
+    }
+
+    /// Pulls the cable of a machine: nothing reaches it or comes from it, and no connection is told.
+    pub fn cut(&self, index: usize) {
+        self.set_link(index, "down");
+    }
+
+    /// Puts it back.
+    pub fn mend(&self, index: usize) {
+        self.set_link(index, "up");
+    }
+
+    fn set_link(&self, index: usize, state: &str) {
+        Output::of(self.switch.command("ip").args(["link", "set", &port(index), state])).succeeds();
+    }
+
+    /// Two machines do not reach each other any more, while others reach both.
+    pub fn part(&self, one: usize, other: usize) {
+        self.route(one, other, "add");
+    }
+
+    /// They do again.
+    pub fn join(&self, one: usize, other: usize) {
+        self.route(one, other, "delete");
+    }
+
+    fn route(&self, one: usize, other: usize, verb: &str) {
+        for (from, to) in [(one, other), (other, one)] {
+            let mut command = self.machines[from].command("ip");
+            Output::of(command.args(["route", verb, "blackhole", &format!("{}/32", Lan::address(to))])).succeeds();
+        }
+    }
+}
+
+fn port(index: usize) -> String {
+    format!("port{index}")
+}
+
+/// A program to be run in a network namespace, or where the test is.
+pub fn program_in(network: Option<&str>, program: &str) -> Command {
+    let Some(network) = network else { return Command::new(program) };
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={network}")).arg("--").arg(program);
+    command
 }
 
 /// Moves the calling thread to a network namespace. What the thread starts is there too.

@@ -14,7 +14,7 @@ mod wait;
 pub use cluster::Cluster;
 pub use credentials::bearer;
 pub use load::Load;
-pub use machine::{Machine, enter};
+pub use machine::{Lan, Machine, enter};
 pub use output::Output;
 pub use script::{Script, Serving};
 pub use servers::Servers;

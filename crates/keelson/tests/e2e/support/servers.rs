@@ -1,19 +1,25 @@
 //! Servers without nodes that share an etcd, all on the loopback of this machine or in a network namespace.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use auth::pki::{Authority, LeafSpec};
-use store::testing::{MemberTls, Members};
+use store::testing::{MemberTls, Members, Place};
 use tempfile::TempDir;
 
 use super::cluster::{KEELSON, Node, spawn};
-use super::{Machine, Output, until};
+use super::machine::program_in;
+use super::{Lan, Machine, Output, until};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub struct Servers {
     pub members: Members,
     directory: TempDir,
+    /// Who vouches for members and for their clients.
+    authority: Authority,
     running: Vec<Running>,
     /// Machines that joined.
     agents: Vec<Node>,
@@ -24,29 +30,61 @@ pub struct Servers {
 struct Running {
     name: String,
     url: String,
+    /// Of its machine, if it is on one.
+    network: Option<String>,
     process: Child,
 }
 
 impl Servers {
     /// An etcd of three members that is spoken to by TLS, and no server yet.
     pub fn prepare() -> Servers {
-        let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
-        let tls = certificates(directory.path());
-        let members = Members::start(directory.path(), 3, Some(tls), &[]);
-        Servers { members, directory, running: Vec::new(), agents: Vec::new(), machine: None }
+        Servers::prepare_with(&[])
+    }
+
+    /// The same with members that are started with these flags.
+    pub fn prepare_with(flags: &[&str]) -> Servers {
+        Servers::prepare_at(vec![Place::loopback(None); 3], flags, None)
+    }
+
+    /// The same with members that show a certificate whose time is over.
+    pub fn prepare_expired() -> Servers {
+        Servers::prepare_lasting(Duration::ZERO, vec![Place::loopback(None); 3], &[], None)
     }
 
     /// Servers and an etcd of one member on a machine that others reach.
     pub fn prepare_on(machine: Machine) -> Servers {
+        Servers::prepare_at(vec![Place::loopback(Some(machine.path()))], &[], Some(machine))
+    }
+
+    /// A member on each of the first machines, three of them.
+    pub fn prepare_apart(lan: &Lan) -> Servers {
+        let place = |index| Place { network: Some(lan.machine(index).path()), address: Lan::address(index) };
+        Servers::prepare_at((0..3).map(place).collect(), &[], None)
+    }
+
+    fn prepare_at(places: Vec<Place>, flags: &[&str], machine: Option<Machine>) -> Servers {
+        Servers::prepare_lasting(DAY, places, flags, machine)
+    }
+
+    fn prepare_lasting(lasts: Duration, places: Vec<Place>, flags: &[&str], machine: Option<Machine>) -> Servers {
         let directory = tempfile::Builder::new().prefix("keelson-e2e-").tempdir().expect("there is a place for files");
-        let tls = certificates(directory.path());
-        let members = Members::start_in(Some(machine.path()), directory.path(), 1, Some(tls), &[]);
-        Servers { members, directory, running: Vec::new(), agents: Vec::new(), machine: Some(machine) }
+        let authority = Authority::create("etcd-ca").expect("an authority is made");
+        let addresses: Vec<IpAddr> =
+            places.iter().map(|place| place.address.parse().expect("places have addresses")).collect();
+        let tls = certificates(directory.path(), &authority, addresses, lasts);
+        let members = Members::start_at(places, directory.path(), Some(tls), flags);
+        Servers { members, directory, authority, running: Vec::new(), agents: Vec::new(), machine }
+    }
+
+    /// Leaves a certificate for clients of the etcd in `NAME.crt` and `NAME.key`, valid for so long.
+    pub fn issue(&self, name: &str, user: &str, lasts: Duration) {
+        let issued = self.authority.issue_for(&LeafSpec::client(user, &[]), lasts).expect("issued");
+        write_pair(self.directory.path(), name, &issued);
     }
 
     /// A program where the servers are.
     fn program(&self, program: &str) -> Command {
-        self.machine.as_ref().map_or_else(|| Command::new(program), |machine| machine.command(program))
+        program_in(self.machine.as_ref().map(Machine::path).as_deref(), program)
     }
 
     /// A file or directory of the test's own.
@@ -66,9 +104,9 @@ impl Servers {
     }
 
     /// The program, which says of itself that it is elsewhere: pods could not reach a loopback.
-    fn command(&self, name: &str, address: &SocketAddr, flags: &[&str]) -> Command {
-        let mut command = self.program(KEELSON);
-        let reached = if self.machine.is_some() { address.ip().to_string() } else { "192.0.2.1".to_owned() };
+    fn command(&self, network: Option<&str>, name: &str, address: &SocketAddr, flags: &[&str]) -> Command {
+        let mut command = program_in(network, KEELSON);
+        let reached = if network.is_some() { address.ip().to_string() } else { "192.0.2.1".to_owned() };
         command.args(["server", "--no-agent", "--node-ip", &reached, "--node-name", name]);
         command.args(["--bind", &address.to_string(), "--data-dir"]).arg(self.path(name)).args(flags);
         command
@@ -83,14 +121,25 @@ impl Servers {
 
     /// The same with flags that say all about the datastore.
     pub fn start_with(&mut self, name: &str, flags: &[&str]) {
-        self.start_at(name, free_address(), flags);
+        let network = self.machine.as_ref().map(Machine::path);
+        self.start_at(network, name, free_address(), flags);
     }
 
     /// Starts a server that uses the etcd at an address of its machine.
     pub fn start_on_machine(&mut self, name: &str, address: &str, flags: &[&str]) {
+        let network = self.machine.as_ref().map(Machine::path).expect("there is a machine");
+        self.start_in(network, name, address, flags);
+    }
+
+    /// The same on one of several machines.
+    pub fn start_on(&mut self, machine: &Machine, name: &str, address: &str, flags: &[&str]) {
+        self.start_in(machine.path(), name, address, flags);
+    }
+
+    fn start_in(&mut self, network: String, name: &str, address: &str, flags: &[&str]) {
         let shared = self.datastore();
         let flags: Vec<&str> = shared.iter().map(String::as_str).chain(flags.iter().copied()).collect();
-        self.start_at(name, address.parse().expect("an address"), &flags);
+        self.start_at(Some(network), name, address.parse().expect("an address"), &flags);
     }
 
     /// Joins a machine by these URLs of servers, or starts its agent again.
@@ -110,10 +159,10 @@ impl Servers {
         process.kill().and_then(|()| process.wait()).expect("it is a child");
     }
 
-    fn start_at(&mut self, name: &str, address: SocketAddr, flags: &[&str]) {
+    fn start_at(&mut self, network: Option<String>, name: &str, address: SocketAddr, flags: &[&str]) {
         let log = self.path(&format!("{name}.log"));
-        let process = spawn(&mut self.command(name, &address, flags), &log);
-        self.running.push(Running { name: name.to_owned(), url: format!("https://{address}"), process });
+        let process = spawn(&mut self.command(network.as_deref(), name, &address, flags), &log);
+        self.running.push(Running { name: name.to_owned(), url: format!("https://{address}"), network, process });
         until("the server is ready", || {
             let process = &mut self.running.last_mut().expect("it was added").process;
             let ended = process.try_wait().expect("the server is a child");
@@ -126,7 +175,7 @@ impl Servers {
     /// Why a server with these flags does not start.
     #[track_caller]
     pub fn refused(&self, name: &str, flags: &[&str]) -> String {
-        Output::of(self.command(name, &free_address(), flags).args(self.datastore())).fails()
+        Output::of(self.command(None, name, &free_address(), flags).args(self.datastore())).fails()
     }
 
     pub fn kill(&mut self, name: &str) {
@@ -141,12 +190,31 @@ impl Servers {
         process.wait().expect("it is a child");
     }
 
+    /// The server keeps its connections and says nothing, as one whose process hangs.
+    pub fn pause(&self, name: &str) {
+        self.signal(name, "-STOP");
+    }
+
+    pub fn resume(&self, name: &str) {
+        self.signal(name, "-CONT");
+    }
+
+    fn signal(&self, name: &str, signal: &str) {
+        let id = self.find(name).process.id().to_string();
+        Output::of(Command::new("kill").args([signal, &id])).succeeds();
+    }
+
+    /// What a server has said so far.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{name}.log"))).expect("it has a log")
+    }
+
     /// Waits until a server has ended by itself, and answers what it said.
     pub fn ended(&mut self, name: &str) -> String {
         let mut process = self.take(name);
         let status = until("the server ends", || process.try_wait().expect("it is a child"));
         assert!(!status.success(), "{status}");
-        std::fs::read_to_string(self.path(&format!("{name}.log"))).expect("it has a log")
+        self.log(name)
     }
 
     /// Copies what the members hold, none of which runs meanwhile.
@@ -176,8 +244,32 @@ impl Servers {
         self.running.remove(at).process
     }
 
+    fn find(&self, name: &str) -> &Running {
+        self.running.iter().find(|running| running.name == name).expect("it runs")
+    }
+
     pub fn url(&self, name: &str) -> &str {
-        &self.running.iter().find(|running| running.name == name).expect("it runs").url
+        &self.find(name).url
+    }
+
+    /// The code of a server's answer to the administrator, who unlike other clients does not try again.
+    pub fn status(&self, server: &str, path: &str, more: &[&str]) -> String {
+        let file = |name: &str| self.path(server).join("pki").join(name).display().to_string();
+        let mut curl = program_in(self.find(server).network.as_deref(), "curl");
+        curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "60"]);
+        curl.args(["--cacert", &file("ca.crt"), "--cert", &file("admin.crt"), "--key", &file("admin.key")]).args(more);
+        Output::of(curl.arg(format!("{}{path}", self.url(server)))).succeeds()
+    }
+
+    /// What etcdctl says to who shows the certificate of that name.
+    pub fn etcdctl(&self, certificate: &str, words: &[&str]) -> Output {
+        let file = |name: &str| self.path(name).display().to_string();
+        let mut command = self.program("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.members.urls().join(",")));
+        command.arg(format!("--cacert={}", file("etcd-ca.crt")));
+        command.arg(format!("--cert={}", file(&format!("{certificate}.crt"))));
+        command.arg(format!("--key={}", file(&format!("{certificate}.key")))).args(words);
+        Output::of(&mut command)
     }
 
     /// Another command of the program.
@@ -186,7 +278,7 @@ impl Servers {
     }
 
     pub fn kubectl_command(&self, server: &str) -> Command {
-        let mut command = self.program("kubectl");
+        let mut command = program_in(self.find(server).network.as_deref(), "kubectl");
         command.arg("--kubeconfig").arg(self.path(server).join("kubeconfig"));
         command.args(["--server", self.url(server)]).arg("--cache-dir").arg(self.path("kubectl"));
         command
@@ -239,22 +331,23 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port is free")
 }
 
-/// An authority, what members show, and what servers show to them.
-fn certificates(directory: &Path) -> MemberTls {
-    let authority = Authority::create("etcd-ca").expect("an authority is made");
-    let write = |name: &str, text: &str| {
-        let path = directory.join(name);
-        std::fs::write(&path, text).expect("a file is written");
-        path
-    };
-    let loopback = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    let member = authority.issue(&LeafSpec::server("etcd", vec!["localhost".to_owned()], loopback)).expect("issued");
+fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, text).expect("a file is written");
+    path
+}
+
+fn write_pair(directory: &Path, name: &str, (certificate, key): &(String, String)) -> (PathBuf, PathBuf) {
+    (write(directory, &format!("{name}.crt"), certificate), write(directory, &format!("{name}.key"), key))
+}
+
+/// What members show, and what servers show to them.
+fn certificates(directory: &Path, authority: &Authority, addresses: Vec<IpAddr>, lasts: Duration) -> MemberTls {
+    let member = LeafSpec::server("etcd", vec!["localhost".to_owned()], addresses);
+    let member = authority.issue_for(&member, lasts).expect("issued");
     let client = authority.issue(&LeafSpec::client("keelson", &[])).expect("issued");
-    write("client.crt", &client.0);
-    write("client.key", &client.1);
-    MemberTls {
-        authority: write("etcd-ca.crt", &authority.certificate_pem().expect("it is one")),
-        certificate: write("member.crt", &member.0),
-        key: write("member.key", &member.1),
-    }
+    write_pair(directory, "client", &client);
+    let (certificate, key) = write_pair(directory, "member", &member);
+    let authority = authority.certificate_pem().expect("it is one");
+    MemberTls { authority: write(directory, "etcd-ca.crt", &authority), certificate, key }
 }

@@ -91,6 +91,25 @@ async fn what_others_compact_is_gone() {
     assert!(matches!(told, Some(Watched::Compacted(_))), "{told:?}");
 }
 
+/// As etcd's documentation advises who has run out of space. etcd drops a deletion that it is compacted at.
+#[tokio::test]
+async fn history_that_others_compact_up_to_a_deletion_is_no_other_past() {
+    let mut cluster = cluster(1, &[]).await;
+    create(&cluster, "/a").await;
+    let gone = delete(&cluster, "/a").await.unwrap();
+    let mut watch = cluster.watch("/", gone).await.unwrap();
+    events(&mut watch, 1).await;
+    etcdctl(&cluster.members, &["compact", &gone.to_string()]).await;
+    cluster.members.kill(0);
+    cluster.members.run(0);
+    // Reads are tried again on a new connection.
+    assert!(cluster.get("/a", None).await.unwrap().is_none());
+    let next = create(&cluster, "/b").await;
+    let told = tokio::time::timeout(Duration::from_secs(20), watch.recv()).await.expect("the watch goes on");
+    assert!(next == gone + 1 && told.is_some(), "{told:?}");
+    assert!(cluster.get("/b", None).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_member_that_is_taken_out_is_left() {
     let cluster = cluster(3, &[]).await;
@@ -189,6 +208,21 @@ async fn an_etcd_restored_while_nobody_ran_goes_on_above_all_that_was_given() {
     drop(store);
     let again = etcd.connect().await;
     assert!(again.revision().await.unwrap() < next + 1_000_000);
+}
+
+#[tokio::test]
+async fn an_etcd_restored_to_the_moment_before_a_process_was_killed_is_recognised() {
+    let mut etcd = Single::start();
+    let store = etcd.connect().await;
+    create(&store, "/kept").await;
+    etcd.back_up();
+    assert!(store.get("/kept", None).await.unwrap().is_some());
+    let lost = create(&store, "/lost").await;
+    // Dropped before its watch may have told: nothing is written at the end that was not before.
+    drop(store);
+    etcd.restore();
+    let next = create(&etcd.connect().await, "/next").await;
+    assert!(next > lost + 1_000_000, "{next} after {lost}");
 }
 
 #[tokio::test]
