@@ -1,7 +1,11 @@
 //! A client of the servers whose certificate can be replaced while it is used.
+//!
+//! It speaks HTTP/2 and asks the server it speaks to whether it is there: one that hangs while its kernel keeps the
+//! connection is left for another.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use auth::tls::{self, Identity, Trust};
@@ -18,7 +22,15 @@ use super::servers::{Dial, Servers};
 /// What all servers show to be called, wherever they are.
 const NAME: &str = "kubernetes.default.svc";
 
-type Pool = legacy::Client<Dial, Body>;
+/// How often a server is asked whether it is there, and how long it may take to say so.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// One connection for watches, of which servers take a limited number, and one for all else.
+struct Pool {
+    watches: legacy::Client<Dial, Body>,
+    rest: legacy::Client<Dial, Body>,
+}
 
 /// Connections that all show the same certificate; clones share them.
 #[derive(Clone)]
@@ -51,13 +63,17 @@ impl Connections {
 }
 
 fn pool(trust: &Trust, identity: &Arc<Identity>, servers: &Servers) -> anyhow::Result<Pool> {
-    let tls = tls::following(trust, Some(identity.clone()))?;
-    let connector = Connector::over(tls, Some(NAME.to_owned()), None)?;
-    let builder = &mut legacy::Client::builder(TokioExecutor::new());
-    Ok(builder
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .build(Dial { servers: servers.clone(), connector }))
+    let mut tls = tls::following(trust, Some(identity.clone()))?;
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let dial = Dial { servers: servers.clone(), connector: Connector::over(tls, Some(NAME.to_owned()), None)? };
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).http2_only(true);
+    builder.http2_keep_alive_interval(ASK_EVERY).http2_keep_alive_timeout(ANSWER_WITHIN);
+    Ok(Pool { watches: builder.build(dial.clone()), rest: builder.build(dial) })
+}
+
+fn is_watch(request: &http::Request<Body>) -> bool {
+    request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"))
 }
 
 impl tower::Service<http::Request<Body>> for Connections {
@@ -70,6 +86,7 @@ impl tower::Service<http::Request<Body>> for Connections {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.pool.load().request(request)
+        let pool = self.pool.load();
+        if is_watch(&request) { pool.watches.request(request) } else { pool.rest.request(request) }
     }
 }

@@ -16,6 +16,9 @@ use crate::support::{Machine, Output, Servers, until, until_within};
 /// How long the loops may stand still when a server or a member of the etcd dies.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// How long an agent may take to leave a server that keeps its connection and says nothing.
+const HANG_MAX: Duration = Duration::from_secs(20);
+
 const LEASE: &str = "get lease kube-controller-manager -n kube-system -o jsonpath={.spec.holderIdentity}";
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -167,57 +170,90 @@ fn a_server_that_is_stopped_hands_the_loops_over() {
     });
 }
 
-/// The agent is told of one server that is not there and of one that is killed, and goes over to one that it learned of.
+/// Two servers on one machine, an agent on another that is told of a server that is not there and of the first, and what
+/// it takes to see it work.
+struct Joined {
+    servers: Servers,
+    other: Machine,
+    named: String,
+}
+
+impl Joined {
+    fn prepare() -> Joined {
+        const NOWHERE: &str = "10.99.0.9";
+        let (machine, other) = (Machine::new(), Machine::new());
+        machine.connect("10.99.0.1", &other, "10.99.0.2");
+        Output::of(machine.command("ip").args(["address", "add", "10.99.0.3/32", "dev", "lo"])).succeeds();
+        let mut servers = Servers::prepare_on(machine);
+        servers.start_on_machine("a", "10.99.0.1:6443", &[]);
+        let token = std::fs::read_to_string(servers.path("a").join("token")).expect("the first server made one");
+        servers.start_on_machine("b", "10.99.0.3:6443", &["--token", &token]);
+        let mut joined = Joined { servers, other, named: format!("https://{NOWHERE}:6443,https://10.99.0.1:6443") };
+        until("both servers are endpoints", || (joined.endpoints("a").split(' ').count() == 2).then_some(()));
+        let data = joined.servers.path("a").display().to_string();
+        let join = joined.servers.keelson(&["token", "create", "--data-dir", &data]);
+        assert!(join.stderr.contains("--server https://10.99.0.1:6443,https://10.99.0.3:6443 --token"), "{join:?}");
+        joined.start_agent(&["--token", join.succeeds().trim()]);
+        until("n2 is Ready", || {
+            let ready = "get node n2 -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+            (joined.servers.try_kubectl("b", ready).stdout == "True").then_some(())
+        });
+        joined.create("first");
+        until("n2 sees its pod", || joined.noticed("first"));
+        until("n2 learned where both servers are", || {
+            let kept = std::fs::read_to_string(joined.servers.path("n2").join("node-pki/servers")).unwrap_or_default();
+            kept.contains("10.99.0.3").then_some(())
+        });
+        joined
+    }
+
+    fn start_agent(&mut self, flags: &[&str]) {
+        let flags = [&["--node-ip", "10.99.0.2"], flags].concat();
+        self.servers.join(&self.other, "n2", &self.named, &flags);
+    }
+
+    fn endpoints(&self, server: &str) -> String {
+        self.servers.kubectl(server, "get endpoints kubernetes -o jsonpath={.subsets[0].addresses[*].ip}")
+    }
+
+    fn create(&self, pod: &str) {
+        let spec = json!({"spec": {"nodeName": "n2", "containers": [{"name": "c", "image": "registry.invalid/none"}]}});
+        self.servers.kubectl("b", &format!("run {pod} --image registry.invalid/none --overrides {spec}"));
+    }
+
+    fn noticed(&self, pod: &str) -> Option<()> {
+        let pod = format!("get pod {pod} -o jsonpath={{.status.containerStatuses[0].state.waiting.reason}}");
+        (!self.servers.kubectl("b", &pod).is_empty()).then_some(())
+    }
+}
+
+/// It goes over to one that it learned of.
 #[test]
 fn an_agent_goes_over_to_another_server_when_its_own_dies() {
-    const NOWHERE: &str = "10.99.0.9";
-    let (machine, other) = (Machine::new(), Machine::new());
-    machine.connect("10.99.0.1", &other, "10.99.0.2");
-    Output::of(machine.command("ip").args(["address", "add", "10.99.0.3/32", "dev", "lo"])).succeeds();
-    let mut servers = Servers::prepare_on(machine);
-    servers.start_on_machine("a", "10.99.0.1:6443", &[]);
-    let token = std::fs::read_to_string(servers.path("a").join("token")).expect("the first server made one");
-    servers.start_on_machine("b", "10.99.0.3:6443", &["--token", &token]);
-    until("both servers are endpoints", || {
-        let addresses = servers.kubectl("a", "get endpoints kubernetes -o jsonpath={.subsets[0].addresses[*].ip}");
-        (addresses.split(' ').count() == 2).then_some(())
-    });
-    let data = servers.path("a").display().to_string();
-    let join = servers.keelson(&["token", "create", "--data-dir", &data]);
-    assert!(join.stderr.contains("--server https://10.99.0.1:6443,https://10.99.0.3:6443 --token"), "{join:?}");
-    let named = format!("https://{NOWHERE}:6443,https://10.99.0.1:6443");
-    servers.join(&other, "n2", &named, &["--node-ip", "10.99.0.2", "--token", join.succeeds().trim()]);
-    let noticed = |servers: &Servers, pod: &str| {
-        let pod = format!("get pod {pod} -o jsonpath={{.status.containerStatuses[0].state.waiting.reason}}");
-        let reason = servers.kubectl("b", &pod);
-        (!reason.is_empty()).then_some(())
-    };
-    let create = |servers: &Servers, pod: &str| {
-        let spec = json!({"spec": {"nodeName": "n2", "containers": [{"name": "c", "image": "registry.invalid/none"}]}});
-        servers.kubectl("b", &format!("run {pod} --image registry.invalid/none --overrides {spec}"));
-    };
-    until("n2 is Ready", || {
-        let ready = "get node n2 -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-        (servers.try_kubectl("b", ready).stdout == "True").then_some(())
-    });
-    create(&servers, "first");
-    until("n2 sees its pod", || noticed(&servers, "first"));
-    until("n2 learned where both servers are", || {
-        let kept = std::fs::read_to_string(servers.path("n2").join("node-pki/servers")).unwrap_or_default();
-        kept.contains("10.99.0.3").then_some(())
-    });
-
-    servers.kill("a");
-    create(&servers, "second");
-    until_within(PAUSE_MAX, "n2 sees a pod by the other server", || noticed(&servers, "second"));
+    let mut joined = Joined::prepare();
+    joined.servers.kill("a");
+    joined.create("second");
+    until_within(PAUSE_MAX, "n2 sees a pod by the other server", || joined.noticed("second"));
     until_within(PAUSE_MAX, "the killed server is no endpoint", || {
-        let addresses = servers.kubectl("b", "get endpoints kubernetes -o jsonpath={.subsets[0].addresses[*].ip}");
-        (addresses == "10.99.0.3").then_some(())
+        (joined.endpoints("b") == "10.99.0.3").then_some(())
     });
-    servers.kill_agent("n2");
-    servers.join(&other, "n2", &named, &["--node-ip", "10.99.0.2"]);
-    create(&servers, "third");
-    until("n2 starts without any server that it was told of", || noticed(&servers, "third"));
+    joined.servers.kill_agent("n2");
+    joined.start_agent(&[]);
+    joined.create("third");
+    until("n2 starts without any server that it was told of", || joined.noticed("third"));
+}
+
+/// The kernel keeps the connections of a process that is stopped, and takes new ones for it.
+#[test]
+fn an_agent_goes_over_to_another_server_when_its_own_hangs() {
+    let joined = Joined::prepare();
+    joined.servers.pause("a");
+    joined.create("second");
+    until_within(HANG_MAX, "n2 sees a pod by the other server", || joined.noticed("second"));
+    joined.servers.resume("a");
+    until("both servers are endpoints", || (joined.endpoints("a").split(' ').count() == 2).then_some(()));
+    joined.create("third");
+    until_within(PAUSE_MAX, "n2 sees the next at once", || joined.noticed("third"));
 }
 
 #[test]
@@ -365,6 +401,41 @@ fn a_cluster_moves_to_an_etcd_and_back() {
     servers.start_with("a", &[]);
     assert!(version(&servers) > second);
     servers.kubectl("a", "get configmap kept later");
+}
+
+#[test]
+fn the_past_is_shown_by_any_server_and_made_again() {
+    let servers = two_servers();
+    let keelson = |server: &str, line: &str| {
+        let text = std::fs::read_to_string(servers.path(server).join("kubeconfig")).expect("the server wrote it");
+        let named = text.split_whitespace().find(|word| word.starts_with("https://")).expect("it names the server");
+        let kubeconfig = servers.path(&format!("{server}.kubeconfig")).display().to_string();
+        std::fs::write(&kubeconfig, text.replace(named, servers.url(server))).expect("a file is written");
+        let words: Vec<&str> = line.split(' ').chain(["--kubeconfig", &kubeconfig]).collect();
+        servers.keelson(&words)
+    };
+    servers.kubectl("a", "create namespace shop");
+    servers.kubectl("a", "create configmap settings -n shop --from-literal=color=blue");
+    let field = |path: &str| servers.kubectl("b", &format!("get configmap settings -n shop -o jsonpath={{{path}}}"));
+    let blue = field(".metadata.resourceVersion");
+    // The revision of a time is known when time has been noted once more.
+    let time = until("a time is noted", || {
+        let time = jiff::Timestamp::now();
+        let answer = servers.kubectl("b", &format!("get --raw /keelson/revision?at={time}"));
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("an answer is JSON");
+        servers.kubectl("a", "annotate namespace shop --overwrite touched=yes");
+        let revision = answer["resourceVersion"].as_str().and_then(|text| text.parse::<u64>().ok());
+        (revision? >= blue.parse().expect("a number")).then_some(time)
+    });
+    servers.kubectl("a", "patch configmap settings -n shop --type merge -p {\"data\":{\"color\":\"red\"}}");
+    servers.kubectl("a", "delete namespace shop --wait=true");
+    for (server, at) in [("b", &blue), ("a", &time.to_string())] {
+        let past = keelson(server, &format!("get configmap settings -n shop -o yaml --at {at}")).succeeds();
+        assert!(past.contains("color: blue"), "{past}");
+    }
+    let undeleted = keelson("b", &format!("undelete namespace/shop --at {time}")).succeeds();
+    assert!(undeleted.contains("configmap/settings undeleted"), "{undeleted}");
+    assert_eq!(field(".data.color"), "blue");
 }
 
 #[test]
