@@ -115,7 +115,7 @@ impl TokenIssuer {
     /// The issuer whose key is in `dir`, made first if it is not there.
     pub fn load_or_create(dir: &Path, issuer: &str) -> Result<Self, pki::Error> {
         let generation = SERVICE_ACCOUNTS.load(dir)?;
-        let made = Self::from_pem(&generation.signer().key_pem(), issuer)?;
+        let made = Self::from_pem(generation.signer().key_pem(), issuer)?;
         made.follow(&generation, &[])?;
         Ok(made)
     }
@@ -132,7 +132,7 @@ impl TokenIssuer {
 
     /// Signs as this generation does, and believes all whom it trusts, and the keys of `more`: PEM.
     pub fn follow(&self, generation: &Generation, more: &[String]) -> Result<(), pki::Error> {
-        let signing = SigningKey::from_pem(&generation.signer().key_pem())?;
+        let signing = SigningKey::from_pem(generation.signer().key_pem())?;
         let mut others = generation.others().map(keys::of_certificate).collect::<Result<Vec<_>, _>>()?;
         for text in more {
             others.extend(public_keys(text)?);
