@@ -10,6 +10,7 @@ pub const KINDS: &[&KindDef] = &[&EVENT];
 pub static EVENT: KindDef = KindDef {
     group: "events.k8s.io",
     schema: "io.k8s.api.events.v1.Event",
+    selectable_fields: event::MODERN_FIELDS,
     conversion: Some(Conversion { storage: ("", "v1"), to_storage: to_core, from_storage: from_core }),
     strategy: Strategy {
         validate: event::validate_modern,

@@ -20,17 +20,17 @@ pub static EVENT: KindDef = KindDef {
     short_names: &["ev"],
     schema: "io.k8s.api.core.v1.Event",
     selectable_fields: &[
-        of_object("involvedObject.kind", |event| about(event, "kind")),
-        of_object("involvedObject.namespace", |event| about(event, "namespace")),
-        of_object("involvedObject.name", |event| about(event, "name")),
-        of_object("involvedObject.uid", |event| about(event, "uid")),
-        of_object("involvedObject.apiVersion", |event| about(event, "apiVersion")),
-        of_object("involvedObject.resourceVersion", |event| about(event, "resourceVersion")),
-        of_object("involvedObject.fieldPath", |event| about(event, "fieldPath")),
-        of_object("reason", |event| event.str(&["reason"]).to_owned()),
-        of_object("reportingComponent", |event| either(event, "reportingComponent", "reportingController").to_owned()),
-        of_object("source", |event| source_component(event).to_owned()),
-        of_object("type", |event| event.str(&["type"]).to_owned()),
+        field("involvedObject.kind", |event| about(event, "kind")),
+        field("involvedObject.namespace", |event| about(event, "namespace")),
+        field("involvedObject.name", |event| about(event, "name")),
+        field("involvedObject.uid", |event| about(event, "uid")),
+        field("involvedObject.apiVersion", |event| about(event, "apiVersion")),
+        field("involvedObject.resourceVersion", |event| about(event, "resourceVersion")),
+        field("involvedObject.fieldPath", |event| about(event, "fieldPath")),
+        field("reason", |event| event.str(&["reason"]).to_owned()),
+        field("reportingComponent", reporter),
+        field("source", |event| source_component(event).to_owned()),
+        field("type", |event| event.str(&["type"]).to_owned()),
     ],
     columns: &[
         Column::string("Last Seen", Field("lastTimestamp"), |event| human_since(last_seen(event)).into()),
@@ -60,8 +60,26 @@ fn default_event(event: &mut Object) {
     }
 }
 
-const fn of_object(name: &'static str, value: fn(&Object) -> String) -> SelectableField {
+/// What events.k8s.io calls the same fields.
+pub const MODERN_FIELDS: &[SelectableField] = &[
+    field("regarding.kind", |event| about(event, "kind")),
+    field("regarding.namespace", |event| about(event, "namespace")),
+    field("regarding.name", |event| about(event, "name")),
+    field("regarding.uid", |event| about(event, "uid")),
+    field("regarding.apiVersion", |event| about(event, "apiVersion")),
+    field("regarding.resourceVersion", |event| about(event, "resourceVersion")),
+    field("regarding.fieldPath", |event| about(event, "fieldPath")),
+    field("reason", |event| event.str(&["reason"]).to_owned()),
+    field("reportingController", reporter),
+    field("type", |event| event.str(&["type"]).to_owned()),
+];
+
+const fn field(name: &'static str, value: fn(&Object) -> String) -> SelectableField {
     SelectableField { name, value }
+}
+
+fn reporter(event: &Object) -> String {
+    either(event, "reportingComponent", "reportingController").to_owned()
 }
 
 fn about(event: &Object, field: &str) -> String {

@@ -123,6 +123,11 @@ fn fields_that_can_not_be_selected_by_are_told_as_the_kind_tells_them() {
         ("", "nodes", "metadata.namespace", Some("field label not supported: metadata.namespace")),
         ("", "namespaces", "name", None),
         ("", "configmaps", "metadata.uid", Some(unknown)),
+        ("", "events", "involvedObject.name", None),
+        ("", "events", "regarding.name", Some("field label not supported: regarding.name")),
+        ("events.k8s.io", "events", "regarding.name", None),
+        ("events.k8s.io", "events", "reportingController", None),
+        ("events.k8s.io", "events", "source", Some("field label not supported: source")),
         ("storage.k8s.io", "storageclasses", "metadata.namespace", None),
         ("batch", "jobs", "spec.x", Some(r#"field label "spec.x" not supported for batchv1.Job"#)),
         (
