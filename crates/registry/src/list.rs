@@ -117,10 +117,11 @@ impl Registry {
         Ok(list)
     }
 
-    /// A list of the past; the cache serves it when nothing has changed since.
+    /// A list of the past; the cache serves it when nothing has changed since. What is forgotten has expired all the
+    /// same: clients that page on are to learn it after the time that they know from upstream.
     async fn list_exactly(&self, query: &Query<'_>, revision: Revision) -> Result<List, ApiError> {
         let resource = self.resource(query.kind)?;
-        if resource.unchanged_since(revision) {
+        if revision >= *self.0.forgotten.borrow() && resource.unchanged_since(revision) {
             let mut list = list_cached(&resource, self.0.cache.applied(), query);
             // Another look, as the list was made after the first: had something changed, it would show now.
             if resource.unchanged_since(revision) {

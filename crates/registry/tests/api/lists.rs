@@ -1,5 +1,7 @@
 //! Lists, pages and reads of the past.
 
+use std::time::Duration;
+
 use registry::{ListOptions, VersionMatch};
 use store::Store;
 
@@ -95,6 +97,23 @@ async fn an_expired_page_says_how_to_go_on() {
     let token = error.status()["metadata"]["continue"].as_str().unwrap().to_owned();
     let rest = api.list_maps(page(2, &token)).await.unwrap();
     assert_eq!(names(&rest), "m01a m02");
+}
+
+/// Even where nothing has changed: who pages on is told after the time that is promised, whatever others wrote.
+#[tokio::test(start_paused = true)]
+async fn a_page_of_what_is_unchanged_expires_with_the_history() {
+    let api = filled(3).await;
+    let first = api.list_maps(page(2, "")).await.unwrap();
+    let secret =
+        serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}});
+    api.create(kind("", "v1", "secrets"), secret).await.unwrap();
+    tokio::time::sleep(Duration::from_mins(4)).await;
+    assert_eq!(names(&api.list_maps(page(2, &first.continue_token)).await.unwrap()), "m02");
+    tokio::time::sleep(Duration::from_mins(4)).await;
+    let error = api.list_maps(page(2, &first.continue_token)).await.unwrap_err();
+    assert_eq!(error.code(), 410);
+    let token = error.status()["metadata"]["continue"].as_str().unwrap().to_owned();
+    assert_eq!(names(&api.list_maps(page(2, &token)).await.unwrap()), "m02");
 }
 
 #[tokio::test]
