@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::{DEFINITIONS, WIDGETS, condition, start, widget, with_spec};
+use crate::{DEFINITIONS, WIDGETS, condition, definition, start, version, widget, with_spec};
 
 fn any_spec() -> Value {
     with_spec(json!({"type": "object", "properties": {"size": {"type": "integer"}, "color": {"type": "string"}}}))
@@ -57,6 +57,52 @@ async fn what_is_served_is_in_discovery_and_gone_with_its_definition() {
     cluster.until(&format!("{DEFINITIONS}/widgets.example.com"), |got| got.status == 404).await;
     assert_eq!(cluster.api.get("/apis").await.expect(200), before);
     assert_eq!(cluster.api.get("/openapi/v3/apis/example.com/v1").await.status, 404);
+}
+
+/// kubectl before 1.27 checks what it sends against the second version of OpenAPI, and takes what is not told there
+/// for unknown.
+#[tokio::test]
+async fn openapi_2_leaves_open_what_keeps_unknown_fields() {
+    let cluster = start().await;
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"a": {"type": "string"}}});
+    let spec = json!({"type": "object", "required": ["none", "open"], "properties": {
+        "open": open,
+        "none": {"type": "string", "nullable": true},
+        "template": {
+            "type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true},
+        "closed": {
+            "type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}},
+    }});
+    cluster.define(&with_spec(spec)).await;
+    let whole = cluster.api.get("/openapi/v2").await.expect(200);
+    let spec = &whole["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
+    assert_eq!(spec["required"], json!(["open"]));
+    let kept = json!({"x-kubernetes-preserve-unknown-fields": true});
+    assert_eq!((&spec["properties"]["open"], &spec["properties"]["none"]), (&kept, &json!({})));
+    assert_eq!(spec["properties"]["template"]["properties"], Value::Null);
+    let closed = &spec["properties"]["closed"];
+    assert_eq!(closed["required"], json!(["kind", "apiVersion"]));
+    let names: Vec<&String> = closed["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["apiVersion", "kind", "metadata", "spec"]);
+
+    let document = cluster.api.get("/openapi/v3/apis/example.com/v1").await.expect(200);
+    let spec = &document["components"]["schemas"]["com.example.v1.Widget"]["properties"]["spec"];
+    assert_eq!(spec["properties"]["open"], open);
+    assert_eq!(spec["properties"]["template"]["required"], json!(["kind", "apiVersion"]));
+}
+
+#[tokio::test]
+async fn openapi_tells_nothing_of_objects_without_a_schema_but_that_they_are_objects() {
+    let cluster = start().await;
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    cluster.define(&definition(json!([version("v1", open)]))).await;
+    let whole = cluster.api.get("/openapi/v2").await.expect(200);
+    let gvk = json!([{"group": "example.com", "version": "v1", "kind": "Widget"}]);
+    let expected = json!({"type": "object", "x-kubernetes-group-version-kind": gvk});
+    assert_eq!(whole["definitions"]["com.example.v1.Widget"], expected);
+    let document = cluster.api.get("/openapi/v3/apis/example.com/v1").await.expect(200);
+    let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
+    assert!(widget["properties"]["metadata"].is_object());
 }
 
 #[tokio::test]
