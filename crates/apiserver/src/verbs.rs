@@ -227,18 +227,20 @@ pub(crate) async fn read_patch(call: &mut Call, kind: &KindDef) -> Result<Patch,
     value.map(make).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
 }
 
-/// A configuration to apply. Duplicate fields become warnings or an error, as asked for.
+/// A configuration to apply. Repeated fields become warnings or an error, as asked for.
 async fn read_config(call: &mut Call) -> Result<Patch, ApiError> {
     let bytes = call.read_body().await?;
-    let (value, duplicates) = machinery::decode::parse_yaml(&bytes)?;
+    let (value, repeats) = machinery::decode::parse_yaml(&bytes)?;
+    let repeats: Vec<String> =
+        repeats.into_iter().map(|told| format!("error converting YAML to JSON: {told}")).collect();
     let config = Object::from_value(value)
         .ok_or_else(|| ApiError::bad_request("error decoding YAML: the configuration is no object"))?;
     match call.context()?.field_validation {
-        FieldValidation::Strict if !duplicates.is_empty() => {
-            return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", duplicates.join(", "))));
+        FieldValidation::Strict if !repeats.is_empty() => {
+            return Err(ApiError::bad_request(format!("error strict decoding YAML: {}", repeats.join(", "))));
         }
         FieldValidation::Ignore => {}
-        _ => duplicates.into_iter().for_each(|problem| call.warnings.add(problem)),
+        _ => repeats.into_iter().for_each(|problem| call.warnings.add(problem)),
     }
     Ok(Patch::Apply { config, force: call.query.flag("force") })
 }

@@ -6,6 +6,7 @@
 //! it always writes (messages that are no pointers) is added, so that two ways to say the same are stored as
 //! the same.
 
+mod repeats;
 mod report;
 mod scalar;
 mod walk;
@@ -54,10 +55,11 @@ pub fn decode_json(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(
 
 /// The same for YAML, of which the first document counts.
 pub fn decode_yaml(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
-    let mut report = Report::default();
+    let mut report = Report::of_yaml();
     let parsed = serde_saphyr::with_deserializer_from_slice_with_options(bytes, yaml_options(), |deserializer| {
         walk(deserializer, message, &mut report)
     });
+    tell_repeats(bytes, &mut report);
     match parsed {
         Ok(value) => finish(value, message, policy, report),
         Err(error) => Err(untyped(bytes, message, &format!("yaml parse error: {error}"))),
@@ -144,12 +146,22 @@ pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
 
 /// Reads YAML (and so JSON too) without a schema, such as an applied configuration.
 pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
-    let mut report = Report::default();
+    let mut report = Report::of_yaml();
     let value = serde_saphyr::with_deserializer_from_slice_with_options(bytes, yaml_options(), |deserializer| {
         walk::Untyped { report: &mut report }.deserialize(deserializer)
     });
+    tell_repeats(bytes, &mut report);
     let value = value.map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
     Ok((value, report.problems))
+}
+
+/// Puts the repeated keys of a document, if it has some, before all else that is wrong with it.
+fn tell_repeats(bytes: &[u8], report: &mut Report) {
+    if report.repeats == Some(true)
+        && let Some(told) = repeats::told(bytes)
+    {
+        report.problems.insert(0, told);
+    }
 }
 
 fn yaml_options() -> serde_saphyr::Options {

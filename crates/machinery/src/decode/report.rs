@@ -12,11 +12,17 @@ pub(super) struct Report {
     /// The innermost message.
     message: &'static str,
     pub problems: Vec<String>,
+    /// Repeated fields are only noted here, not told, where the language has lines by which to tell them.
+    pub repeats: Option<bool>,
     /// The first value of a wrong type.
     pub mismatch: Option<String>,
 }
 
 impl Report {
+    pub fn of_yaml() -> Self {
+        Self { repeats: Some(false), ..Self::default() }
+    }
+
     /// Of a part of an object that is at this path.
     pub fn at(path: &str) -> Self {
         Self { path: path.to_owned(), ..Self::default() }
@@ -62,7 +68,10 @@ impl Report {
     }
 
     pub fn duplicate(&mut self, field: &str) {
-        self.problem("duplicate", field);
+        match &mut self.repeats {
+            Some(repeats) => *repeats = true,
+            None => self.problem("duplicate", field),
+        }
     }
 
     fn problem(&mut self, what: &str, field: &str) {

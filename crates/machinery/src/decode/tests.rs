@@ -152,7 +152,19 @@ fn yaml_reads_as_json_does() {
         Some(&json!({
         "hostNetwork": true, "volumes": [{"name": "v", "configMap": {"defaultMode": 420}}]}))
     );
-    assert_eq!(problems, [r#"duplicate field "metadata.name""#, r#"unknown field "spec.x""#]);
+    let repeated = "yaml: unmarshal errors:\n  line 5: key \"name\" already set in map";
+    assert_eq!(problems, [repeated, r#"unknown field "spec.x""#]);
+}
+
+#[test]
+fn keys_that_yaml_repeats_are_told_by_their_lines() {
+    let text = "\na:\n  b: 1\n  b: {x: 1, x: 2}\nc:\n- d: 1\n  d:\n    e: 2\na: null\n";
+    let (value, problems) = parse_yaml(text.as_bytes()).expect("YAML");
+    assert_eq!(value, json!({"a": null, "c": [{"d": {"e": 2}}]}));
+    let told = "yaml: unmarshal errors:\n  line 4: key \"x\" already set in map\n  \
+                line 4: key \"b\" already set in map\n  line 8: key \"d\" already set in map\n  \
+                line 9: key \"a\" already set in map";
+    assert_eq!(problems, [told]);
 }
 
 #[test]

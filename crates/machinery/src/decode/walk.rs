@@ -172,7 +172,7 @@ impl<'de> DeserializeSeed<'de> for FieldName {
 }
 
 /// Reads a map's key, which YAML may write without quotes.
-struct MapKey;
+pub(super) struct MapKey;
 
 impl<'de> DeserializeSeed<'de> for MapKey {
     type Value = Cow<'de, str>;
