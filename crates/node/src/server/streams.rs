@@ -10,16 +10,18 @@ use containers::{ContainerState, ExecConfig, Streams};
 use futures::StreamExt;
 use http::Request;
 use hyper::body::Incoming;
+use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 
 use super::query::Query;
 use super::websocket::{Input, Protocol, Reader, Writer, accept, upgrade};
 use super::{Answer, Refusal, Server, finished};
 use crate::fd::Fd;
+use crate::pod::spec;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -97,19 +99,29 @@ pub async fn attach(
 ) -> Answer {
     let id = running(server, namespace, pod, container).await?;
     let wanted = Wanted::of(query);
+    let attached = server.pod(namespace, pod)?;
+    let ending = attached_until(&attached, container);
     let (answer, protocol, upgrade) = upgrade(&mut request)?;
     let runtime = server.node.runtime.clone();
     tokio::spawn(async move {
         let serving = async {
             let socket = accept(upgrade).await?;
             match runtime.attach(&id).await {
-                Ok(streams) => serve(socket, protocol, wanted, streams, Ending::Output).await,
+                Ok(streams) => serve(socket, protocol, wanted, streams, ending).await,
                 Err(error) => refuse(socket, protocol, &error.to_string()).await,
             }
         };
         finished("an attach", serving.await);
     });
     answer
+}
+
+/// A container that reads the end of its input ends by itself; of others a client has had all when its own input ends.
+/// upstream: containerd internal/cri/io/container_io.go
+fn attached_until(pod: &Pod, container: &str) -> Ending {
+    let found = spec::container(pod, container).map(|(_, container)| container);
+    let reads_end = found.is_some_and(|of| of.stdin_once.unwrap_or(false) && !of.tty.unwrap_or(false));
+    if reads_end { Ending::Output } else { Ending::Input }
 }
 
 async fn running(server: &Server, namespace: &str, pod: &str, container: &str) -> Result<String, Refusal> {
@@ -119,11 +131,15 @@ async fn running(server: &Server, namespace: &str, pod: &str, container: &str) -
     run.map(|run| run.id).ok_or_else(|| Refusal::not_found(format!("container not found (\"{container}\")")))
 }
 
-/// What ends the conversation: the process's exit code, or the end of its output.
+/// What ends the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// The process's exit code.
     Exit,
+    /// The end of the process's output.
     Output,
+    /// That, or the end of the client's input.
+    Input,
 }
 
 /// The process's ends, ready to be read and written.
@@ -160,10 +176,18 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let lowest = [(wanted.stdout, STDOUT), (wanted.stderr, STDERR)].into_iter().find(|(wanted, _)| *wanted);
     writer.send(lowest.map_or(ERROR, |(_, channel)| channel), &[]).await?;
     let mut receiver = read_all(&ends.outputs);
-    let reading = read_input(Reader(stream, protocol), ends.input, ends.terminal);
+    let input_ended = Notify::new();
+    let reading = read_input(Reader(stream, protocol), ends.input, ends.terminal, &input_ended);
     tokio::pin!(reading);
+    let talking = async {
+        match ending {
+            Ending::Exit => talk(&mut writer, &mut receiver, streams.exit).await,
+            Ending::Output => show(&mut writer, &mut receiver, std::future::pending()).await,
+            Ending::Input => show(&mut writer, &mut receiver, input_ended.notified()).await,
+        }
+    };
     let code = tokio::select! {
-        code = talk(&mut writer, &mut receiver, streams.exit, ending) => code?,
+        code = talking => code?,
         // The client is gone; the process's streams close with this call.
         () = &mut reading => return Ok(()),
     };
@@ -194,19 +218,31 @@ fn read_all(outputs: &[(u8, Arc<Fd>)]) -> mpsc::Receiver<Output> {
     receiver
 }
 
-/// Sends output until the end, and answers the exit code.
+/// Sends output until there is no more, or what there was when `enough` came.
+async fn show<S: AsyncRead + AsyncWrite + Unpin>(
+    writer: &mut Writer<S>,
+    outputs: &mut mpsc::Receiver<Output>,
+    enough: impl Future<Output = ()>,
+) -> io::Result<Option<i32>> {
+    tokio::pin!(enough);
+    loop {
+        tokio::select! {
+            biased;
+            output = outputs.recv() => match output {
+                Some((channel, data)) => writer.send(channel, &data).await?,
+                None => return Ok(Some(0)),
+            },
+            () = &mut enough => return Ok(Some(0)),
+        }
+    }
+}
+
+/// Sends output until the process ended, and answers its exit code.
 async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     writer: &mut Writer<S>,
     outputs: &mut mpsc::Receiver<Output>,
     exit: tokio::sync::oneshot::Receiver<i32>,
-    ending: Ending,
 ) -> io::Result<Option<i32>> {
-    if ending == Ending::Output {
-        while let Some((channel, data)) = outputs.recv().await {
-            writer.send(channel, &data).await?;
-        }
-        return Ok(Some(0));
-    }
     tokio::pin!(exit);
     let code = loop {
         tokio::select! {
@@ -230,11 +266,12 @@ struct Size {
     height: u16,
 }
 
-/// Takes the client's messages until it leaves.
+/// Takes the client's messages until it leaves; tells when its input has ended.
 async fn read_input<S: AsyncRead + AsyncWrite + Unpin>(
     mut reader: Reader<S>,
     mut input: Option<Arc<Fd>>,
     terminal: Option<Arc<Fd>>,
+    ended: &Notify,
 ) {
     while let Some(message) = reader.next().await {
         match message {
@@ -248,8 +285,11 @@ async fn read_input<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             }
             Input::Data(RESIZE, data) => resize(terminal.as_deref(), &data),
-            // A pipe ends with its last holder.
-            Input::Close(STDIN) => input = None,
+            Input::Close(STDIN) => {
+                // A pipe ends with its last holder.
+                input = None;
+                ended.notify_one();
+            }
             Input::Data(..) | Input::Close(_) => {}
         }
     }

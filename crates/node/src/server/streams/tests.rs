@@ -88,6 +88,33 @@ async fn an_attach_ends_with_the_output() {
 }
 
 #[tokio::test]
+async fn an_attach_to_a_container_whose_input_stays_open_ends_with_the_clients_input() {
+    let (mut client, mut process) = start(Protocol::V5, Ending::Input).await;
+    assert_eq!(next(&mut client).await, "1 ");
+    let stdout = Fd::new(process.stdout.take().unwrap()).unwrap();
+    stdout.write_all(b"out").await.unwrap();
+    assert_eq!(next(&mut client).await, "1 out");
+    client.send(Message::Binary(b"\x00hello".to_vec().into())).await.unwrap();
+    client.send(Message::Binary(vec![255, 0].into())).await.unwrap();
+    assert_eq!(next(&mut client).await, "3 {\"metadata\":{},\"status\":\"Success\"}");
+    assert_eq!(next(&mut client).await, "close");
+    assert_eq!(read(process.stdin.take().unwrap()).await, "hello");
+}
+
+#[test]
+fn only_containers_that_read_the_end_of_their_input_are_attached_beyond_it() {
+    let until = |flags: serde_json::Value| {
+        let mut container = json!({"name": "a"});
+        container.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
+        let pod = serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
+        attached_until(&pod, "a")
+    };
+    assert_eq!(until(json!({"stdin": true, "stdinOnce": true})), Ending::Output);
+    assert_eq!(until(json!({"stdin": true})), Ending::Input);
+    assert_eq!(until(json!({"stdin": true, "stdinOnce": true, "tty": true})), Ending::Input);
+}
+
+#[tokio::test]
 async fn the_process_loses_its_streams_with_the_client() {
     let (client, mut process) = start(Protocol::V5, Ending::Exit).await;
     drop(client);
