@@ -52,7 +52,7 @@ impl Registry {
         let request = admission_request(cx, kind, Operation::Create, (namespace, &name), Target::Main, None);
         self.mutate_and_default(&request, &mut object).await?;
         meta::wipe(&mut object);
-        meta::begin(kind, &mut object)?;
+        meta::begin(kind, &mut object);
         for _ in 1..NAME_ATTEMPTS {
             let Some(name) = meta::generated_name(&object) else {
                 return self.create_named(cx, kind, namespace, object).await;
@@ -105,6 +105,7 @@ impl Registry {
         if cx.dry_run {
             return self.dry_create(kind, key, object).await;
         }
+        meta::check_unwritten(&object)?;
         match self.put(kind, key, object, Expect::Absent, admitted.into()).await? {
             Outcome::Written(entry) => Ok(entry),
             Outcome::Lost(_) => Err(ApiError::already_exists(&kind.group_resource(), &name)),

@@ -72,19 +72,25 @@ pub fn wipe(object: &mut Object) {
     }
 }
 
-/// Gives a new object what the server decides: uid and time of birth.
-pub fn begin(kind: &KindDef, object: &mut Object) -> Result<(), ApiError> {
-    if !object.resource_version().is_empty() {
-        let message = "resourceVersion should not be set on objects to be created";
-        return Err(ApiError::new(Reason::InternalError, message));
+/// A new object has no revision. As upstream's storage does, this looks when everybody else has agreed.
+pub fn check_unwritten(object: &Object) -> Result<(), ApiError> {
+    if object.resource_version().is_empty() {
+        return Ok(());
     }
-    object.remove(&["metadata", "resourceVersion"]);
+    let message = "resourceVersion should not be set on objects to be created";
+    Err(ApiError::new(Reason::InternalError, message))
+}
+
+/// Gives a new object what the server decides: uid and time of birth.
+pub fn begin(kind: &KindDef, object: &mut Object) {
+    if object.resource_version().is_empty() {
+        object.remove(&["metadata", "resourceVersion"]);
+    }
     object.set(&["metadata", "uid"], clock::uuid());
     object.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
     if kind.strategy.generation {
         object.set(&["metadata", "generation"], 1);
     }
-    Ok(())
 }
 
 /// A name made from `generateName`, when the object has that and no name.

@@ -51,6 +51,11 @@ async fn creation_refuses_what_does_not_fit_the_path() {
             json!({"metadata": {}}),
             "422 ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
         ),
+        // What the storage refuses is told last.
+        (
+            json!({"metadata": {"resourceVersion": "1"}}),
+            "422 ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
     ];
     for (body, expected) in cases {
         assert_eq!(refused(body).await, expected);
