@@ -15,7 +15,7 @@ const ON_START: &str = "onstart";
 const ALWAYS: &str = "true";
 
 /// Upstream's groups with their importance.
-const PRIORITIES: [(&str, i64); 21] = [
+const PRIORITIES: [(&str, i64); 22] = [
     ("", 18000),
     ("apps", 17800),
     ("events.k8s.io", 17750),
@@ -36,7 +36,8 @@ const PRIORITIES: [(&str, i64); 21] = [
     ("discovery.k8s.io", 16200),
     ("flowcontrol.apiserver.k8s.io", 16100),
     ("internal.apiserver.k8s.io", 16000),
-    ("resource.k8s.io", 15900),
+    ("resource.k8s.io", 16200),
+    ("storagemigration.k8s.io", 15800),
 ];
 /// Of groups that are not above, such as that of metrics.
 const OTHER_PRIORITY: i64 = 100;
@@ -108,7 +109,8 @@ fn version_priority(group: &str, version: &str) -> i64 {
     match (group, version) {
         ("", _) => 1,
         ("autoscaling", "v2") => 30,
-        ("flowcontrol.apiserver.k8s.io", "v1") => 21,
+        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", "v1") => 21,
+        ("resource.k8s.io", "v1beta2") => 15,
         (_, version) if version.contains("alpha") => 1,
         (_, version) if version.contains("beta") => 9,
         _ => 15,

@@ -39,12 +39,9 @@ pub fn schemas() -> Vec<Object> {
     let accounts = || vec![account("*")];
     let leases = || on(&["get", "create", "update"], "coordination.k8s.io", &["leases"], false);
     let everyone = || groups(&[UserInfo::UNAUTHENTICATED, UserInfo::AUTHENTICATED]);
-    let endpoint_controllers = ["endpoint-controller", "endpointslicemirroring-controller"].map(account);
     let probes = json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]});
     let own_leases = on(&["*"], "coordination.k8s.io", &["leases"], false);
     let own_node = vec![on(&["*"], "", &["nodes", "nodes/status"], true), own_leases];
-    let endpoints = vec![on(&["get", "create", "update"], "", &["endpoints"], false)];
-    let locks = vec![on(&["get", "create", "update"], "", &["endpoints", "configmaps"], false), leases()];
     vec![
         mandatory_schema(mandatory::EXEMPT),
         schema("probes", "exempt", 2, "", json!({"subjects": everyone(), "nonResourceRules": [probes]})),
@@ -55,17 +52,6 @@ pub fn schemas() -> Vec<Object> {
             "ByUser",
             rule(managers().into_iter().chain(accounts()).collect(), vec![leases()]),
         ),
-        schema(
-            "endpoint-controller",
-            "workload-high",
-            150,
-            "ByUser",
-            rule(
-                users(&["system:kube-controller-manager"]).into_iter().chain(endpoint_controllers).collect(),
-                endpoints,
-            ),
-        ),
-        schema("workload-leader-election", "leader-election", 200, "ByUser", rule(accounts(), locks)),
         schema("system-node-high", "node-high", 400, "ByUser", rule(groups(&["system:nodes"]), own_node)),
         schema("system-nodes", "system", 500, "ByUser", all(groups(&["system:nodes"]))),
         schema(

@@ -295,7 +295,11 @@ const fn role(name: &'static str, namespace: &'static str, lines: &'static [Line
     Role { name, namespace, aggregate_to: "", aggregated_from: "", lines }
 }
 
-const LEADER_LOCKING: &[Line] = &[On("get watch list create update", "coordination.k8s.io", "leases leasecandidates")];
+/// Taking part in the election of a leader.
+const LEADER_LOCKS: &[Line] = &[
+    On("get watch list create update", "coordination.k8s.io", "leases"),
+    On("get watch list create update", "coordination.k8s.io", "leasecandidates"),
+];
 
 pub(super) const NAMESPACE_ROLES: &[Role] = &[
     role(
@@ -306,8 +310,8 @@ pub(super) const NAMESPACE_ROLES: &[Role] = &[
     role("system:controller:bootstrap-signer", "kube-system", &[On(READ, "core", "secrets")]),
     role("system:controller:cloud-provider", "kube-system", &[On("create get list watch", "core", "configmaps")]),
     role("system:controller:token-cleaner", "kube-system", &[On("get list watch delete", "core", "secrets"), EVENTS]),
-    role("system::leader-locking-kube-controller-manager", "kube-system", LEADER_LOCKING),
-    role("system::leader-locking-kube-scheduler", "kube-system", LEADER_LOCKING),
+    role("system::leader-locking-kube-controller-manager", "kube-system", LEADER_LOCKS),
+    role("system::leader-locking-kube-scheduler", "kube-system", LEADER_LOCKS),
     role(
         "system:controller:bootstrap-signer",
         "kube-public",

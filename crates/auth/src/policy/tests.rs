@@ -262,6 +262,27 @@ fn roles_grant_what_upstreams_do() {
     }
 }
 
+/// Electing a leader takes Leases and candidates for them, and nothing else of the namespace.
+#[test]
+fn leaders_are_elected_by_leases_alone() {
+    let verbs = json!(["get", "watch", "list", "create", "update"]);
+    for (component, accounts) in [
+        ("kube-controller-manager", "kube-controller-manager leader-election-controller"),
+        ("kube-scheduler", "kube-scheduler"),
+    ] {
+        let name = format!("system::leader-locking-{component}");
+        let rules = ["leases", "leasecandidates"]
+            .map(|resource| json!({"verbs": verbs, "apiGroups": ["coordination.k8s.io"], "resources": [resource]}));
+        assert_eq!(find("Role", &name).list(&["rules"]), rules);
+        let binding = find("RoleBinding", &name);
+        let users = binding.list(&["subjects"]).iter().filter(|by| by["kind"] == "User");
+        assert_eq!(users.map(|by| by["name"].clone()).collect::<Vec<_>>(), [json!(format!("system:{component}"))]);
+        let bound = binding.list(&["subjects"]).iter().filter(|by| by["kind"] == "ServiceAccount");
+        let bound: Vec<&str> = bound.filter_map(|by| by["name"].as_str()).collect();
+        assert_eq!(bound.join(" "), accounts);
+    }
+}
+
 #[test]
 fn groups_hold_upstreams_roles_and_what_joining_takes() {
     let held_by = |subject: &str| {
