@@ -30,7 +30,7 @@ impl Walk {
             if in_meta {
                 self.in_metadata(&at, schema, default, meta);
             } else {
-                self.value(&at, schema, default);
+                self.value(&at, schema, default, resource);
             }
         }
         // Defaults below `additionalProperties` are forbidden.
@@ -45,21 +45,21 @@ impl Walk {
         }
     }
 
-    fn value(&mut self, at: &Path, schema: &Schema, default: &Value) {
+    fn value(&mut self, at: &Path, schema: &Schema, default: &Value, resource: bool) {
         if self.pruned {
             let mut pruned = default.clone();
-            schema.prune_value(&mut pruned, schema.embedded);
+            schema.prune_value(&mut pruned, resource);
             if pruned != *default {
                 self.errors.push(Error::invalid(at, default.clone(), "must not have unknown fields"));
             }
         }
         if let Value::Object(object) = default {
             let mut coerced = object.clone();
-            if let Err(error) = schema.coerce_fields(at, &mut coerced, schema.embedded, false, &mut Vec::new()) {
+            if let Err(error) = schema.coerce_fields(at, &mut coerced, resource, false, &mut Vec::new()) {
                 return self.errors.push(error);
             }
             let mut errors = ErrorList::new();
-            schema.embedded_in_fields(at, object, schema.embedded, &mut errors);
+            schema.embedded_in_fields(at, object, resource, &mut errors);
             if !errors.is_empty() {
                 return self.errors.extend(errors);
             }

@@ -10,6 +10,9 @@ use crate::check::At;
 const FORM: &str = "; desired format: https://host[/path]";
 
 pub fn validate_url(url: &At) -> ErrorList {
+    if let Some(why) = unreadable(url.text()) {
+        return vec![url.required(&format!("url must be a valid URL: parse {:?}: {why}{FORM}", url.text()))];
+    }
     let invalid = |value: &str, text: String| Error::invalid(&url.path, value, text);
     let (rest, fragment) = url.text().split_once('#').unwrap_or((url.text(), ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -35,14 +38,29 @@ pub fn validate_url(url: &At) -> ErrorList {
     errors
 }
 
+/// Why a text is no URL at all.
+fn unreadable(text: &str) -> Option<&'static str> {
+    if text.chars().any(|character| character.is_ascii_control()) {
+        return Some("net/url: invalid control character in URL");
+    }
+    let scheme_end = text.find(|character: char| !character.is_ascii_alphanumeric() && !"+-.".contains(character));
+    match scheme_end.map(|end| (end, text.as_bytes()[end])) {
+        Some((0, b':')) => Some("missing protocol scheme"),
+        Some((end, b':')) if !text.as_bytes()[0].is_ascii_alphabetic() && end > 0 => {
+            Some("first path segment in URL cannot contain colon")
+        }
+        _ => None,
+    }
+}
+
 pub fn validate_service(service: &At) -> ErrorList {
     let [name, namespace, path, port] = ["name", "namespace", "path", "port"].map(|field| service.child(field));
     let mut errors = ErrorList::new();
     if name.is_empty() {
-        errors.push(name.required("service name is required"));
+        errors.push(name.required(""));
     }
     if namespace.is_empty() {
-        errors.push(namespace.required("service namespace is required"));
+        errors.push(namespace.required(""));
     }
     let faults = port_number(port.int().unwrap_or(0));
     if !faults.is_empty() {

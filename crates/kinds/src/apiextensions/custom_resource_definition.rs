@@ -21,6 +21,7 @@ pub static CUSTOM_RESOURCE_DEFINITION: KindDef = KindDef {
     subresources: &[Subresource::Status],
     retired: Some(super::beta::V1BETA1),
     strategy: Strategy {
+        any_finalizers: true,
         default: default_definition,
         prepare_create,
         prepare_update,
@@ -45,8 +46,8 @@ fn default_definition(definition: &mut Object) {
     if !kind.is_empty() {
         default_text(names, "listKind", &format!("{kind}List"));
     }
+    default(spec, "conversion", json!({"strategy": "None"}));
     let conversion = child_or_new(spec, "conversion");
-    default_text(conversion, "strategy", "None");
     let client = child(conversion, "webhook").and_then(|webhook| child(webhook, "clientConfig"));
     let service = client.and_then(|client| child(client, "service"));
     service.into_iter().for_each(|service| default(service, "port", SERVICE_PORT));

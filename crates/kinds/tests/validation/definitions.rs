@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::update_errors;
+use crate::{errors, update_errors};
 
 /// A definition whose versions have these schemas; a version without a schema has `null`.
 fn definition<const N: usize>(schemas: [&Value; N]) -> Value {
@@ -55,6 +55,53 @@ fn check(faulty: &Value, fault: &str) {
     // Once it is there, it may be in other places too.
     let more = field(&json!({"type": "object", "properties": {"g": faulty, "h": faulty}}));
     assert_eq!(update(old, definition([&more])), Vec::<String>::new(), "{faulty}");
+}
+
+#[test]
+fn what_has_no_structural_form_is_told_once() {
+    let told = |schema: &Value| errors("apiextensions.k8s.io", "customresourcedefinitions", definition([schema]));
+    const AT: &str = "spec.validation.openAPIV3Schema";
+    let field = |of: Value| json!({"type": "object", "properties": {"f": of}});
+    for (schema, expected) in [
+        (field(json!({"$ref": "#/x"})), format!("{AT}.properties[f].$ref: Forbidden: $ref is not supported")),
+        (
+            field(json!({"type": "array", "items": [{"type": "string"}]})),
+            format!("{AT}.properties[f].items: Forbidden: items must be a schema object and not an array"),
+        ),
+        (
+            json!({"type": "object", "$schema": "http://json-schema.org/schema#"}),
+            format!("{AT}: Invalid value: \"\": OpenAPIV3Schema 'schema' is not supported"),
+        ),
+    ] {
+        assert_eq!(told(&schema), [expected], "{schema}");
+    }
+}
+
+#[test]
+fn a_default_of_the_root_is_a_whole_resource() {
+    let schema = json!({"type": "object", "properties": {"f": {"type": "string"}}, "default": {"f": "x"}});
+    let told = errors("apiextensions.k8s.io", "customresourcedefinitions", definition([&schema]));
+    const AT: &str = "spec.validation.openAPIV3Schema.default";
+    assert_eq!(told, [format!("{AT}.apiVersion: Required value"), format!("{AT}.kind: Required value")]);
+}
+
+#[test]
+fn names_and_conversion_of_a_definition_say_what_they_say() {
+    let object = json!({"type": "object"});
+    for (path, value, expected) in [
+        ("/spec/conversion", json!({}), "spec.conversion.strategy: Required value"),
+        (
+            "/spec/names/shortNames",
+            json!(["w", ""]),
+            "spec.names.shortNames[1]: Invalid value: \"\": a DNS-1035 label must consist of lower case alphanumeric characters \
+             or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or \
+             'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+        ),
+    ] {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let changed = with(definition([&object]), |of| of.pointer_mut(parent).unwrap()[name] = value.clone());
+        assert_eq!(errors("apiextensions.k8s.io", "customresourcedefinitions", changed), [expected], "{path}");
+    }
 }
 
 #[test]

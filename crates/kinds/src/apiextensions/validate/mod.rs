@@ -28,6 +28,7 @@ pub(super) use schema::within;
 pub fn validate(definition: &Object) -> ErrorList {
     let mut errors = validate_name(definition);
     errors.extend(validate_spec(definition, &Forgiven::new()));
+    errors.extend(validate_stored_versions(definition));
     errors.extend(validate_approval(definition, None));
     errors.extend(validate_preserves(definition, None));
     errors
@@ -59,7 +60,8 @@ fn validate_name(definition: &Object) -> ErrorList {
     let expected = format!("{}.{}", spec.child("names").child("plural").text(), spec.child("group").text());
     let text = "must be spec.names.plural+\".\"+spec.group";
     let wrong = || Error::invalid(&Path::new("metadata").child("name"), definition.name(), text);
-    (definition.name() != expected).then(wrong).into_iter().collect()
+    // That there is no name at all is told where every object's metadata are checked.
+    (!definition.name().is_empty() && definition.name() != expected).then(wrong).into_iter().collect()
 }
 
 fn validate_spec(definition: &Object, forgiven: &Forgiven) -> ErrorList {
@@ -96,17 +98,15 @@ fn validate_names(names: &At) -> ErrorList {
     let mut errors = ErrorList::new();
     let mut check = |at: &At, text: &str, prefix: &str| {
         let messages = dns1035_label(text);
-        if !at.is_empty() && !messages.is_empty() {
+        if !messages.is_empty() {
             errors.push(at.invalid(format!("{prefix}{}", messages.join(","))));
         }
     };
-    for name in ["plural", "singular"] {
-        let at = names.child(name);
-        check(&at, at.text(), "");
+    for at in ["plural", "singular"].map(|name| names.child(name)).iter().filter(|at| !at.is_empty()) {
+        check(at, at.text(), "");
     }
-    for name in ["kind", "listKind"] {
-        let at = names.child(name);
-        check(&at, &at.text().to_lowercase(), "may have mixed case, but should otherwise match: ");
+    for at in ["kind", "listKind"].map(|name| names.child(name)).iter().filter(|at| !at.is_empty()) {
+        check(at, &at.text().to_lowercase(), "may have mixed case, but should otherwise match: ");
     }
     names.child("shortNames").items().iter().for_each(|at| check(at, at.text(), ""));
     names.child("categories").items().iter().for_each(|at| check(at, at.text(), ""));

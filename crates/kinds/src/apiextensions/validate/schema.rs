@@ -67,8 +67,15 @@ pub fn validate(
     }
     let evaluates = structural && structure.is_empty();
     let mut walk = Walk { total: Total::new(forgives_costs), evaluates, forgiven };
-    errors.extend(structure);
     let Found { schemas, rules } = walk.visit(schema, Context { is_root: true, often: Some(1), ..Context::default() });
+    if let Some(name) = unsupported(schema.value) {
+        // There is no structure to speak of; why is told already, but for `$schema`.
+        if schemas.is_empty() {
+            errors.push(Error::invalid(&schema.path, "", format!("OpenAPIV3Schema '{name}' is not supported")));
+        }
+        structure.clear();
+    }
+    errors.extend(structure);
     errors.extend(schemas);
     errors.extend(rules);
     errors.extend(walk.total.judge(&schema.path));
@@ -223,6 +230,16 @@ impl Walk<'_> {
             found.add(self.visit(&items, below));
         }
     }
+}
+
+/// The first thing in a schema that has no structural form.
+fn unsupported(schema: &Value) -> Option<&'static str> {
+    const NAMES: &[&str] =
+        &["id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions"];
+    let said = |name: &&&str| schema.get(name).is_some_and(|value| !is_zero(value));
+    let own = NAMES.iter().find(said).map(|name| if *name == "$schema" { "schema" } else { *name });
+    let list = || schema["items"].is_array().then_some("items");
+    own.or_else(list).or_else(|| within(schema).find_map(unsupported))
 }
 
 pub fn has_unknown_type(schema: &At) -> bool {

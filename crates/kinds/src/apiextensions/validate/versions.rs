@@ -1,6 +1,6 @@
 //! `spec.versions`, and what all of them say alike.
 
-use machinery::field::ErrorList;
+use machinery::field::{Error, ErrorList};
 use machinery::validation::dns1035_label;
 use serde_json::Value;
 use structural::{Schema, Type, resolve_path};
@@ -51,7 +51,7 @@ pub fn validate(spec: &At, forgiven: &Forgiven) -> ErrorList {
         let name = version.child("name");
         let messages = dns1035_label(name.text());
         if !messages.is_empty() {
-            errors.push(machinery::field::Error::invalid(&name.path, name.text(), messages.join(",")));
+            errors.push(Error::invalid(&name.path, name.text(), messages.join(",")));
         }
         errors.extend(validate_version(spec, version, &asks));
     }
@@ -61,6 +61,12 @@ pub fn validate(spec: &At, forgiven: &Forgiven) -> ErrorList {
     }
     if versions.iter().filter(|version| version.child("storage").is_true()).count() != 1 {
         errors.push(list.invalid("must have exactly one version marked as storage version"));
+    }
+    // Upstream's internal form says the first version once more.
+    if let Some(first) = versions.first().map(|version| version.child("name")).filter(|name| !name.is_empty()) {
+        let messages = dns1035_label(first.text());
+        let at = spec.path.child("version");
+        errors.extend((!messages.is_empty()).then(|| Error::invalid(&at, first.text(), messages.join(","))));
     }
     errors
 }
@@ -260,7 +266,7 @@ fn selectable(fields: &At, version: &At, may_be_many: bool) -> ErrorList {
         }
     }
     if seen.len() > SELECTABLE_MAX && !may_be_many {
-        errors.push(machinery::field::Error::too_many(&fields.path, seen.len(), SELECTABLE_MAX));
+        errors.push(Error::too_many(&fields.path, seen.len(), SELECTABLE_MAX));
     }
     errors
 }
