@@ -1,19 +1,24 @@
-//! Client certificates: the common name is the user, each organization a group.
+//! Client certificates: the common name is the user, each organization a group; a uid has an attribute of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use der::Decode;
+use der::asn1::ObjectIdentifier;
 use machinery::UserInfo;
+use machinery::strconv::hex;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use x509_cert::certificate::Certificate;
 use x509_cert::name::Name;
 
-use super::{Authenticator, Credentials, Refused};
+use super::{Authenticator, CREDENTIAL_ID, Credentials, Refused};
 use crate::pki::{COMMON_NAME, ORGANIZATION};
 use crate::tls::{Trust, Trusted};
+
+const UID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57683.2");
 
 /// A chain of certificates, the leaf first, that TLS has verified. It is read once for all requests of its connection,
 /// which share it as clones.
@@ -94,7 +99,15 @@ impl ClientCertificates {
         let certificate = certificate.tbs_certificate();
         let subject = Subject::of(certificate.subject());
         let groups: Vec<&str> = subject.organizations.iter().map(String::as_str).collect();
-        let user = (!subject.common_name.is_empty()).then(|| UserInfo::new(&subject.common_name, &groups));
+        let user = match subject.common_name.is_empty() {
+            true => None,
+            false => Some(UserInfo {
+                uid: subject.uid()?,
+                extra: [(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={}", hex(&Sha256::digest(&chain[0])))])]
+                    .into(),
+                ..UserInfo::new(&subject.common_name, &groups)
+            }),
+        };
         Ok(Some(Reading { user, not_after: certificate.validity().not_after.to_unix_duration() }))
     }
 }
@@ -118,6 +131,7 @@ impl Authenticator for ClientCertificates {
 pub(crate) struct Subject {
     pub common_name: String,
     pub organizations: Vec<String>,
+    uids: Vec<String>,
 }
 
 impl Subject {
@@ -128,10 +142,21 @@ impl Subject {
             match attribute.oid {
                 COMMON_NAME => subject.common_name = text.to_owned(),
                 ORGANIZATION => subject.organizations.push(text.to_owned()),
+                UID => subject.uids.push(text.to_owned()),
                 _ => {}
             }
         }
         subject
+    }
+
+    /// Empty where there is none.
+    fn uid(&self) -> Result<String, Refused> {
+        match self.uids.as_slice() {
+            [] => Ok(String::new()),
+            [uid] if uid.is_empty() => Err(Refused("UID cannot be an empty string".to_owned())),
+            [uid] => Ok(uid.clone()),
+            uids => Err(Refused(format!("expected 1 UID, but found multiple: [{}]", uids.join(" ")))),
+        }
     }
 }
 
@@ -154,17 +179,35 @@ mod tests {
     async fn every_organization_is_a_group() {
         let authority = Authority::create("test").unwrap();
         let credentials = credentials(shown(&authority, &LeafSpec::client("jane", &["dev", "ops"])));
-        let user = ClientCertificates::default().authenticate(&credentials).await.unwrap();
-        assert_eq!(user, Some(UserInfo::new("jane", &["dev", "ops"])));
+        let user = ClientCertificates::default().authenticate(&credentials).await.unwrap().unwrap();
+        assert_eq!((user.name.as_str(), user.uid.as_str()), ("jane", ""));
+        assert_eq!(user.groups, ["dev", "ops"]);
+        let id = &user.extra[CREDENTIAL_ID][0];
+        assert!(id.strip_prefix("X509SHA256=").is_some_and(|digest| digest.len() == 64), "{id}");
     }
 
     #[tokio::test]
     async fn only_the_authority_of_users_vouches_for_them() {
         let (users, proxies) = (Authority::create("users").unwrap(), Authority::create("proxies").unwrap());
         let certificates = ClientCertificates::of(Trust::new(users.certificate_pem().unwrap()).unwrap());
-        for (signer, expected) in [(&users, Some(UserInfo::new("jane", &[]))), (&proxies, None)] {
+        for (signer, expected) in [(&users, Some("jane".to_owned())), (&proxies, None)] {
             let credentials = credentials(shown(signer, &LeafSpec::client("jane", &[])));
-            assert_eq!(certificates.authenticate(&credentials).await, Ok(expected));
+            let user = certificates.authenticate(&credentials).await.unwrap();
+            assert_eq!(user.map(|user| user.name), expected);
+        }
+    }
+
+    #[test]
+    fn a_certificate_says_one_uid_at_most() {
+        for (uids, expected) in [
+            (&[][..], Ok("")),
+            (&["u1"], Ok("u1")),
+            (&[""], Err("UID cannot be an empty string")),
+            (&["u1", "u2"], Err("expected 1 UID, but found multiple: [u1 u2]")),
+        ] {
+            let subject = Subject { uids: uids.iter().map(|uid| (*uid).to_owned()).collect(), ..Subject::default() };
+            let said = subject.uid().map_err(|refused| refused.to_string());
+            assert_eq!(said.as_deref().map_err(String::as_str), expected);
         }
     }
 

@@ -29,6 +29,9 @@ pub use service_account::ServiceAccountTokens;
 pub use token_file::TokenFile;
 pub use webhook::WebhookTokens;
 
+/// What of a user's extra tells by which credential they came.
+pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// What a client shows.
 #[derive(Clone, Default)]
 pub struct Credentials<'a> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use machinery::{Object, UserInfo};
 use tokio::sync::mpsc;
 
-use super::{Authenticator, Credentials, Refused};
+use super::{Authenticator, CREDENTIAL_ID, Credentials, Refused};
 use crate::metrics::METRICS;
 use crate::tokens::{Claims, Invalid, Reference, TokenIssuer, legacy, username};
 use crate::view::{Resource, View};
@@ -166,10 +166,10 @@ fn gone(object: &Object) -> bool {
 fn user(claims: &Claims) -> UserInfo {
     let of = &claims.kubernetes;
     let mut user = plain_user(&of.namespace, &of.serviceaccount.name, &of.serviceaccount.uid);
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)]);
     let mut add = |key: &str, value: String| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]);
     };
-    add("credential-id", format!("JTI={}", claims.jti));
     for (what, reference) in [("pod", &of.pod), ("node", &of.node)] {
         if let Some(reference) = reference {
             add(&format!("{what}-name"), reference.name.clone());

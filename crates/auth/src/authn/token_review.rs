@@ -39,6 +39,8 @@ pub async fn token_review(
         (None, None) => json!({"user": {}}),
     };
     review.set(&["status"], status);
+    // A review is in no namespace.
+    review.remove(&["metadata", "namespace"]);
     Ok(review)
 }
 

@@ -6,9 +6,9 @@ use expression::{Environment, Form, PER_CALL_LIMIT, Program, Shape, Type, Value 
 use machinery::UserInfo;
 use serde_json::{Map, Value, json};
 
-pub(super) type Claims = Map<String, Value>;
+use crate::authn::CREDENTIAL_ID;
 
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+pub(super) type Claims = Map<String, Value>;
 
 /// An expression, and what is said where it does not hold.
 pub(super) struct Rule {
