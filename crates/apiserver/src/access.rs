@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, CONNECTION, HeaderName, SEC_WEBSOCKET_PROTOCOL
 use http::{HeaderMap, HeaderValue};
 use machinery::validation::{dns1123_label, dns1123_subdomain};
 use machinery::{ApiError, UserInfo, percent};
+use registry::Warnings;
 
 use crate::call::Call;
 use crate::info::RequestInfo;
@@ -133,7 +134,7 @@ fn attributes(call: &Call) -> Attributes {
 fn credentials(call: &Call) -> Credentials<'_> {
     Credentials {
         client_certificate: call.parts.extensions.get::<ClientCertificate>().cloned(),
-        bearer_token: bearer_token(call.headers()).or_else(|| protocol_token(call.headers())),
+        bearer_token: bearer_token(call.headers(), &call.warnings).or_else(|| protocol_token(call.headers())),
         headers: Some(call.headers()),
         path: &call.info.path,
         warnings: call.warnings.clone(),
@@ -142,11 +143,14 @@ fn credentials(call: &Call) -> Credentials<'_> {
     }
 }
 
-fn bearer_token(headers: &HeaderMap) -> Option<String> {
+fn bearer_token(headers: &HeaderMap, warnings: &Warnings) -> Option<String> {
     let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = header.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+    let mut parts = header.trim().splitn(3, ' ');
+    let token = parts.next().filter(|scheme| scheme.eq_ignore_ascii_case("bearer")).and(parts.next())?;
+    if token.is_empty() && parts.next().is_some() {
+        warnings.add("the provided Authorization header contains extra space before the bearer token, and is ignored");
+    }
+    Some(token).filter(|token| !token.is_empty()).map(str::to_owned)
 }
 
 /// Before a token among the protocols that a browser's WebSocket offers, which can set no other header.
@@ -278,10 +282,10 @@ fn texts(headers: &HeaderMap, name: &str) -> Result<Vec<String>, ApiError> {
     values.map_err(|_| ApiError::bad_request(format!("the header {name} is not valid UTF-8")))
 }
 
-/// Namespace and name of a service account's user name; nothing for what only begins like one.
-fn service_account(user: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    (dns1123_label(namespace).is_empty() && dns1123_subdomain(name).is_empty()).then_some((namespace, name))
+/// Namespace and name of a service account's user name.
+pub(crate) fn service_account(user: &str) -> Option<(&str, &str)> {
+    let named = user.strip_prefix("system:serviceaccount:")?.split_once(':');
+    named.filter(|(namespace, name)| dns1123_label(namespace).is_empty() && dns1123_subdomain(name).is_empty())
 }
 
 #[cfg(test)]
@@ -363,9 +367,34 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_service_account_has_is_that_of_a_user() {
+        for (name, expected) in [
+            ("system:serviceaccount:ns:sa", Some(("ns", "sa"))),
+            ("system:serviceaccount:ns:", None),
+            ("system:serviceaccount::sa", None),
+            ("system:serviceaccount:ns", None),
+            ("system:serviceaccount:ns:sa:more", None),
+            ("system:serviceaccount:NS:sa", None),
+            ("jane", None),
+        ] {
+            assert_eq!(service_account(name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn tokens_are_read_from_the_authorization_header() {
-        assert_eq!(bearer_token(&headers(&[("authorization", "Bearer  abc")])).as_deref(), Some("abc"));
-        assert_eq!(bearer_token(&headers(&[("authorization", "Basic abc")])), None);
+        for (header, token, warnings) in [
+            ("Bearer abc", Some("abc"), 0),
+            ("bearer abc ", Some("abc"), 0),
+            ("Bearer abc more", Some("abc"), 0),
+            ("Bearer  abc", None, 1),
+            ("Bearer", None, 0),
+            ("Basic abc", None, 0),
+        ] {
+            let told = Warnings::default();
+            assert_eq!(bearer_token(&headers(&[("authorization", header)]), &told).as_deref(), token, "{header}");
+            assert_eq!(told.take().len(), warnings, "{header}");
+        }
     }
 
     #[test]

@@ -17,11 +17,11 @@ use crate::verbs::{no_such_method, plain_accept};
 
 impl Server {
     pub(crate) async fn serve_virtual(&self, call: &mut Call, kind: &'static KindDef) -> Result<Answer, ApiError> {
-        if call.info.verb != "create" || !call.info.name.is_empty() {
-            return Err(no_such_method());
-        }
-        if kind.namespaced() == call.info.namespace.is_empty() {
+        if kind.namespaced() == call.info.namespace.is_empty() || !call.info.name.is_empty() {
             return Err(ApiError::no_such_path());
+        }
+        if call.info.verb != "create" {
+            return Err(no_such_method());
         }
         if kind.resource == "bindings" {
             return self.bind(call, self.kind("", "v1", "pods")?).await;

@@ -1,5 +1,6 @@
 //! Evaluation of `authorization.k8s.io` reviews: objects in, the same objects with a status out.
 
+use machinery::validation::{validate_operator, validate_requirement};
 use machinery::{ApiError, GroupVersionKind, Object, UserInfo, field};
 use serde_json::{Map, Value, json};
 
@@ -12,10 +13,11 @@ const GROUP: &str = "authorization.k8s.io";
 
 /// SubjectAccessReview: may the user in the spec do this?
 pub async fn subject_access_review(authorizer: &dyn Authorizer, review: Object) -> Result<Object, ApiError> {
-    let mut errors = spec_errors(&review);
+    let mut errors = attributes_error(&review);
     errors.extend(user_error(&review));
+    errors.extend(selector_errors(&review));
     errors.extend(metadata_error(&review, &[], "must be empty"));
-    refuse(&review, &errors)?;
+    refuse(&errors)?;
     let user = spec_user(&review);
     Ok(decided(authorizer, review, user).await)
 }
@@ -26,8 +28,9 @@ pub async fn local_subject_access_review(
     namespace: &str,
     review: Object,
 ) -> Result<Object, ApiError> {
-    let mut errors = spec_errors(&review);
+    let mut errors = attributes_error(&review);
     errors.extend(user_error(&review));
+    errors.extend(selector_errors(&review));
     errors.extend(metadata_error(&review, &["namespace"], "must be empty except for namespace"));
     let has = |attributes: &str| review.get(&["spec", attributes]).is_some_and(Value::is_object);
     let asked = review.str(&["spec", "resourceAttributes", "namespace"]);
@@ -40,7 +43,7 @@ pub async fn local_subject_access_review(
         let value = review.get(&["spec", "nonResourceAttributes"]).cloned().unwrap_or_default();
         errors.push(field::Error::invalid(&path, value, "disallowed on this kind of request"));
     }
-    refuse(&review, &errors)?;
+    refuse(&errors)?;
     if asked != namespace {
         let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
         return Err(ApiError::bad_request(why));
@@ -55,9 +58,10 @@ pub async fn self_subject_access_review(
     user: &UserInfo,
     review: Object,
 ) -> Result<Object, ApiError> {
-    let mut errors = spec_errors(&review);
+    let mut errors = attributes_error(&review);
+    errors.extend(selector_errors(&review));
     errors.extend(metadata_error(&review, &[], "must be empty"));
-    refuse(&review, &errors)?;
+    refuse(&errors)?;
     Ok(decided(authorizer, review, user.clone()).await)
 }
 
@@ -86,6 +90,8 @@ pub fn self_subject_rules_review(rbac: &Rbac, user: &UserInfo, mut review: Objec
         status["evaluationError"] = json!(error);
     }
     review.set(&["status"], status);
+    // Upstream does not say again what was asked.
+    review.set(&["spec"], json!({}));
     Ok(review)
 }
 
@@ -121,7 +127,7 @@ async fn decided(authorizer: &dyn Authorizer, mut review: Object, user: UserInfo
 }
 
 /// upstream: pkg/apis/authorization/validation
-fn spec_errors(review: &Object) -> field::ErrorList {
+fn attributes_error(review: &Object) -> field::ErrorList {
     let given = |field: &str| review.get(&["spec", field]).filter(|value| value.is_object());
     let path = field::Path::new("spec");
     match (given("resourceAttributes"), given("nonResourceAttributes")) {
@@ -135,6 +141,38 @@ fn spec_errors(review: &Object) -> field::ErrorList {
         }
         _ => Vec::new(),
     }
+}
+
+/// Selectors are texts or requirements; operators that are not known are for servers to come.
+fn selector_errors(review: &Object) -> field::ErrorList {
+    let mut errors = field::ErrorList::new();
+    for name in ["fieldSelector", "labelSelector"] {
+        let selector = review.get(&["spec", "resourceAttributes", name]);
+        let Some(selector) = selector.filter(|selector| selector.is_object()) else { continue };
+        let path = field::Path::new("spec").child("resourceAttributes").child(name);
+        let raw = selector["rawSelector"].as_str().unwrap_or_default();
+        let requirements = selector["requirements"].as_array().map_or(&[][..], Vec::as_slice);
+        if !raw.is_empty() && !requirements.is_empty() {
+            let why = "may not specified at the same time as requirements";
+            errors.push(field::Error::invalid(&path.child("rawSelector"), raw, why));
+        }
+        if raw.is_empty() && requirements.is_empty() {
+            let why = format!("when {path} is specified, requirements or rawSelector is required");
+            errors.push(field::Error::required(&path.child("requirements"), why));
+        }
+        for (index, requirement) in requirements.iter().enumerate() {
+            let at = path.child("requirements").index(index);
+            let unnamed = requirement["key"].as_str().unwrap_or_default().is_empty();
+            if name == "fieldSelector" && unnamed {
+                errors.push(field::Error::required(&at.child("key"), "must be specified"));
+            }
+            errors.extend(validate_operator(requirement, &at, true));
+            if name == "labelSelector" {
+                errors.extend(validate_requirement(requirement, &at));
+            }
+        }
+    }
+    errors
 }
 
 fn user_error(review: &Object) -> Option<field::Error> {
@@ -153,11 +191,12 @@ fn metadata_error(review: &Object, allowed: &[&str], why: &str) -> Option<field:
     metadata.iter().any(is_set).then(|| field::Error::invalid(&path, Value::Object(metadata.clone()), why))
 }
 
-fn refuse(review: &Object, errors: &[field::Error]) -> Result<(), ApiError> {
+/// Upstream names neither kind nor object.
+fn refuse(errors: &[field::Error]) -> Result<(), ApiError> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(ApiError::invalid(&GroupVersionKind::new(GROUP, "v1", review.kind()), review.name(), errors))
+    Err(ApiError::invalid(&GroupVersionKind::new(GROUP, "v1", ""), "", errors))
 }
 
 fn spec_text<'a>(review: &'a Object, field: &str) -> &'a str {
@@ -308,6 +347,48 @@ mod tests {
         let pods = json!({"verb": "list", "resource": "pods"});
         let error = subject_access_review(&rbac(), review(json!({"resourceAttributes": pods}))).await.unwrap_err();
         assert!(error.message.contains("at least one of user or group must be specified"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn selectors_of_reviews_are_texts_or_requirements() {
+        let in_list = json!({"key": "a", "operator": "In", "values": ["x"]});
+        for (name, selector, expected) in [
+            ("fieldSelector", json!({"rawSelector": "a=b"}), ""),
+            ("fieldSelector", json!({"requirements": [in_list]}), ""),
+            ("fieldSelector", json!({"requirements": [{"key": "a", "operator": "Near"}]}), ""),
+            (
+                "fieldSelector",
+                json!({}),
+                "AT.requirements: Required value: when AT is specified, requirements or rawSelector is required",
+            ),
+            (
+                "labelSelector",
+                json!({"rawSelector": "a=b", "requirements": [in_list]}),
+                "AT.rawSelector: Invalid value: \"a=b\": may not specified at the same time as requirements",
+            ),
+            (
+                "fieldSelector",
+                json!({"requirements": [{"operator": "Exists"}]}),
+                "AT.requirements[0].key: Required value: must be specified",
+            ),
+            (
+                "labelSelector",
+                json!({"requirements": [{"key": "a", "operator": "In"}]}),
+                "AT.requirements[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+            ),
+            (
+                "fieldSelector",
+                json!({"requirements": [{"key": "a", "operator": "Exists", "values": ["x"]}]}),
+                "AT.requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            ),
+        ] {
+            let asked = review(json!({"user": "jane", "resourceAttributes": {"verb": "list", name: selector}}));
+            let error = subject_access_review(&rbac(), asked).await.err().map(|error| error.message);
+            let at = format!("spec.resourceAttributes.{name}");
+            let prefix = ".authorization.k8s.io \"\" is invalid: ";
+            let expected = (!expected.is_empty()).then(|| format!("{prefix}{}", expected.replace("AT", &at)));
+            assert_eq!(error, expected, "{selector}");
+        }
     }
 
     #[test]

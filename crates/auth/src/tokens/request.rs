@@ -7,6 +7,8 @@ use serde_json::json;
 use super::{Private, Reference, TokenIssuer};
 use crate::view::{Resource, View};
 
+const GROUP: &str = "authentication.k8s.io";
+const KIND: &str = "TokenRequest";
 const MIN_SECONDS: i64 = 10 * 60;
 const MAX_SECONDS: i64 = 1 << 32;
 const DEFAULT_SECONDS: i64 = 60 * 60;
@@ -21,8 +23,17 @@ pub fn serve(
     name: &str,
     mut request: Object,
 ) -> Result<Object, ApiError> {
+    check_metadata(&request, namespace, name)?;
     let account = view.get(Resource::SERVICE_ACCOUNTS, namespace, name);
     let account = account.ok_or_else(|| ApiError::not_found(&GroupResource::new("", "serviceaccounts"), name))?;
+    if !request.uid().is_empty() && request.uid() != account.uid() {
+        let why = format!(
+            "the UID in the token request ({}) does not match the UID of the service account ({})",
+            request.uid(),
+            account.uid()
+        );
+        return Err(ApiError::conflict(&GroupResource::new(GROUP, KIND), name, why));
+    }
     request.set_default(&["spec", "expirationSeconds"], DEFAULT_SECONDS);
     if request.list(&["spec", "audiences"]).is_empty() {
         request.set(&["spec", "audiences"], json!([issuer.issuer()]));
@@ -36,9 +47,24 @@ pub fn serve(
     let expires = Timestamp::from_second(claims.exp).map_err(ApiError::internal)?;
     request.set(&["metadata", "name"], name);
     request.set(&["metadata", "namespace"], namespace);
+    request.set(&["metadata", "uid"], account.uid());
+    request.set_default(&["spec", "boundObjectRef"], serde_json::Value::Null);
     request.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
     request.set(&["status"], json!({"token": token, "expirationTimestamp": clock::format_time(expires)}));
     Ok(request)
+}
+
+/// The request may say whom it is for, but nobody else.
+fn check_metadata(request: &Object, namespace: &str, name: &str) -> Result<(), ApiError> {
+    for (field, given, wanted) in [("name", request.name(), name), ("namespace", request.namespace(), namespace)] {
+        if !given.is_empty() && given != wanted {
+            let path = field::Path::new("metadata").child(field);
+            let why = format!("must match the service account {field} if specified");
+            let gvk = GroupVersionKind::new(GROUP, "v1", KIND);
+            return Err(ApiError::invalid(&gvk, name, &[field::Error::invalid(&path, given, why)]));
+        }
+    }
+    Ok(())
 }
 
 fn seconds(request: &Object) -> Result<i64, ApiError> {
@@ -49,7 +75,7 @@ fn seconds(request: &Object) -> Result<i64, ApiError> {
         _ => "may not specify a duration larger than 2^32 seconds",
     };
     let path = field::Path::new("spec").child("expirationSeconds");
-    let gvk = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
+    let gvk = GroupVersionKind::new(GROUP, "v1", KIND);
     Err(ApiError::invalid(&gvk, "", &[field::Error::invalid(&path, seconds, why)]))
 }
 
@@ -67,6 +93,9 @@ fn bind(view: &dyn View, private: &mut Private, request: &Object) -> Result<(), 
     let version = GroupVersion::parse(text("apiVersion"));
     let gvk = GroupVersionKind::new(version.group, version.version, text("kind"));
     let find = |resource: Resource, namespace: &str| {
+        if text("name").is_empty() {
+            return Err(ApiError::bad_request("Name parameter required."));
+        }
         let found = view.get(resource, namespace, text("name"));
         found.ok_or_else(|| ApiError::not_found(&GroupResource::new(resource.group, resource.name), text("name")))
     };
@@ -80,7 +109,7 @@ fn bind(view: &dyn View, private: &mut Private, request: &Object) -> Result<(), 
         ("", "v1", "Secret") => private.secret.insert(reference(&find(Resource::SECRETS, &private.namespace)?)),
         ("", "v1", "Node") => private.node.insert(reference(&find(Resource::NODES, "")?)),
         _ => {
-            let why = format!("cannot bind token for serviceaccount to object of type {gvk}");
+            let why = format!("cannot bind token to object of type {}/{}, Kind={}", gvk.group, gvk.version, gvk.kind);
             return Err(ApiError::bad_request(why));
         }
     };
@@ -172,11 +201,7 @@ mod tests {
                 "Operation cannot be fulfilled on Pod \"web\": the UID in the bound object reference (old) does not \
                  match the UID in record. The object might have been deleted and then recreated",
             ),
-            (
-                bound("Service", "web", ""),
-                400,
-                "cannot bind token for serviceaccount to object of type v1, Kind=Service",
-            ),
+            (bound("Service", "web", ""), 400, "cannot bind token to object of type /v1, Kind=Service"),
         ] {
             let error = request(spec).err().unwrap();
             assert_eq!((error.code(), error.message.as_str()), (code, message));

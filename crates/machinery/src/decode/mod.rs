@@ -186,8 +186,11 @@ fn walk<'de, D: Deserializer<'de>>(deserializer: D, message: &str, report: &mut 
 /// Turns what was found into upstream's answer.
 fn finish(value: Value, message: &str, policy: FieldPolicy, report: Report) -> Result<(Object, Vec<String>), ApiError> {
     let kind = message.rsplit('.').next().unwrap_or_default();
-    let object = Object::from_value(value).unwrap_or_default();
+    let mut object = Object::from_value(value).unwrap_or_default();
     if let Some(reason) = judge(policy, &report) {
+        if object.api_version().is_empty() {
+            object.set(&["apiVersion"], message.rsplit('.').nth(1).unwrap_or_default());
+        }
         return Err(mishandled(&object, kind, &reason));
     }
     let problems = if policy == FieldPolicy::Ignore { Vec::new() } else { report.problems };

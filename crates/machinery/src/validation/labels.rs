@@ -42,29 +42,35 @@ pub fn validate_label_selector(selector: &Value, path: &Path) -> ErrorList {
     let labels = labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
     let mut errors = validate_labels(&labels, &path.child("matchLabels"));
     for (index, expression) in selector["matchExpressions"].as_array().into_iter().flatten().enumerate() {
-        errors.extend(validate_requirement(expression, &path.child("matchExpressions").index(index)));
+        let at = path.child("matchExpressions").index(index);
+        errors.extend(validate_operator(expression, &at, false));
+        errors.extend(validate_requirement(expression, &at));
     }
     errors
 }
 
-fn validate_requirement(expression: &Value, path: &Path) -> ErrorList {
-    let operator = expression["operator"].as_str().unwrap_or_default();
-    let has_values = expression["values"].as_array().is_some_and(|values| !values.is_empty());
-    let mut errors = ErrorList::new();
+/// Whether what a requirement of labels or fields says of values goes with its operator.
+pub fn validate_operator(requirement: &Value, path: &Path, any_operator: bool) -> Option<Error> {
+    let operator = requirement["operator"].as_str().unwrap_or_default();
+    let has_values = requirement["values"].as_array().is_some_and(|values| !values.is_empty());
     match operator {
         "In" | "NotIn" if !has_values => {
-            let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-            errors.push(Error::required(&path.child("values"), detail));
+            Some(Error::required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"))
         }
         "Exists" | "DoesNotExist" if has_values => {
             let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-            errors.push(Error::forbidden(&path.child("values"), detail));
+            Some(Error::forbidden(&path.child("values"), detail))
         }
-        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        _ => errors.push(Error::invalid(&path.child("operator"), operator, "not a valid selector operator")),
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => None,
+        _ if any_operator => None,
+        _ => Some(Error::invalid(&path.child("operator"), operator, "not a valid selector operator")),
     }
+}
+
+/// The key and the values of a requirement of labels.
+pub fn validate_requirement(expression: &Value, path: &Path) -> ErrorList {
     let key = expression["key"].as_str().unwrap_or_default();
-    errors.extend(validate_label_name(key, &path.child("key")));
+    let mut errors = validate_label_name(key, &path.child("key"));
     for (index, value) in expression["values"].as_array().into_iter().flatten().enumerate() {
         let value = value.as_str().unwrap_or_default();
         let at = path.child("values").index(index);
