@@ -7,6 +7,7 @@
 //! are checks that upstream keeps in the storage of these kinds.
 
 mod admin_access;
+mod always;
 mod always_pull_images;
 mod anti_affinity;
 mod cached;
@@ -73,6 +74,9 @@ use webhook::Webhooks;
 type Mutate = fn(&Admit<'_>, &mut Object) -> Result<(), ApiError>;
 type Validate = fn(&Admit<'_>, Option<&Object>) -> Result<(), ApiError>;
 
+/// The name of what has none yet.
+const UNKNOWN: &str = "Unknown";
+
 /// In the order they are asked.
 const MUTATING: &[(&str, Mutate)] = &[
     ("NamespaceLifecycle", namespace_lifecycle::mutate),
@@ -94,6 +98,8 @@ const MUTATING: &[(&str, Mutate)] = &[
 ];
 
 const VALIDATING: &[(&str, Validate)] = &[
+    ("AlwaysAdmit", always::admit),
+    ("AlwaysDeny", always::deny),
     ("ParamAccess", param_access::validate),
     ("NamespaceLifecycle", namespace_lifecycle::validate),
     ("NamespaceExists", namespaces::exists),
@@ -378,7 +384,7 @@ impl Admit<'_> {
             name => name,
         });
         match self.request.name {
-            "" => named.unwrap_or_default(),
+            "" => named.filter(|name| !name.is_empty()).unwrap_or(UNKNOWN),
             name => name,
         }
     }

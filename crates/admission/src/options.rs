@@ -14,7 +14,9 @@ use crate::resource_quota::Limited;
 use crate::{configuration, pod_security, webhook};
 
 /// Plugins that are off until somebody wants them.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 12] = [
+    "AlwaysAdmit",
+    "AlwaysDeny",
     "AlwaysPullImages",
     "DenyServiceExternalIPs",
     "EventRateLimit",
@@ -101,11 +103,8 @@ impl Options {
         !self.off.contains(&name)
     }
 
-    /// Plugins that read no configuration do not mind one.
+    /// Plugins that read no configuration do not mind one, nor does upstream one of plugins that it does not know.
     fn configure(&mut self, name: &str, own: &Value) -> Result<(), String> {
-        if !names().any(|known| known == name) {
-            return Err(format!("unknown admission plugin: {name}"));
-        }
         let configured = match name {
             "PodSecurity" => pod_security::Configuration::parse(own).map(|parsed| self.pod_security = parsed),
             "MutatingAdmissionWebhook" => webhook::users(own).map(|users| self.mutating_users = users),
@@ -176,7 +175,7 @@ mod tests {
         let files = tempfile::tempdir().unwrap();
         let file = files.path().join("admission.yaml");
         for (plugin, why) in [
-            ("{name: Nothing, configuration: {}}", "unknown admission plugin: Nothing"),
+            ("{name: Nothing, configuration: {}}", ""),
             (
                 "{name: ValidatingAdmissionWebhook, configuration: {apiVersion: v1, kind: Pod}}",
                 "couldn't init admission plugin \"ValidatingAdmissionWebhook\": no kind \"Pod\" is registered for version \"v1\"",

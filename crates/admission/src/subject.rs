@@ -7,6 +7,8 @@ use machinery::{ApiError, GroupVersionKind, Object};
 use registry::{AdmissionRequest, KindTable, Operation, Registry};
 use serde_json::{Map, Value, json};
 
+use crate::UNKNOWN;
+
 const CONFIGURATION: &str = "admissionregistration.k8s.io";
 /// What neither webhooks nor policies are asked about: they could not be put right again.
 ///
@@ -69,7 +71,7 @@ impl<'a> Subject<'a> {
     pub fn forbidden(&self, why: &str) -> ApiError {
         let generated = || self.object.map_or("", |object| object.str(&["metadata", "generateName"]));
         let name = match self.name() {
-            "" => generated(),
+            "" => Some(generated()).filter(|name| !name.is_empty()).unwrap_or(UNKNOWN),
             name => name,
         };
         ApiError::forbidden(&self.request.kind.group_resource(), name, why)

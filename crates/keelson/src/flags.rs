@@ -153,9 +153,10 @@ pub struct Server {
     /// Requests served at once, of all priority levels together
     #[arg(long, value_name = "COUNT", default_value_t = 600)]
     pub max_requests_inflight: usize,
-    /// Admission plugins that are on besides those that are by default: AlwaysPullImages, DenyServiceExternalIPs,
-    /// EventRateLimit, ExtendedResourceToleration, LimitPodHardAntiAffinityTopology, NamespaceAutoProvision,
-    /// NamespaceExists, OwnerReferencesPermissionEnforcement, PodNodeSelector, PodTolerationRestriction
+    /// Admission plugins that are on besides those that are by default: AlwaysAdmit, AlwaysDeny, AlwaysPullImages,
+    /// DenyServiceExternalIPs, EventRateLimit, ExtendedResourceToleration, LimitPodHardAntiAffinityTopology,
+    /// NamespaceAutoProvision, NamespaceExists, OwnerReferencesPermissionEnforcement, PodNodeSelector,
+    /// PodTolerationRestriction
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
     /// Admission plugins that are off though they are on by default

@@ -3,7 +3,9 @@
 use machinery::Object;
 use serde_json::Value;
 
-use super::check::{Rule, Violation, containers, counted, failing, name, of_pod, own, plural, quoted, sorted, texts};
+use super::check::{
+    Rule, Violation, containers, counted, failing, has_own_users, name, of_pod, own, plural, quoted, sorted, texts,
+};
 
 /// Sorted by upstream's names for them, which is the order of messages.
 pub const RULES: &[Rule] = &[
@@ -14,7 +16,8 @@ pub const RULES: &[Rule] = &[
     Rule::always(host_ports),
     Rule::since(34, probe_hosts),
     Rule::always(privileged),
-    Rule::always(proc_mount),
+    Rule::until(35, any_proc_mount),
+    Rule::since(35, proc_mount),
     Rule::always(selinux),
     Rule::always(seccomp),
     Rule::always(sysctls),
@@ -151,7 +154,12 @@ pub fn privileged(pod: &Object) -> Option<Violation> {
     Violation::of("privileged", details.into_iter().collect(), "")
 }
 
-pub fn proc_mount(pod: &Object) -> Option<Violation> {
+/// In a user namespace of its own a pod may mount what it likes.
+fn proc_mount(pod: &Object) -> Option<Violation> {
+    if has_own_users(pod) { None } else { any_proc_mount(pod) }
+}
+
+pub fn any_proc_mount(pod: &Object) -> Option<Violation> {
     let forbidden = |container: &Value| own(container, "/procMount").filter(|value| **value != "Default").cloned();
     let failing = failing(pod, |container| forbidden(container).is_some());
     let kinds = containers(pod).filter_map(forbidden).filter_map(|value| value.as_str().map(str::to_owned));

@@ -24,17 +24,26 @@ impl Rule {
 
     /// `minor` is that of the first release with the control.
     pub const fn since(minor: u16, check: Check) -> Self {
-        Self { check, since: minor, until: u16::MAX }
+        Self::range(minor, u16::MAX, check)
     }
 
     /// `minor` is that of the first release without it.
     pub const fn until(minor: u16, check: Check) -> Self {
-        Self { check, since: 0, until: minor }
+        Self::range(0, minor, check)
+    }
+
+    pub const fn range(since: u16, until: u16, check: Check) -> Self {
+        Self { check, since, until }
     }
 
     pub fn holds(&self, minor: u16) -> bool {
         self.since <= minor && (minor < self.until || self.until == u16::MAX)
     }
+}
+
+/// Whether the pod runs in a user namespace of its own.
+pub fn has_own_users(pod: &Object) -> bool {
+    pod.get(&["spec", "hostUsers"]) == Some(&Value::Bool(false))
 }
 
 /// Lists of containers whose images can be changed.

@@ -6,27 +6,32 @@ use serde_json::Value;
 
 use super::baseline;
 use super::check::{
-    Rule, Violation, containers, counted, failing, is_windows, name, of_pod, own, plural, quoted, sorted, texts,
+    Rule, Violation, containers, counted, failing, has_own_users, is_windows, name, of_pod, own, plural, quoted,
+    sorted, texts,
 };
 
+/// Those of baseline first, then its own.
 pub const RULES: &[Rule] = &[
-    Rule::since(8, allow_privilege_escalation),
     Rule::always(baseline::app_armor),
     Rule::until(22, baseline::capabilities),
-    Rule::since(22, capabilities),
     Rule::always(baseline::host_namespaces),
     Rule::always(baseline::host_ports),
     Rule::since(34, baseline::probe_hosts),
     Rule::always(baseline::privileged),
-    Rule::always(baseline::proc_mount),
-    Rule::always(volume_types),
-    Rule::always(run_as_non_root),
-    Rule::since(23, run_as_user),
+    Rule::until(35, baseline::any_proc_mount),
     Rule::always(baseline::selinux),
     Rule::until(19, baseline::seccomp),
-    Rule::since(19, seccomp),
     Rule::always(baseline::sysctls),
     Rule::always(baseline::windows_host_process),
+    Rule::since(8, allow_privilege_escalation),
+    Rule::since(22, capabilities),
+    Rule::since(35, baseline::any_proc_mount),
+    Rule::always(volume_types),
+    Rule::until(35, any_run_as_non_root),
+    Rule::since(35, run_as_non_root),
+    Rule::range(23, 35, any_run_as_user),
+    Rule::since(35, run_as_user),
+    Rule::since(19, seccomp),
 ];
 
 const VOLUMES: [&str; 9] = [
@@ -90,6 +95,10 @@ fn volume_types(pod: &Object) -> Option<Violation> {
 }
 
 fn run_as_non_root(pod: &Object) -> Option<Violation> {
+    if has_own_users(pod) { None } else { any_run_as_non_root(pod) }
+}
+
+fn any_run_as_non_root(pod: &Object) -> Option<Violation> {
     let of = |container: &Value| own(container, "/runAsNonRoot").and_then(Value::as_bool);
     let whole = of_pod(pod, "/runAsNonRoot").and_then(Value::as_bool);
     let explicit = failing(pod, |container| of(container) == Some(false));
@@ -112,6 +121,10 @@ fn run_as_non_root(pod: &Object) -> Option<Violation> {
 }
 
 fn run_as_user(pod: &Object) -> Option<Violation> {
+    if has_own_users(pod) { None } else { any_run_as_user(pod) }
+}
+
+fn any_run_as_user(pod: &Object) -> Option<Violation> {
     let is_root = |value: Option<&Value>| value.is_some_and(|value| value == 0);
     let mut who = Vec::new();
     if is_root(of_pod(pod, "/runAsUser")) {
