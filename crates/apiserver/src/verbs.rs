@@ -4,7 +4,7 @@ use http::StatusCode;
 use kinds::{KindDef, Verb};
 use machinery::selector::FieldSelector;
 use machinery::{ApiError, Object, Reason};
-use registry::{Deleted, Entry, FieldValidation, Patch, Target, Written};
+use registry::{DeleteOptions, Deleted, Entry, FieldValidation, Patch, Target, Written};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -14,8 +14,6 @@ use crate::respond::{self, Answer};
 use crate::server::Server;
 use crate::{options, spans, watch};
 
-const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
-application/strategic-merge-patch+json, application/apply-patch+yaml";
 /// Nothing says how lists of custom resources merge strategically.
 const CUSTOM_PATCH_TYPES: &str =
     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
@@ -125,6 +123,7 @@ impl Server {
         let body = decode::delete_options(call).await?;
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
         context.dry_run |= dry_run;
+        warn_of_propagation(call, kind, &wanted);
         let (namespace, name) = (call.namespace(kind), call.info.name.as_str());
         trace::event("About to delete object from database", Vec::new);
         let deleted = self.registry().delete(&context, kind, namespace, name, &wanted).await?;
@@ -147,9 +146,18 @@ impl Server {
         let body = decode::delete_options(call).await?;
         let (wanted, dry_run) = options::delete(&call.query, body.as_ref())?;
         context.dry_run |= dry_run;
+        warn_of_propagation(call, kind, &wanted);
         let which = options::list(&call.query)?;
         let list = self.registry().delete_collection(&context, kind, call.namespace(kind), &which, &wanted).await?;
         Ok(respond::list(call, accept, kind, list))
+    }
+}
+
+/// Not everybody expects what becomes of dependents.
+fn warn_of_propagation(call: &Call, kind: &KindDef, wanted: &DeleteOptions) {
+    let warning = kind.strategy.propagation_warning;
+    if wanted.propagation.is_none() && !warning.is_empty() {
+        call.warnings.add(warning);
     }
 }
 
@@ -192,7 +200,8 @@ fn verb(name: &str) -> Option<Verb> {
 }
 
 pub(crate) fn no_such_method() -> ApiError {
-    ApiError::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+    let why = "the server does not allow this method on the requested resource";
+    ApiError { details: Some(Box::default()), ..ApiError::new(Reason::MethodNotAllowed, why) }
 }
 
 pub(crate) fn answer_written(call: &Call, accept: Accept, kind: &'static KindDef, written: &Written) -> Answer {
@@ -220,7 +229,12 @@ pub(crate) async fn read_patch(call: &mut Call, kind: &KindDef) -> Result<Patch,
         "application/merge-patch+json" => Patch::Merge,
         "application/strategic-merge-patch+json" if kind.custom.is_none() => Patch::Strategic,
         _ if kind.custom.is_some() => return Err(negotiate::unsupported_media_type(CUSTOM_PATCH_TYPES)),
-        _ => return Err(negotiate::unsupported_media_type(PATCH_TYPES)),
+        // Upstream's router says so before its handlers are asked.
+        _ => {
+            let why = "415: Unsupported Media Type";
+            let details = Some(Box::default());
+            return Err(ApiError { details, ..ApiError::new(Reason::UnsupportedMediaType, why) });
+        }
     };
     let bytes = call.read_body().await?;
     let value = serde_json::from_slice(&bytes);

@@ -161,6 +161,8 @@ pub struct Strategy {
     pub validate_subresource_update: fn(&Object, &Object, &str) -> field::ErrorList,
     /// How `metadata.name` is checked, a DNS subdomain unless said otherwise; the answer holds upstream's messages.
     pub validate_name: fn(&str) -> Vec<String>,
+    /// Whether finalizers without a domain may have any name, not just those that the system has given.
+    pub any_finalizers: bool,
     /// Whether `metadata.generation` counts changes of everything but metadata and status.
     pub generation: bool,
     /// A PUT for an absent object creates it.
@@ -180,6 +182,8 @@ pub struct Strategy {
     pub returns_deleted: bool,
     /// What deletion does to dependents when the client does not say.
     pub default_propagation: Propagation,
+    /// What clients are told who leave it at that; empty: nothing.
+    pub propagation_warning: &'static str,
     /// Warnings for the client about an accepted object.
     pub warnings: fn(&Object) -> Vec<String>,
     /// What writes of `status` leave as it is, besides `spec`.
@@ -233,6 +237,7 @@ impl Strategy {
         prepare_subresource_update: |_, _, _| {},
         validate_subresource_update: |_, _, _| Vec::new(),
         validate_name: dns1123_subdomain,
+        any_finalizers: false,
         generation: false,
         create_on_update: false,
         unconditional_update: true,
@@ -242,6 +247,7 @@ impl Strategy {
         deletion_blocked: |_| false,
         returns_deleted: false,
         default_propagation: Propagation::Background,
+        propagation_warning: "",
         warnings: |_| Vec::new(),
         kept_by_status: &[],
         reset: |_| None,
@@ -409,7 +415,10 @@ impl KindDef {
         }
         let Deprecation { since, removed, replacement } = self.deprecation?;
         let (of, kind) = (self.group_version(), self.kind);
-        let mut warning = format!("{of} {kind} is deprecated in v{since}+, unavailable in v{removed}+");
+        let mut warning = format!("{of} {kind} is deprecated in v{since}+");
+        if !removed.is_empty() {
+            warning += &format!(", unavailable in v{removed}+");
+        }
         if !replacement.is_empty() {
             warning += &format!("; use {replacement}");
         }

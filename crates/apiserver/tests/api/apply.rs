@@ -44,12 +44,7 @@ async fn an_apply_needs_a_manager_and_only_an_apply_is_forced() {
 async fn other_forms_of_apply_are_not_served() {
     let api = ready().await;
     let cbor = api.send("PATCH", MAP, &[("content-type", "application/apply-patch+cbor")], "").await;
-    assert_eq!(
-        cbor.problem(),
-        "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: \
-         application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
-         application/apply-patch+yaml"
-    );
+    assert_eq!(cbor.problem(), "415 UnsupportedMediaType: 415: Unsupported Media Type");
 }
 
 #[tokio::test]

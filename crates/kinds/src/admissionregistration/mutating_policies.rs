@@ -24,6 +24,7 @@ pub static MUTATING_ADMISSION_POLICY: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        any_finalizers: true,
         default: default_policy,
         validate: mutating_validate::validate_policy,
         generation: true,
@@ -40,6 +41,7 @@ pub static MUTATING_ADMISSION_POLICY_BINDING: KindDef = KindDef {
     schema: "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicyBinding",
     columns: BINDING_COLUMNS,
     strategy: Strategy {
+        any_finalizers: true,
         default: default_binding,
         validate: mutating_validate::validate_binding,
         ..MUTATING_ADMISSION_POLICY.strategy

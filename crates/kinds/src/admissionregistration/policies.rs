@@ -31,6 +31,7 @@ pub static VALIDATING_ADMISSION_POLICY: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        any_finalizers: true,
         default: default_policy,
         validate: policy_validate::validate_policy,
         validate_status_update: policy_validate::validate_policy_status,
@@ -49,6 +50,7 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: KindDef = KindDef {
     subresources: &[],
     columns: BINDING_COLUMNS,
     strategy: Strategy {
+        any_finalizers: true,
         default: default_binding,
         validate: policy_validate::validate_binding,
         generation: true,

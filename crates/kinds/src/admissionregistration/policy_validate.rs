@@ -133,7 +133,7 @@ fn validate_variable_name(name: &At) -> ErrorList {
     if name.text().trim().is_empty() {
         errors.push(name.required("name is not specified"));
     } else if !is_identifier(name.text()) {
-        errors.push(name.invalid("name is not a valid CEL identifier"));
+        errors.push(name.invalid("must be a valid CEL identifier"));
     }
     errors
 }
@@ -156,7 +156,7 @@ fn validate_validation(validation: &At, of_values: &Environment, of_messages: &E
     if is_blank(&message) {
         errors.push(message.invalid("message must be non-empty if specified"));
     } else if message.text().trim().contains(['\n', '\r']) {
-        errors.push(message.invalid("message must not contain line breaks"));
+        errors.push(message.invalid("must not contain line breaks"));
     }
     errors.extend(one_of(&validation.child("reason"), REASONS));
     errors

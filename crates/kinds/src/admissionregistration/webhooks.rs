@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use machinery::Object;
-use machinery::field::ErrorList;
+use machinery::field::{Error, ErrorList};
 use machinery::validation::{dns1035_label, dns1123_subdomain, validate_label_selector};
 
 use super::client::{validate_service, validate_url};
 use super::rules::{validate_conditions, validate_rule};
-use crate::check::{At, duplicates, one_of};
+use crate::check::{At, duplicates};
 use crate::columns::{AGE, NAME};
 use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Scope, Strategy};
@@ -45,6 +45,7 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        any_finalizers: true,
         default: |object| each(&mut object.0, "webhooks", default_webhook),
         validate,
         generation: true,
@@ -85,11 +86,11 @@ fn validate(object: &Object) -> ErrorList {
 fn validate_webhook(webhook: &At) -> ErrorList {
     let mut errors = validate_name(&webhook.child("name"));
     errors.extend(webhook.child("rules").items().iter().flat_map(validate_rule));
-    errors.extend(one_of(&webhook.child("failurePolicy"), &["Fail", "Ignore"]));
-    errors.extend(one_of(&webhook.child("matchPolicy"), &["Equivalent", "Exact"]));
+    errors.extend(given_one_of(&webhook.child("failurePolicy"), &["Fail", "Ignore"]));
+    errors.extend(given_one_of(&webhook.child("matchPolicy"), &["Equivalent", "Exact"]));
     let effects = webhook.child("sideEffects");
     if effects.is_set() {
-        errors.extend(one_of(&effects, &["None", "NoneOnDryRun"]));
+        errors.extend(given_one_of(&effects, &["None", "NoneOnDryRun"]));
     } else {
         errors.push(effects.required("must specify one of None, NoneOnDryRun"));
     }
@@ -100,11 +101,16 @@ fn validate_webhook(webhook: &At) -> ErrorList {
     for selector in webhook.set_children(&["namespaceSelector", "objectSelector"]) {
         errors.extend(validate_label_selector(selector.value, &selector.path));
     }
-    errors.extend(one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
+    errors.extend(given_one_of(&webhook.child("reinvocationPolicy"), &["IfNeeded", "Never"]));
     errors.extend(validate_client(&webhook.child("clientConfig")));
     errors.extend(validate_conditions(&webhook.child("matchConditions"), false));
     errors.extend(validate_versions(&webhook.child("admissionReviewVersions")));
     errors
+}
+
+/// A text that is given is one of these, and not empty.
+fn given_one_of(at: &At, supported: &[&str]) -> Option<Error> {
+    (at.is_set() && !supported.contains(&at.text())).then(|| at.not_supported(supported))
 }
 
 fn validate_versions(versions: &At) -> ErrorList {

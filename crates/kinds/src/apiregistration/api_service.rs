@@ -2,7 +2,7 @@
 
 use machinery::Object;
 use machinery::field::{Error, ErrorList, Path};
-use machinery::validation::path_segment_name;
+use machinery::validation::{dns1035_label, dns1123_subdomain, path_segment_name};
 use serde_json::Value;
 
 use crate::check::At;
@@ -29,6 +29,7 @@ pub static API_SERVICE: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        any_finalizers: true,
         default: |object| {
             let service = child(object.map_mut(&["spec"]), "service");
             service.into_iter().for_each(|service| default(service, "port", SERVICE_PORT));
@@ -72,20 +73,29 @@ fn validate(object: &Object) -> ErrorList {
     let spec = At::field(object, "spec");
     let mut errors = ErrorList::new();
     let named = format!("{}.{}", spec.child("version").text(), spec.child("group").text());
-    if object.name() != named {
+    if !object.name().is_empty() && object.name() != named {
         let text = format!("must be `spec.version+\".\"+spec.group`: {named:?}");
         errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), text));
     }
+    let (group, version) = (spec.child("group"), spec.child("version"));
+    if !group.is_empty() {
+        errors.extend(group.check(dns1123_subdomain));
+    } else if version.text() != "v1" {
+        errors.push(group.required("only v1 may have an empty group and it better be legacy kube"));
+    }
+    let faults = dns1035_label(version.text());
+    errors.extend(faults.into_iter().map(|fault| Error::invalid(&version.path, version.text(), fault)));
     for (field, max) in [("groupPriorityMinimum", PRIORITY_MAX), ("versionPriority", VERSION_PRIORITY_MAX)] {
         let at = spec.child(field);
-        if !(1..=max).contains(&at.int().unwrap_or(0)) {
-            errors.push(at.invalid(format!("must be positive and less than {max}")));
+        let number = at.int().unwrap_or(0);
+        if !(1..=max).contains(&number) {
+            errors.push(Error::invalid(&at.path, number, format!("must be positive and less than {max}")));
         }
     }
     let service = spec.child("service");
     let insecure = spec.child("insecureSkipTLSVerify");
     if !service.is_set() {
-        let text = "local APIServices may not have a CA bundle or skip verification";
+        let text = "local APIServices may not have insecureSkipTLSVerify";
         errors.extend(insecure.is_true().then(|| insecure.invalid(text)));
         return errors;
     }

@@ -3,7 +3,7 @@
 //! upstream: pkg/apis/autoscaling/validation
 
 use machinery::Object;
-use machinery::field::ErrorList;
+use machinery::field::{Error, ErrorList};
 use machinery::validation::path_segment_name;
 
 use super::convert::v1_to_v2;
@@ -44,10 +44,10 @@ fn validate_bounds(spec: &At) -> ErrorList {
     }
     let highest = max.int().unwrap_or(0);
     if highest < 1 {
-        errors.push(max.invalid("must be greater than 0"));
+        errors.push(Error::invalid(&max.path, highest, "must be greater than 0"));
     }
     if min.int().is_some_and(|min| highest < min) {
-        errors.push(max.invalid("must be greater than or equal to `minReplicas`"));
+        errors.push(Error::invalid(&max.path, highest, "must be greater than or equal to `minReplicas`"));
     }
     errors
 }

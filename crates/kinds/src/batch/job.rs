@@ -53,6 +53,9 @@ pub static JOB: KindDef = KindDef {
         validate_status_update,
         warnings,
         default_propagation: Propagation::Orphan,
+        propagation_warning: "child pods are preserved by default when jobs are deleted; set \
+                              propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress \
+                              this warning",
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN

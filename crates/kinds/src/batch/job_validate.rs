@@ -9,7 +9,7 @@ use machinery::validation::{dns1123_label, validate_label_selector};
 use super::failure_policy::{validate_failure_policy, validate_success_policy};
 use super::job::{CONTROLLER_UID_LABEL, JOB_NAME_LABEL, OLD_CONTROLLER_UID_LABEL, OLD_JOB_NAME_LABEL};
 use crate::apps::validate_counts;
-use crate::check::{At, domain_prefixed_path, immutable, one_of, same, selector_matches};
+use crate::check::{At, domain_prefixed_path, immutable, one_of, same, selector_matches, unmatched};
 use crate::core::pod::validate::validate_template;
 
 /// Numbers that may not be negative.
@@ -46,6 +46,7 @@ pub fn validate(job: &Object) -> ErrorList {
     let mut errors = validate_spec(&spec);
     if !selector.is_set() {
         errors.push(selector.required(""));
+        errors.push(unmatched(&spec.child("template").child("metadata").child("labels")));
     } else {
         errors.extend(validate_label_selector(selector.value, &selector.path));
         errors.extend(selector_matches(&selector, &spec.child("template")));

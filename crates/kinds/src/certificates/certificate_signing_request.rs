@@ -169,7 +169,7 @@ fn validate(request: &Object) -> ErrorList {
     let (content, usages) = (spec.child("request"), spec.child("usages"));
     let mut errors = ErrorList::new();
     errors.extend(parse_request(&decoded(&content)).err().map(|fault| content.invalid(fault)));
-    errors.extend(usages.is_empty().then(|| usages.required("usages must be provided")));
+    errors.extend(usages.is_empty().then(|| usages.required("")));
     let items = usages.items();
     let unknown = items.iter().filter(|usage| !USAGES.contains(&usage.text()));
     errors.extend(unknown.map(|usage| usage.not_supported(&USAGES)));
@@ -202,7 +202,7 @@ fn validate_certificate(certificate: &At) -> Option<Error> {
 /// A domain and a path in it.
 pub fn validate_signer_name(signer: &At) -> ErrorList {
     if signer.is_empty() {
-        return vec![signer.required("signerName must be provided")];
+        return vec![signer.required("")];
     }
     let Some((domain, path)) = signer.text().split_once('/').filter(|(_, path)| !path.contains('/')) else {
         let text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";

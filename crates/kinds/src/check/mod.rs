@@ -156,7 +156,8 @@ pub fn positive_quantity(at: &At) -> Option<Error> {
 /// A `metav1.LabelSelector` that must select the pods of the template. `workload` is named in the text.
 pub fn workload_selector(selector: &At, template: &At, workload: &str) -> ErrorList {
     if !selector.is_set() {
-        return vec![selector.required("")];
+        // What does not say which it selects, selects none.
+        return vec![selector.required(""), unmatched(&template.child("metadata").child("labels"))];
     }
     let mut errors = validate_label_selector(selector.value, &selector.path);
     if selector.child("matchLabels").is_empty() && selector.child("matchExpressions").is_empty() {
@@ -171,8 +172,11 @@ pub fn selector_matches(selector: &At, template: &At) -> Option<Error> {
     let labels_at = template.child("metadata").child("labels");
     let labels = labels_at.entries().iter().map(|(key, label)| ((*key).to_owned(), label.text().to_owned())).collect();
     let parsed = machinery::selector::LabelSelector::from_object(selector.value).ok()?;
-    let text = "`selector` does not match template `labels`";
-    (!parsed.matches_map(&labels)).then(|| labels_at.invalid(text))
+    (!parsed.matches_map(&labels)).then(|| unmatched(&labels_at))
+}
+
+pub fn unmatched(labels: &At) -> Error {
+    labels.invalid("`selector` does not match template `labels`")
 }
 
 /// An address of either family.

@@ -20,6 +20,7 @@ pub static LEASE: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        any_finalizers: true,
         prepare_create: |lease| COORDINATED.iter().for_each(|field| drop_field(lease, field)),
         prepare_update: |new, old| {
             let added = COORDINATED.iter().filter(|field| old.get(&["spec", field]).is_none());

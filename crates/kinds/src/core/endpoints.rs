@@ -10,13 +10,11 @@ use serde_json::Value;
 use crate::check::{At, optional_name, required_one_of, validate_ip};
 use crate::columns::{AGE, NAME, NONE, first_few};
 use crate::def::Description::Field;
-use crate::def::{Column, KindDef, Strategy};
+use crate::def::{Column, Deprecation, KindDef, Strategy};
 use crate::tree::{default_text, each, int_of, list_of, str_of};
 
 /// As many endpoints as a cell shows.
 const SHOWN_MAX: usize = 3;
-
-const DEPRECATED: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
 
 pub static ENDPOINTS: KindDef = KindDef {
     kind: "Endpoints",
@@ -25,13 +23,8 @@ pub static ENDPOINTS: KindDef = KindDef {
     short_names: &["ep"],
     schema: "io.k8s.api.core.v1.Endpoints",
     columns: &[NAME, Column::string("Endpoints", Field("subsets"), endpoints), AGE],
-    strategy: Strategy {
-        default: default_endpoints,
-        validate,
-        warnings: |_| vec![DEPRECATED.to_owned()],
-        create_on_update: true,
-        ..Strategy::PLAIN
-    },
+    strategy: Strategy { default: default_endpoints, validate, create_on_update: true, ..Strategy::PLAIN },
+    deprecation: Some(Deprecation { since: "1.33", removed: "", replacement: "discovery.k8s.io/v1 EndpointSlice" }),
     ..KindDef::PLAIN
 };
 

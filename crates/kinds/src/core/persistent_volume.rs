@@ -6,6 +6,7 @@ use machinery::validation::{dns1123_label, dns1123_subdomain};
 use serde_json::{Value, json};
 
 use super::persistent_volume_claim::{VOLUME_MODES, storage_class, validate_access_modes};
+use super::pod::defaults::default_source;
 use super::pod::validate::drivers::{Owner, validate_driver, validate_driver_name, validate_local_folder};
 use super::pod::validate::validate_node_selector;
 use super::pod::validate::volumes::validate_host_path;
@@ -14,7 +15,7 @@ use crate::check::{At, immutable, one_of, optional_name, positive_quantity, requ
 use crate::columns::{AGE, NAME, UNSET, access_modes, scalar, scalar_or};
 use crate::def::Description::{Field, Text};
 use crate::def::{Column, KindDef, Scope, SelectableField, Strategy, Subresource};
-use crate::tree::{Map, child, child_or_new, default, default_text};
+use crate::tree::{Map, child_or_new, default_text};
 
 pub static PERSISTENT_VOLUME: KindDef = KindDef {
     kind: "PersistentVolume",
@@ -72,8 +73,7 @@ fn default_volume(volume: &mut Object) {
     let spec = child_or_new(&mut volume.0, "spec");
     default_text(spec, "persistentVolumeReclaimPolicy", "Retain");
     default_text(spec, "volumeMode", "Filesystem");
-    child(spec, "hostPath").into_iter().for_each(|path| default(path, "type", ""));
-    child(spec, "iscsi").into_iter().for_each(|iscsi| default_text(iscsi, "iscsiInterface", "default"));
+    default_source(spec);
     default_text(child_or_new(&mut volume.0, "status"), "phase", "Pending");
 }
 

@@ -75,6 +75,10 @@ fn validate(object: &Object) -> ErrorList {
     if selector.entries().iter().any(|(key, value)| labels.child(key).value != value.value) {
         errors.push(labels.invalid("`selector` does not match template `labels`"));
     }
+    if !template.is_set() {
+        errors.push(template.required(""));
+        return errors;
+    }
     errors.extend(validate_lasting_template(&spec, "ReplicationController"));
     errors
 }

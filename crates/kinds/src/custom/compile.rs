@@ -133,7 +133,8 @@ fn kind(shared: &Shared, version: &Value, versions: &[Value]) -> &'static KindDe
     }))
 }
 
-const PLAIN: Strategy = Strategy { generation: true, unconditional_update: false, ..Strategy::PLAIN };
+const PLAIN: Strategy =
+    Strategy { any_finalizers: true, generation: true, unconditional_update: false, ..Strategy::PLAIN };
 
 /// A status is dropped where a definition gives it a path of its own; there is no empty one.
 const WITH_STATUS: Strategy = Strategy {

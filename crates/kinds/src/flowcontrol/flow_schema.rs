@@ -41,7 +41,6 @@ pub static FLOW_SCHEMA: KindDef = KindDef {
         default: |schema| schema.set_default(&["spec", "matchingPrecedence"], PRECEDENCE),
         validate: flow_schema_validate::validate,
         validate_status_update: |schema, _| flow_schema_validate::validate_conditions(schema),
-        unconditional_update: false,
         kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },

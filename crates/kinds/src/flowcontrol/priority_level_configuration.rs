@@ -40,7 +40,6 @@ pub static PRIORITY_LEVEL_CONFIGURATION: KindDef = KindDef {
         default: default_level,
         validate,
         validate_status_update: |level, _| validate_conditions(level),
-        unconditional_update: false,
         kept_by_status: &[&["metadata"]],
         ..Strategy::WITH_STATUS
     },
@@ -84,7 +83,7 @@ fn validate(level: &Object) -> ErrorList {
     let [of_type, limited, exempt] = ["type", "limited", "exempt"].map(|field| spec.child(field));
     let mut errors = ErrorList::new();
     if (level.name() == EXEMPT) != (of_type.text() == "Exempt") {
-        errors.push(of_type.invalid("type must be 'Exempt' if and only if name is 'exempt'"));
+        errors.push(of_type.invalid("must be 'Exempt' if and only if `name` is 'exempt'"));
     }
     match of_type.text() {
         "Exempt" => {

@@ -37,7 +37,6 @@ pub static INGRESS_CLASS: KindDef = KindDef {
             immutable(&controller(new), &controller(old)).into_iter().collect()
         },
         generation: true,
-        unconditional_update: false,
         ..Strategy::PLAIN
     },
     ..KindDef::PLAIN

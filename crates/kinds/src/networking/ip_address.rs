@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::V1BETA1_GOES;
 use crate::check::{At, immutable, optional_name, reference_parts};
-use crate::columns::{NAME, NONE};
+use crate::columns::{AGE, NAME, NONE};
 use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 
@@ -35,7 +35,7 @@ pub static IP_ADDRESS: KindDef = KindDef {
     short_names: &["ip"],
     scope: Scope::Cluster,
     schema: "io.k8s.api.networking.v1.IPAddress",
-    columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent)],
+    columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent), AGE],
     strategy: Strategy { validate, validate_update, validate_name: address_name, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };
@@ -75,7 +75,9 @@ fn validate_update(new: &Object, old: &Object) -> ErrorList {
 
 /// The name is the address itself, in its canonical form.
 fn address_name(name: &str) -> Vec<String> {
-    let canonical = name.parse::<IpAddr>().is_ok_and(|address| address.to_string() == name);
-    let text = "must be a valid IP address in canonical form, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    if canonical { Vec::new() } else { vec![text.to_owned()] }
+    match name.parse::<IpAddr>() {
+        Ok(address) if address.to_string() == name => Vec::new(),
+        Ok(address) => vec![format!("must be in canonical form (\"{address}\")")],
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
+    }
 }

@@ -2,7 +2,7 @@
 
 use machinery::Object;
 use machinery::field::ErrorList;
-use machinery::validation::validate_label_selector;
+use machinery::validation::{path_segment_name, validate_label_selector};
 
 use crate::apps::{Counts, at_most_all};
 use crate::check::{At, int_or_percent, one_of};
@@ -38,6 +38,8 @@ pub static POD_DISRUPTION_BUDGET: KindDef = KindDef {
         AGE,
     ],
     strategy: Strategy {
+        any_finalizers: true,
+        validate_name: path_segment_name,
         default: |budget| default_status_number(budget, &COUNTS),
         validate,
         validate_status_update: |new, old| Counts { fields: &COUNTS, bounds: &[] }.validate(new, old),

@@ -28,7 +28,7 @@ pub static ROLE_BINDING: KindDef = KindDef {
     ],
     strategy: Strategy {
         default: default_binding,
-        validate: |binding| validate_binding(binding, &["ClusterRole", "Role"]),
+        validate: |binding| validate_binding(binding, &["Role", "ClusterRole"]),
         validate_update: keeps_role,
         validate_name: path_segment_name,
         create_on_update: true,
@@ -98,7 +98,8 @@ fn validate_binding(binding: &Object, kinds: &[&str]) -> ErrorList {
         errors.push(role.child("apiGroup").not_supported(&[GROUP]));
     }
     if !kinds.contains(&role.child("kind").text()) {
-        errors.push(role.child("kind").not_supported(kinds));
+        let kind = role.child("kind");
+        errors.push(Error::not_supported(&kind.path, kind.text(), kinds));
     }
     errors.extend(required_name(&role.child("name"), path_segment_name));
     for subject in At::field(binding, "subjects").items() {

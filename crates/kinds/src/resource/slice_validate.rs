@@ -31,7 +31,8 @@ const NO_PLACE_OF_DEVICE: &str = "`nodeName`, `nodeSelector` and `allNodes` can 
 pub fn validate(slice: &Object) -> ErrorList {
     let spec = At::field(slice, "spec");
     let (devices, counters) = (spec.child("devices"), spec.child("sharedCounters"));
-    let mut errors = validate_driver_name(&spec.child("driver"));
+    let driver = spec.child("driver");
+    let mut errors = if driver.is_empty() { vec![driver.required("")] } else { validate_driver_name(&driver) };
     errors.extend(validate_pool(&spec.child("pool")));
     errors.extend(validate_place(&spec));
     if devices.is_set() && counters.is_set() {

@@ -18,7 +18,13 @@ pub static RUNTIME_CLASS: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.node.v1.RuntimeClass",
     columns: &[NAME, Column::string("Handler", Field("handler"), |class| class.str(&["handler"]).into()), AGE],
-    strategy: Strategy { validate, validate_update, unconditional_update: false, ..Strategy::PLAIN },
+    strategy: Strategy {
+        any_finalizers: true,
+        validate,
+        validate_update,
+        unconditional_update: false,
+        ..Strategy::PLAIN
+    },
     ..KindDef::PLAIN
 };
 

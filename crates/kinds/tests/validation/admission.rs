@@ -90,9 +90,9 @@ fn policies() {
                     "auditAnnotations": [{"key": "k", "valueExpression": "'a'"}, {"key": "k"}]}}),
                 vec![
                     "spec.matchConstraints.resourceRules: Required value",
-                    r#"spec.variables[0].name: Invalid value: "in": name is not a valid CEL identifier"#,
+                    r#"spec.variables[0].name: Invalid value: "in": must be a valid CEL identifier"#,
                     "spec.validations[0].expression: Required value: expression is not specified",
-                    r#"spec.validations[0].message: Invalid value: "a\nb": message must not contain line breaks"#,
+                    r#"spec.validations[0].message: Invalid value: "a\nb": must not contain line breaks"#,
                     r#"spec.validations[0].reason: Unsupported value: "Never": supported values: "Forbidden", "Invalid", "RequestEntityTooLarge""#,
                     "spec.auditAnnotations[1].valueExpression: Required value: valueExpression is not specified",
                     r#"spec.auditAnnotations[1].key: Duplicate value: "k""#,

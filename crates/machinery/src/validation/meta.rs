@@ -159,6 +159,15 @@ fn validate_finalizers(object: &Object, path: &Path) -> ErrorList {
     errors
 }
 
+/// Finalizers without a domain are those that the system itself has given.
+pub fn validate_standard_finalizers(object: &Object, path: &Path) -> ErrorList {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    const TEXT: &str = "name is neither a standard finalizer name nor is it fully qualified";
+    let named = object.finalizers().enumerate();
+    let unknown = named.filter(|(_, name)| !name.contains('/') && !STANDARD.contains(name));
+    unknown.map(|(index, name)| Error::invalid(&path.child("finalizers").index(index), name, TEXT)).collect()
+}
+
 fn no_new_finalizers(new: &Object, old: &Object, path: &Path) -> ErrorList {
     let known: HashSet<&str> = old.finalizers().collect();
     let mut added: Vec<&str> = new.finalizers().filter(|name| !known.contains(name)).collect();
@@ -205,6 +214,16 @@ mod tests {
 
     fn check(metadata: Value, namespaced: bool) -> Vec<String> {
         texts(&validate_object_meta(&object(metadata), namespaced, dns1123_subdomain, &Path::new("metadata")))
+    }
+
+    #[test]
+    fn finalizers_without_a_domain_are_the_systems_own() {
+        let object = Object::from_value(json!({"metadata": {"finalizers": ["orphan", "mine", "a.b/c"]}})).unwrap();
+        let errors = validate_standard_finalizers(&object, &Path::new("metadata"));
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let expected = "metadata.finalizers[1]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it \
+                        fully qualified";
+        assert_eq!(told, [expected]);
     }
 
     #[test]

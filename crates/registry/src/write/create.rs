@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kinds::KindDef;
 use machinery::field::{Error, ErrorList, Path};
-use machinery::validation::{path_segment_name, validate_object_meta};
+use machinery::validation::{path_segment_name, validate_object_meta, validate_standard_finalizers};
 use machinery::{ApiError, Object, Reason};
 use store::Expect;
 
@@ -128,6 +128,9 @@ fn validate(kind: &KindDef, object: &Object) -> ErrorList {
         // Whatever a kind calls a name, it becomes one segment of a key.
         let invalid = |message| Error::invalid(&path.child("name"), object.name(), message);
         errors.extend(path_segment_name(object.name()).into_iter().map(invalid));
+    }
+    if !kind.strategy.any_finalizers {
+        errors.extend(validate_standard_finalizers(object, &path));
     }
     errors.extend(kind.validate_create(object));
     errors

@@ -2,7 +2,7 @@
 
 use kinds::KindDef;
 use machinery::field::{Error, Path};
-use machinery::{ApiError, Object, Reason, apply};
+use machinery::{ApiError, GroupVersionKind, Object, Reason, apply};
 use serde_json::Value;
 
 use crate::convert::set_type;
@@ -147,6 +147,17 @@ pub fn inherit(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
     if target == Target::Status {
         copy(new, old, "ownerReferences");
     }
+}
+
+/// What may not be written over unseen says which version it is of. Upstream names the resource as the kind.
+pub fn check_version(kind: &KindDef, new: &Object) -> Result<(), ApiError> {
+    if !new.resource_version().is_empty() {
+        return Ok(());
+    }
+    let path = Path::new("metadata").child("resourceVersion");
+    let error = Error::invalid(&path, 0, "must be specified for an update");
+    let gvk = GroupVersionKind::new(kind.group, kind.version, kind.resource);
+    Err(ApiError::invalid(&gvk, new.name(), &[error]))
 }
 
 /// Makes the fields at `paths` what they are in the old object; of all metadata only the managers are the new ones.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kinds::KindDef;
 use machinery::field::{ErrorList, Path};
-use machinery::validation::validate_object_meta_update;
+use machinery::validation::{validate_object_meta_update, validate_standard_finalizers};
 use machinery::{ApiError, Object, Reason};
 use store::Expect;
 
@@ -154,6 +154,7 @@ impl Registry {
         let Subject { kind, namespace, name, target, tracking, admits, .. } = subject;
         meta::check_preconditions(kind, &new, old)?;
         meta::inherit(kind, target, &mut new, old);
+        meta::check_version(kind, &new)?;
         kind.default(&mut new);
         if tracking == Tracking::Compare {
             self.track(cx, kind, target, Some(old), &mut new).await;
@@ -231,7 +232,11 @@ fn prepare(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
 }
 
 fn validate(kind: &KindDef, target: Target, new: &Object, old: &Object, warnings: &mut Vec<String>) -> ErrorList {
-    let mut errors = validate_object_meta_update(new, old, &Path::new("metadata"));
+    let path = Path::new("metadata");
+    let mut errors = validate_object_meta_update(new, old, &path);
+    if !kind.strategy.any_finalizers {
+        errors.extend(validate_standard_finalizers(new, &path));
+    }
     match target {
         Target::Main | Target::Scale => {
             errors.extend(kind.validate_update(new, old, warnings));

@@ -142,9 +142,27 @@ pub fn default_volume(volume: &mut Map) {
     if let Some(projected) = child(volume, "projected") {
         each(projected, "sources", default_projection);
     }
+    default_source(volume);
+    default_claim_template(volume);
+}
+
+/// Sources that volumes of pods and of the cluster have alike.
+pub fn default_source(volume: &mut Map) {
     child(volume, "hostPath").into_iter().for_each(|path| default(path, "type", ""));
     child(volume, "iscsi").into_iter().for_each(|iscsi| default_text(iscsi, "iscsiInterface", "default"));
-    default_claim_template(volume);
+    for (source, fields) in [
+        ("rbd", &[("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring")][..]),
+        ("scaleIO", &[("storageMode", "ThinProvisioned"), ("fsType", "xfs")]),
+    ] {
+        let Some(source) = child(volume, source) else { continue };
+        fields.iter().for_each(|(field, value)| default_text(source, field, value));
+    }
+    if let Some(disk) = child(volume, "azureDisk") {
+        for (field, value) in [("cachingMode", "ReadWrite"), ("kind", "Shared"), ("fsType", "ext4")] {
+            default(disk, field, value);
+        }
+        default(disk, "readOnly", false);
+    }
 }
 
 fn default_projection(source: &mut Map) {
