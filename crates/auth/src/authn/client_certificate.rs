@@ -181,7 +181,7 @@ mod tests {
         let credentials = credentials(shown(&authority, &LeafSpec::client("jane", &["dev", "ops"])));
         let user = ClientCertificates::default().authenticate(&credentials).await.unwrap().unwrap();
         assert_eq!((user.name.as_str(), user.uid.as_str()), ("jane", ""));
-        assert_eq!(user.groups, ["dev", "ops"]);
+        assert_eq!(user.groups, ["dev", "ops", "system:authenticated"]);
         let id = &user.extra[CREDENTIAL_ID][0];
         assert!(id.strip_prefix("X509SHA256=").is_some_and(|digest| digest.len() == 64), "{id}");
     }

@@ -265,7 +265,7 @@ fn roles_grant_what_upstreams_do() {
 /// Electing a leader takes Leases and candidates for them, and nothing else of the namespace.
 #[test]
 fn leaders_are_elected_by_leases_alone() {
-    let verbs = json!(["get", "watch", "list", "create", "update"]);
+    let verbs = json!(["create", "get", "list", "update", "watch"]);
     for (component, accounts) in [
         ("kube-controller-manager", "kube-controller-manager leader-election-controller"),
         ("kube-scheduler", "kube-scheduler"),

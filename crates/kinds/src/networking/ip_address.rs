@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::V1BETA1_GOES;
 use crate::check::{At, immutable, optional_name, reference_parts};
-use crate::columns::{AGE, NAME, NONE};
+use crate::columns::{NAME, NONE};
 use crate::def::Description::Field;
 use crate::def::{Column, KindDef, Scope, Strategy};
 
@@ -35,7 +35,7 @@ pub static IP_ADDRESS: KindDef = KindDef {
     short_names: &["ip"],
     scope: Scope::Cluster,
     schema: "io.k8s.api.networking.v1.IPAddress",
-    columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent), AGE],
+    columns: &[NAME, Column::string("ParentRef", Field("spec.parentRef"), parent)],
     strategy: Strategy { validate, validate_update, validate_name: address_name, ..Strategy::PLAIN },
     ..KindDef::PLAIN
 };

@@ -55,7 +55,7 @@ fn rules_and_clients() {
                     r#"webhooks[0].rules[0].apiGroups: Invalid value: ["*",""]: if '*' is present, must not specify other API groups"#,
                     "webhooks[0].rules[0].apiVersions[0]: Required value",
                     r#"webhooks[0].rules[0].resources: Invalid value: ["*/*","pods"]: if '*/*' is present, must not specify other resources"#,
-                    "webhooks[0].clientConfig.service.namespace: Required value: service namespace is required",
+                    "webhooks[0].clientConfig.service.namespace: Required value",
                     r#"webhooks[0].clientConfig.service.path: Invalid value: "/a//b": segment[1] may not be empty"#,
                     r#"webhooks[0].admissionReviewVersions[1]: Invalid value: "v1": duplicate version"#,
                 ],

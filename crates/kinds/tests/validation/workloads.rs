@@ -14,7 +14,10 @@ fn workloads() {
         rows.push((resource, workload(), vec![]));
         rows.push((resource, with(workload(), labels, json!({"app": "other"})), vec![mismatch]));
     }
-    rows.push(("deployments", with(workload(), "/spec/selector", Value::Null), vec!["spec.selector: Required value"]));
+    rows.push(("deployments", with(workload(), "/spec/selector", Value::Null), vec![
+        "spec.selector: Required value",
+        r#"spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`"#,
+    ]));
     check("apps", rows);
     let spec = |field: &str, value: Value| {
         let mut object = workload();
