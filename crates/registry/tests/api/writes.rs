@@ -183,8 +183,8 @@ async fn a_put_creates_where_the_kind_allows_it() {
     let error = api.registry.update(&api.cx, leases, "default", "l", Target::Main, body).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: \"\": must be specified for \
-         an update"
+        "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an \
+         update"
     );
 }
 
