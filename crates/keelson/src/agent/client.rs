@@ -3,6 +3,7 @@
 //! It speaks HTTP/2 and asks the server it speaks to whether it is there: one that hangs while its kernel keeps the
 //! connection is left for another.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,9 +27,13 @@ const NAME: &str = "kubernetes.default.svc";
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// One connection for watches, of which servers take a limited number, and one for all else.
+/// Connections that watches are spread over: servers take a thousand on each, and a full node follows every object that
+/// its pods name.
+const WATCH_CONNECTIONS: usize = 4;
+
+/// Connections for watches, and one for all else.
 struct Pool {
-    watches: legacy::Client<Dial, Body>,
+    watches: [legacy::Client<Dial, Body>; WATCH_CONNECTIONS],
     rest: legacy::Client<Dial, Body>,
 }
 
@@ -69,11 +74,20 @@ fn pool(trust: &Trust, identity: &Arc<Identity>, servers: &Servers) -> anyhow::R
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).http2_only(true);
     builder.http2_keep_alive_interval(ASK_EVERY).http2_keep_alive_timeout(ANSWER_WITHIN);
-    Ok(Pool { watches: builder.build(dial.clone()), rest: builder.build(dial) })
+    let watches = std::array::from_fn(|_| builder.build(dial.clone()));
+    Ok(Pool { watches, rest: builder.build(dial) })
 }
 
-fn is_watch(request: &http::Request<Body>) -> bool {
-    request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"))
+impl Pool {
+    fn connection(&self, uri: &http::Uri) -> &legacy::Client<Dial, Body> {
+        let mut words = uri.query().into_iter().flat_map(|query| query.split('&'));
+        if !words.any(|word| word == "watch=true") {
+            return &self.rest;
+        }
+        let mut hasher = DefaultHasher::new();
+        uri.hash(&mut hasher);
+        &self.watches[hasher.finish() as usize % WATCH_CONNECTIONS]
+    }
 }
 
 impl tower::Service<http::Request<Body>> for Connections {
@@ -86,7 +100,6 @@ impl tower::Service<http::Request<Body>> for Connections {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let pool = self.pool.load();
-        if is_watch(&request) { pool.watches.request(request) } else { pool.rest.request(request) }
+        self.pool.load().connection(request.uri()).request(request)
     }
 }
