@@ -138,6 +138,7 @@ pub struct BuiltIn {
     webhooks: Webhooks,
     /// ResourceQuota, which comes last.
     quotas: Option<Timer>,
+    known_quotas: resource_quota::Known,
     ledger: resource_quota::Ledger,
     options: Options,
     metrics: Metrics,
@@ -186,6 +187,7 @@ impl BuiltIn {
             policies,
             webhooks,
             quotas: None,
+            known_quotas: resource_quota::Known::default(),
             ledger: resource_quota::Ledger::default(),
             options: Options::default(),
             metrics: Metrics::default(),
@@ -324,7 +326,7 @@ impl BuiltIn {
         let asking = self.webhooks.validate(registry, subject);
         self.waited(self.waiting.validating_webhooks.as_ref(), request, asking).await?;
         let (Some(timer), Some(object)) = (&self.quotas, object) else { return Ok(None) };
-        self.timed(timer, request, || resource_quota::charge(&admit, &self.ledger, object))
+        self.timed(timer, request, || resource_quota::charge(&admit, &self.known_quotas, &self.ledger, object))
     }
 
     fn admit<'a>(&'a self, registry: &'a Registry, request: &'a AdmissionRequest<'a>) -> Admit<'a> {

@@ -5,6 +5,7 @@
 //! deletion gives back is counted anew by the quota controller. A quota whose status does not cover a resource yet is
 //! counted here first.
 
+mod known;
 mod ledger;
 mod limited;
 
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 use store::{Revision, Write};
 
 use crate::Admit;
+pub use known::Known;
 pub use ledger::Ledger;
 pub use limited::Limited;
 use limited::shown;
@@ -28,8 +30,8 @@ use limited::shown;
 const UNCOUNTED: [&str; 3] = ["bindings", "events", "localsubjectaccessreviews"];
 
 /// Checks all quotas of the namespace that the object falls under; what is answered charges them.
-pub fn charge(admit: &Admit<'_>, ledger: &Ledger, object: &Object) -> Result<Admitted, ApiError> {
-    let charges = charges(admit, object)?;
+pub fn charge(admit: &Admit<'_>, known: &Known, ledger: &Ledger, object: &Object) -> Result<Admitted, ApiError> {
+    let charges = charges(admit, known, object)?;
     if admit.request.context.dry_run || charges.is_empty() {
         return Ok(None);
     }
@@ -88,12 +90,12 @@ struct Charge {
 }
 
 /// The charges, each checked against the cache.
-fn charges(admit: &Admit<'_>, object: &Object) -> Result<Vec<Charge>, ApiError> {
+fn charges(admit: &Admit<'_>, known: &Known, object: &Object) -> Result<Vec<Charge>, ApiError> {
     let request = admit.request;
     if !request.kind.namespaced() || !counts(admit, object) {
         return Ok(Vec::new());
     }
-    let quotas = admit.view.list(Resource::RESOURCE_QUOTAS, request.namespace);
+    let quotas = known.list(admit.view, request.namespace);
     let mut charges = Vec::new();
     for quota in quotas.iter().filter(|quota| quota::fits(quota, request.kind, object)) {
         charges.extend(charge_of(admit, quota, object)?);
@@ -265,7 +267,7 @@ mod tests {
     /// The statuses of the quotas after the object is admitted, or why it is not.
     fn charged(case: Case, new: &str) -> Result<Vec<String>, String> {
         let new = object(new);
-        let charges = case.with(|admit| charges(admit, &new)).map_err(|error| error.message)?;
+        let charges = case.with(|admit| charges(admit, &Known::default(), &new)).map_err(|error| error.message)?;
         let quota = |charge: &Charge| {
             let mut quota = case.objects.get(Resource::RESOURCE_QUOTAS, "dev", &charge.quota).unwrap();
             charge.apply(&mut quota).unwrap();
