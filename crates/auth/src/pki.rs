@@ -1,7 +1,7 @@
 //! The cluster's certificate authority, the certificates it issues, and the files both live in.
 //!
-//! Keys are ECDSA P-256, but that of an authority which was brought along. A subject may carry several organizations, which are groups to the API: each
-//! goes into a relative distinguished name of its own, in order.
+//! Keys are ECDSA P-256, but that of an authority which was brought along. A subject may carry several organizations,
+//! which are groups to the API: each goes into a relative distinguished name of its own, in order.
 
 use std::fs;
 use std::io::{self, Write};

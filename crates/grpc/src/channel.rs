@@ -21,6 +21,8 @@ use crate::{Error, transport};
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Servers of Go's gRPC refuse peers that ask more often than every 5 seconds.
 const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(6), answer_within: Duration::from_secs(3) };
+/// How long the end of a connection is waited for, to say why a call failed.
+const ENDS_WITHIN: Duration = Duration::from_millis(500);
 
 /// One of the servers: `https://host:port` or `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,11 +173,12 @@ impl Connection {
         if !self.sender.is_closed() {
             return error;
         }
-        let why = self.driver.why().await;
-        match (error, why) {
-            (Error::Unreachable(_), Some(why)) => Error::Unreachable(why),
-            (Error::Transport(_), Some(why)) => Error::Transport(why),
-            (error, _) => error,
+        // Streams that go on may keep a connection that takes no more calls.
+        let Ok(Some(why)) = tokio::time::timeout(ENDS_WITHIN, self.driver.why()).await else { return error };
+        match error {
+            Error::Unreachable(_) => Error::Unreachable(why),
+            Error::Transport(_) => Error::Transport(why),
+            error => error,
         }
     }
 

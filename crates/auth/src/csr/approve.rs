@@ -54,8 +54,9 @@ fn requester(csr: &Object) -> UserInfo {
     }
 }
 
-/// A node may serve under the names and addresses that its Node object lists, and asks for itself alone. As it writes that
-/// list itself, it gets no name of the API, and no address of another node that is alive: of one that is not it may be the successor.
+/// A node may serve under the names and addresses that its Node object lists, and asks for itself alone. As it writes
+/// that list itself, it gets no name of the API, and no address of another node that is alive: of one that is not it may
+/// be the successor.
 fn approve_serving(view: &dyn View, request: &Request) -> Option<&'static str> {
     if request.username != request.subject_name {
         return None;

@@ -17,7 +17,8 @@ pub struct Authorization {
     /// Who decides, in order: AlwaysAllow, AlwaysDeny, Node, RBAC, ABAC, Webhook
     #[arg(long, value_name = "MODE", value_delimiter = ',', default_value = "Node,RBAC")]
     pub authorization_mode: Vec<String>,
-    /// Policies of ABAC, by that mode or in an AuthorizationConfiguration: a file with an abac.authorization.kubernetes.io/v1beta1 Policy on each line
+    /// Policies of ABAC, by that mode or in an AuthorizationConfiguration: a file with an
+    /// abac.authorization.kubernetes.io/v1beta1 Policy on each line
     #[arg(long, value_name = "FILE")]
     pub authorization_policy_file: Option<PathBuf>,
     /// A kubeconfig for the webhook of the mode Webhook
