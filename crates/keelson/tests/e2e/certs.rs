@@ -91,7 +91,7 @@ fn authorities_and_the_key_of_tokens_rotate_while_everything_runs() {
     let ca = cluster.data_dir().join("pki/ca.crt");
     fs::copy(&ca, &authority).expect("there is an authority");
     fs::copy(cluster.data_dir().join("kubeconfig"), &kubeconfig).expect("there is a kubeconfig");
-    let token = cluster.kubectl("create token default");
+    let token = cluster.token();
     let (old_agent, old_signer) = (read(&data.join("node-pki/node-client.crt")), read(&authority));
     let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
     for (step, trusted, first_holds) in [("trusted", 2, true), ("signs", 2, true), ("no more", 1, false)] {
@@ -120,7 +120,7 @@ fn authorities_and_the_key_of_tokens_rotate_while_everything_runs() {
         let trust = if first_holds { &authority } else { &ca };
         let status = if first_holds { "200" } else { "401" };
         assert_eq!(ask_by_token(&cluster, trust, &token), status, "{step}: the first token");
-        assert_eq!(ask_by_token(&cluster, trust, &cluster.kubectl("create token default")), "200", "{step}");
+        assert_eq!(ask_by_token(&cluster, trust, &cluster.token()), "200", "{step}");
     }
     // A machine that slept through all of it knows nobody any more, but for who has a join token.
     cluster.kill(&data);
@@ -139,7 +139,7 @@ fn authorities_and_the_key_of_tokens_rotate_while_everything_runs() {
 fn ask_by_token(cluster: &Cluster, authorities: &Path, token: &str) -> String {
     let mut curl = cluster.machine.command("curl");
     curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--cacert"]).arg(authorities);
-    curl.args(["-H", &format!("Authorization: Bearer {}", token.trim()), "https://127.0.0.1:6443/api"]);
+    curl.args(["-H", &format!("Authorization: Bearer {token}"), "https://127.0.0.1:6443/api"]);
     Output::of(&mut curl).stdout
 }
 

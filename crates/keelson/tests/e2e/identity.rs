@@ -80,7 +80,6 @@ fn tokens_of_a_key_that_was_replaced_are_believed_as_long_as_it_is_named() {
     let files = Files::new();
     let (p384, p521) = (files.write("p384", P384), files.write("p521", P521));
     let mut cluster = Cluster::start_with(Machine::new(), &["--service-account-signing-key-file", &p384]);
-    let mint = |cluster: &Cluster| cluster.kubectl("create token default").trim().to_owned();
     let algorithm = |token: &str| {
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap_or_default()).expect("it is in base64");
         serde_json::from_slice::<Value>(&header).expect("it is JSON")["alg"].as_str().unwrap_or_default().to_owned()
@@ -91,14 +90,14 @@ fn tokens_of_a_key_that_was_replaced_are_believed_as_long_as_it_is_named() {
         let keys = keys["keys"].as_array().cloned().unwrap_or_default();
         keys.iter().map(|key| format!("{} {}", key["crv"], key["alg"]).replace('"', "")).collect::<Vec<_>>()
     };
-    let old = mint(&cluster);
+    let old = cluster.token();
     assert_eq!((algorithm(&old).as_str(), believed(&cluster, &old)), ("ES384", true));
     assert_eq!(curves(&cluster), ["P-384 ES384"]);
 
     let signing = ["--service-account-signing-key-file", &p521, "--service-account-key-file", &p384];
     cluster.kill_server();
     cluster.start_server(&signing);
-    let new = mint(&cluster);
+    let new = cluster.token();
     assert_eq!((algorithm(&new).as_str(), believed(&cluster, &new)), ("ES512", true));
     assert!(believed(&cluster, &old));
     assert_eq!(curves(&cluster), ["P-521 ES512", "P-384 ES384"]);

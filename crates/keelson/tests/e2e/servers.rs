@@ -48,7 +48,7 @@ fn an_authority_that_rotates_on_one_server_does_so_on_all() {
         (of("a") == of("b") && of("a")[0].matches("BEGIN CERTIFICATE").count() == count).then_some(())
     };
     let first = read(&servers, "a", "ca.key");
-    let token = servers.kubectl("a", "create token default");
+    let token = servers.token("a");
     rotate(&servers, "a");
     until("b trusts the successor that a made", || same(&servers, 2));
     assert_eq!(read(&servers, "b", "ca.key"), first);
@@ -70,7 +70,7 @@ fn an_authority_that_rotates_on_one_server_does_so_on_all() {
 
 /// Whose token it is, as a server tells.
 async fn holder(servers: &Servers, server: &str, token: &str) -> Option<String> {
-    let review = json!({"metadata": {}, "spec": {"token": token.trim()}});
+    let review = json!({"metadata": {}, "spec": {"token": token}});
     let review: TokenReview = serde_json::from_value(review).expect("it is one");
     let reviewed = Api::all(servers.client(server).await).create(&PostParams::default(), &review).await;
     reviewed.expect("it reviews").status.and_then(|status| status.user?.username)
@@ -111,7 +111,7 @@ fn servers_of_one_etcd_are_one_cluster() {
     });
     servers.kubectl("a", "create secret generic s --from-literal password=hunter2");
     assert_eq!(servers.kubectl("b", "get secret s -o jsonpath={.data.password}").trim(), "aHVudGVyMg==");
-    let token = servers.kubectl("a", "create token default");
+    let token = servers.token("a");
     assert_eq!(block_on(holder(&servers, "b", &token)).as_deref(), Some("system:serviceaccount:default:default"));
     let health = servers.kubectl("b", "get --raw /readyz?verbose");
     assert!(health.contains("[+]etcd ok"), "{health}");

@@ -212,7 +212,7 @@ fn an_authority_and_a_key_of_tokens_that_are_there_are_taken_over() {
     // The client knows that authority alone, and shows a certificate that it signed.
     let trusted = std::fs::read_to_string(data.join("pki/ca.crt")).expect("it is there");
     assert_eq!(trusted, std::fs::read_to_string(theirs.join("rsa.crt")).expect("it is there"));
-    let token = servers.kubectl("a", "create token default");
+    let token = servers.token("a");
     // {"alg":"RS256"
     assert!(token.starts_with("eyJhbGciOiJSUzI1NiIs"), "{token}");
 }

@@ -160,6 +160,12 @@ impl Cluster {
         self.try_kubectl(line).succeeds()
     }
 
+    /// A token of the account that a controller makes in each namespace.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        token_by(|line| self.try_kubectl(line))
+    }
+
     #[track_caller]
     pub fn apply(&self, manifest: &str) -> String {
         // A brace at the very beginning would be taken for JSON.
@@ -226,6 +232,15 @@ impl Cluster {
         self.keep(Node { data: data.clone(), network: machine.path(), process: Some(child) });
         data
     }
+}
+
+/// The account may not be there yet when the server is ready.
+#[track_caller]
+pub(super) fn token_by(kubectl: impl Fn(&str) -> Output) -> String {
+    until("the default account has a token", || {
+        let made = kubectl("create token default");
+        (made.code == 0).then(|| made.stdout.trim().to_owned())
+    })
 }
 
 #[track_caller]

@@ -9,7 +9,7 @@ use auth::pki::{Authority, LeafSpec};
 use store::testing::{MemberTls, Members, Place};
 use tempfile::TempDir;
 
-use super::cluster::{KEELSON, Node, spawn};
+use super::cluster::{KEELSON, Node, spawn, token_by};
 use super::machine::program_in;
 use super::{Lan, Machine, Output, until};
 
@@ -291,6 +291,12 @@ impl Servers {
     #[track_caller]
     pub fn kubectl(&self, server: &str, line: &str) -> String {
         self.try_kubectl(server, line).succeeds()
+    }
+
+    /// A token of the account that a controller makes in each namespace.
+    #[track_caller]
+    pub fn token(&self, server: &str) -> String {
+        token_by(|line| self.try_kubectl(server, line))
     }
 
     pub async fn client(&self, server: &str) -> kube::Client {
