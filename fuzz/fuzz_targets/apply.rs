@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use machinery::Object;
-use machinery::apply::{Filter, Form, Set, Versions, Writer};
+use machinery::apply::{Filter, Layout, Set, Versions, Writer};
 use machinery::decode::{FieldPolicy, decode_json};
 use machinery::names::GroupVersionKind;
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ const POD: &str = "io.k8s.api.core.v1.Pod";
 struct OneVersion;
 
 impl Versions for OneVersion {
-    fn form(&self, _: &str) -> Option<Form> {
+    fn layout(&self, _: &str) -> Option<Layout> {
         None
     }
 
@@ -40,7 +40,7 @@ fn apply(live: &Object, config: &Object, manager: &str, force: bool) -> Option<O
         subresource: "",
         now: Timestamp::UNIX_EPOCH,
         filter: &Filter::Without(Set::default()),
-        form: Form::of_message(schema::message(POD).expect("a kind")),
+        layout: &Layout::Message(schema::message(POD).expect("a kind")),
         versions: &OneVersion,
     };
     let applied = writer.apply(Some(live), config, force).ok()?;

@@ -1,7 +1,7 @@
 //! Taking over what a webhook or a policy made of an object.
 
 use kinds::KindDef;
-use machinery::apply::Form;
+use machinery::apply::Layout;
 use machinery::decode::{FieldPolicy, decode_patched};
 use machinery::{ApiError, GroupVersionKind, Object};
 use registry::Registry;
@@ -25,10 +25,11 @@ impl Shape {
         }
     }
 
-    pub fn form(&self) -> Form {
+    /// How it merges.
+    pub fn layout(&self) -> Layout {
         match self {
-            Self::Kind(kind) => kind.form(),
-            Self::Named(name) => schema::message(name).map_or(Form::Deduced, Form::of_message),
+            Self::Kind(kind) => kind.layout(),
+            Self::Named(name) => schema::message(name).map_or_else(Layout::unknown, Layout::Message),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Mutation {
         let (after, policy) = match self {
             Self::Apply(expression) => {
                 let config = configuration(&made(expression)?, before)?;
-                let laid = apply::overlay(&before.0, &config.0, shape.form());
+                let laid = apply::overlay(&before.0, &config.0, shape.layout().form());
                 let laid = laid.map_err(|why| format!("error applying patch: {why}"))?;
                 // What was laid over it was held against the schema already.
                 (Json::Object(laid), FieldPolicy::Ignore)

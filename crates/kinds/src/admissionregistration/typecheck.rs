@@ -136,7 +136,7 @@ fn params_of(policy: &Object) -> (GroupVersionKind, bool) {
 /// The shape of a kind's objects.
 fn shape_of(kind: &KindDef) -> Option<Shape> {
     if let Some(custom) = kind.custom {
-        let schema = custom.source();
+        let schema = custom.content().source();
         let mut shape = Shape::from_schema(&schema, kind.kind, true)?;
         complete(&mut shape, &schema, true);
         return Some(shape);

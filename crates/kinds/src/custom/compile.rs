@@ -1,7 +1,7 @@
 //! Definitions become kinds.
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError, RwLock};
 
 use machinery::Object;
 use machinery::jsonpath::JsonPath;
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::columns::PrinterColumn;
-use super::{Custom, Family, SelectableField, Webhook};
+use super::content::Content;
+use super::{Custom, Family, Kept, SelectableField, Webhook};
 use crate::def::{KindDef, ScalePaths, Scope, Strategy, Subresource, keep_all_but_status};
 use crate::tree::{list_of, str_of};
 
@@ -22,15 +23,34 @@ pub fn family(definition: &Object) -> &'static Family {
     let source = json!([definition.name(), definition.0.get("spec"), definition.get(&["status", "acceptedNames"])]);
     let hash: [u8; 32] = Sha256::digest(source.to_string()).into();
     let mut families = FAMILIES.lock().unwrap_or_else(PoisonError::into_inner);
-    families.entry(hash).or_insert_with(|| compile(definition))
+    let family = families.entry(hash).or_insert_with(|| compile(definition));
+    family.wake();
+    family
 }
 
-fn leak(text: &str) -> &'static str {
-    Box::leak(text.to_owned().into_boxed_str())
+/// Names that definitions use stay for the life of the process, once each.
+pub(super) fn intern(name: &str) -> &'static str {
+    static NAMES: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(name);
+    name
 }
 
-fn leak_all<T>(items: Vec<T>) -> &'static [T] {
-    Box::leak(items.into_boxed_slice())
+/// The same for lists of names.
+pub(super) fn intern_all<'a>(names: impl Iterator<Item = &'a str>) -> &'static [&'static str] {
+    static LISTS: LazyLock<Mutex<HashSet<&'static [&'static str]>>> = LazyLock::new(Mutex::default);
+    let names: Vec<&'static str> = names.map(intern).collect();
+    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lists.get(&*names) {
+        return known;
+    }
+    let names: &'static [&'static str] = Box::leak(names.into_boxed_slice());
+    lists.insert(names);
+    names
 }
 
 /// What all versions share.
@@ -51,13 +71,13 @@ impl Shared {
         let spec = &definition.0["spec"];
         let accepted = definition.get(&["status", "acceptedNames"]).unwrap_or(&Value::Null);
         let names = if str_of(accepted, "plural").is_empty() { &spec["names"] } else { accepted };
-        let text = |name: &str| leak(str_of(names, name));
-        let texts = |name: &str| leak_all(list_of(names, name).iter().filter_map(Value::as_str).map(leak).collect());
+        let text = |name: &str| intern(str_of(names, name));
+        let texts = |name: &str| intern_all(list_of(names, name).iter().filter_map(Value::as_str));
         Self {
-            group: leak(str_of(spec, "group")),
+            group: intern(str_of(spec, "group")),
             kind: text("kind"),
             list_kind: text("listKind"),
-            resource: leak(str_of(&spec["names"], "plural")),
+            resource: intern(str_of(&spec["names"], "plural")),
             singular: text("singular"),
             short_names: texts("shortNames"),
             categories: texts("categories"),
@@ -77,7 +97,7 @@ fn compile(definition: &Object) -> &'static Family {
     };
     let storage = marked("storage").first().copied().or(kinds.first().copied());
     let family: &'static Family = Box::leak(Box::new(Family {
-        definition: leak(definition.name()),
+        definition: intern(definition.name()),
         served: marked("served"),
         storage: storage.expect("a definition has versions"),
         versions: kinds,
@@ -112,21 +132,19 @@ fn kind(shared: &Shared, version: &Value, versions: &[Value]) -> &'static KindDe
             ["specReplicasPath", "statusReplicasPath", "labelSelectorPath"].map(|name| str_of(scale, name).to_owned())
         }),
         preserves: shared.preserves,
-        source: version["schema"]["openAPIV3Schema"].to_string().into_boxed_str(),
-        schema: OnceLock::new(),
-        form: OnceLock::new(),
+        schema: RwLock::new(Kept::Whole(Content::new(version["schema"]["openAPIV3Schema"].to_string()).into())),
         family: OnceLock::new(),
     }));
     Box::leak(Box::new(KindDef {
         group: shared.group,
-        version: leak(str_of(version, "name")),
+        version: intern(str_of(version, "name")),
         kind: shared.kind,
         resource: shared.resource,
         singular: shared.singular,
         short_names: shared.short_names,
         categories: shared.categories,
         scope: shared.scope,
-        subresources: leak_all(served),
+        subresources: Box::leak(served.into_boxed_slice()),
         strategy: if has_status { WITH_STATUS } else { PLAIN },
         custom: Some(custom),
         ..KindDef::PLAIN
@@ -148,7 +166,7 @@ const WITH_STATUS: Strategy = Strategy {
 /// `.spec.replicas` as names.
 fn names(path: &str) -> &'static [&'static str] {
     let path = path.strip_prefix('.').unwrap_or(path);
-    leak_all(path.split('.').filter(|name| !name.is_empty()).map(leak).collect())
+    intern_all(path.split('.').filter(|name| !name.is_empty()))
 }
 
 fn scale_paths(scale: &Value) -> ScalePaths {
@@ -169,7 +187,7 @@ fn columns(version: &Value) -> Vec<PrinterColumn> {
 fn selectable(version: &Value) -> Vec<SelectableField> {
     let fields = list_of(version, "selectableFields").iter().map(|field| str_of(field, "jsonPath"));
     let field = |path: &str| {
-        let name = leak(path.strip_prefix('.').unwrap_or(path));
+        let name = intern(path.strip_prefix('.').unwrap_or(path));
         JsonPath::parse(path).map(|path| SelectableField { name, path })
     };
     fields.filter_map(field).collect()

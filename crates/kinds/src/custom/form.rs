@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::compile::intern_all;
 use machinery::apply::{Node, Told};
 use schema::Type as Scalar;
 use structural::{Additional, List, Schema, Type};
@@ -62,10 +63,7 @@ fn list(schema: &Schema) -> Node {
     let told = match &schema.list {
         List::Atomic => Told::Not,
         List::Set => Told::ByValue,
-        List::Map(keys) => {
-            let keys: Vec<&'static str> = keys.iter().map(|key| &*Box::leak(key.clone())).collect();
-            Told::ByKeys(Box::leak(keys.into_boxed_slice()))
-        }
+        List::Map(keys) => Told::ByKeys(intern_all(keys.iter().map(|key| &**key))),
     };
     Node::List { of, told }
 }

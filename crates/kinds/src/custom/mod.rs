@@ -1,25 +1,27 @@
 //! Custom kinds: those that a CustomResourceDefinition defines while the server runs.
 //!
 //! Each version of a definition is a [`KindDef`] like any other, with a [`Custom`] besides. They are made once for each
-//! content of a definition and live as long as the process (docs/decisions/0009).
+//! content of a definition and live as long as the process, but for their schemas, which rest while nobody serves them
+//! (docs/decisions/0009).
 
 mod columns;
 mod compile;
+mod content;
 mod form;
 mod read;
 mod serve;
 mod validate;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use machinery::jsonpath::JsonPath;
 use serde_json::Value;
-use structural::Schema;
 
 use crate::def::KindDef;
 
 pub use columns::PrinterColumn;
 pub use compile::family;
+use content::{Content, Packed};
 pub use serve::{is_served, is_terminating};
 
 /// All versions of what one definition defines.
@@ -45,6 +47,30 @@ pub struct Webhook {
 }
 
 impl Family {
+    /// Gives back the memory of schemas that are not served any more.
+    pub fn rest(&self) {
+        self.each(|kept| match kept {
+            Kept::Whole(content) => Some(Kept::Resting(content.pack())),
+            Kept::Resting(_) => None,
+        });
+    }
+
+    fn wake(&self) {
+        self.each(|kept| match kept {
+            Kept::Whole(_) => None,
+            Kept::Resting(packed) => Some(Kept::Whole(packed.unpack().into())),
+        });
+    }
+
+    fn each(&self, change: fn(&Kept) -> Option<Kept>) {
+        for custom in self.versions.iter().filter_map(|kind| kind.custom) {
+            let mut kept = custom.schema.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(changed) = change(&kept) {
+                *kept = changed;
+            }
+        }
+    }
+
     /// The version that an object says it is of.
     pub fn version(&self, api_version: &str) -> Option<&'static KindDef> {
         let version = api_version.strip_prefix(self.storage.group)?.strip_prefix('/')?;
@@ -64,11 +90,15 @@ pub struct Custom {
     scale: Option<[String; 3]>,
     /// All unknown fields stay, as long ago.
     pub preserves: bool,
-    /// `openAPIV3Schema`, compiled when it is first asked for: most definitions of a cluster rest.
-    source: Box<str>,
-    schema: OnceLock<Schema>,
-    form: OnceLock<machinery::apply::Node>,
+    schema: RwLock<Kept>,
     family: OnceLock<&'static Family>,
+}
+
+/// What is kept of a version's schema.
+enum Kept {
+    Whole(Arc<Content>),
+    /// Not much: it is not served.
+    Resting(Packed),
 }
 
 /// A field that selectors may name.
@@ -83,18 +113,12 @@ impl Custom {
         self.family.get().expect("a family is known before its kinds are")
     }
 
-    /// The same as text.
-    pub fn source_text(&self) -> &str {
-        &self.source
-    }
-
-    /// The schema as the definition has it.
-    pub fn source(&self) -> Value {
-        serde_json::from_str(&self.source).expect("it was printed when the definition was compiled")
-    }
-
-    pub fn schema(&self) -> &Schema {
-        self.schema.get_or_init(|| Schema::root(&self.source()))
+    /// The schema. Whoever still has the kind when it is served no more can go on.
+    pub fn content(&self) -> Arc<Content> {
+        match &*self.schema.read().unwrap_or_else(PoisonError::into_inner) {
+            Kept::Whole(content) => content.clone(),
+            Kept::Resting(packed) => packed.unpack().into(),
+        }
     }
 
     /// Whether objects become other versions by a webhook.

@@ -1,6 +1,6 @@
 //! How bodies, patched objects and stored objects of a kind are read.
 
-use machinery::apply::{Form, Node};
+use machinery::apply::Layout;
 use machinery::decode::{self, FieldPolicy};
 use machinery::patch::go_type;
 use machinery::{ApiError, Object};
@@ -47,7 +47,7 @@ impl KindDef {
         if object.generation() == 0 {
             object.set(&["metadata", "generation"], 1);
         }
-        custom.schema().fill_in(&mut object.0);
+        custom.content().schema().fill_in(&mut object.0);
     }
 
     /// Fits an object that was converted into this kind to its schema.
@@ -56,10 +56,10 @@ impl KindDef {
     }
 
     /// How objects of the kind merge when they are applied.
-    pub fn form(&self) -> Form {
+    pub fn layout(&self) -> Layout {
         match self.custom {
-            Some(custom) => custom.form().form(),
-            None => Form::of_message(schema::message(self.schema).expect("every kind's schema is in the table")),
+            Some(custom) => custom.content().layout(custom.preserves),
+            None => Layout::Message(schema::message(self.schema).expect("every kind's schema is in the table")),
         }
     }
 }
@@ -95,7 +95,8 @@ impl Custom {
         }
         let mut problems = Vec::new();
         structural::coerce_metadata(object, "", drops, &mut problems)?;
-        let schema = self.schema();
+        let content = self.content();
+        let schema = content.schema();
         if !self.preserves {
             let mut unknown = UnknownFields::default();
             schema.prune(object, &mut unknown);
@@ -104,9 +105,5 @@ impl Custom {
         }
         schema.coerce(object, drops, &mut problems).map_err(|error| error.to_string())?;
         Ok(problems)
-    }
-
-    fn form(&'static self) -> &'static Node {
-        self.form.get_or_init(|| super::form::node(self.schema(), self.preserves))
     }
 }

@@ -4,7 +4,7 @@ use machinery::field::{Error, ErrorList, Path};
 use machinery::validation::qualified_name;
 use machinery::{ApiError, Object};
 use serde_json::Value;
-use structural::{Budget, Correlated, NOT_CHECKED, blocks_rules};
+use structural::{Budget, Correlated, NOT_CHECKED, Schema, blocks_rules};
 
 use super::Custom;
 use crate::def::KindDef;
@@ -22,7 +22,7 @@ impl KindDef {
     pub fn default(&self, object: &mut Object) {
         (self.strategy.default)(object);
         if let Some(custom) = self.custom {
-            custom.schema().fill_in(&mut object.0);
+            custom.content().schema().fill_in(&mut object.0);
         }
     }
 
@@ -93,11 +93,12 @@ fn finalizer_warnings(name: &str) -> Vec<String> {
 
 impl Custom {
     fn validate(&self, new: &Object, old: Option<&Object>, part: Part, warnings: &mut Vec<String>) -> ErrorList {
-        let schema = self.schema();
+        let content = self.content();
+        let schema = content.schema();
         let value = Value::Object(new.0.clone());
         let before = old.map(|old| Value::Object(old.0.clone()));
         let correlated = before.as_ref().map(|before| Correlated::new(&value, before, schema));
-        let mut errors = self.values(&value, part, correlated.as_ref());
+        let mut errors = self.values(schema, &value, part, correlated.as_ref());
         if part == Part::Whole {
             errors.extend(schema.check_embedded(&Path::root(), &new.0));
         }
@@ -117,8 +118,7 @@ impl Custom {
         errors
     }
 
-    fn values(&self, value: &Value, part: Part, correlated: Option<&Correlated<'_>>) -> ErrorList {
-        let schema = self.schema();
+    fn values(&self, schema: &Schema, value: &Value, part: Part, correlated: Option<&Correlated<'_>>) -> ErrorList {
         let mut errors = ErrorList::new();
         match part {
             Part::Whole => {

@@ -8,23 +8,23 @@ use super::path::{Element, Pair};
 
 /// How a value merges. Built-in schemas and those compiled for custom resources have the same form.
 #[derive(Clone, Copy, Debug)]
-pub enum Form {
+pub enum Form<'a> {
     /// A text, a number, a boolean, or one of several of these.
     Scalar(Type),
     /// Anything, as a whole.
     Any,
     /// An object whose fields are known.
     Struct {
-        fields: Fields,
+        fields: Fields<'a>,
         atomic: bool,
     },
     /// An object with arbitrary names.
     Map {
-        of: Of,
+        of: Of<'a>,
         atomic: bool,
     },
     List {
-        of: Of,
+        of: Of<'a>,
         told: Told,
     },
     /// There is no schema: objects merge entry by entry, anything else as a whole.
@@ -33,17 +33,17 @@ pub enum Form {
 
 /// The fields of an object.
 #[derive(Clone, Copy, Debug)]
-pub enum Fields {
+pub enum Fields<'a> {
     Message(&'static Message),
     /// A [`Node::Struct`].
-    Node(&'static Node),
+    Node(&'a Node),
 }
 
 /// What the values of a map or the items of a list are.
 #[derive(Clone, Copy, Debug)]
-pub enum Of {
+pub enum Of<'a> {
     Type(Type),
-    Node(&'static Node),
+    Node(&'a Node),
 }
 
 /// How the items of a list are told apart.
@@ -67,7 +67,7 @@ pub enum Below {
 /// Keys of items whose absence means this value (upstream: `+default`).
 const KEY_DEFAULTS: &[(&str, &str)] = &[("protocol", "TCP")];
 
-impl Form {
+impl<'a> Form<'a> {
     pub fn of_message(message: &'static Message) -> Self {
         Self::Struct { fields: Fields::Message(message), atomic: message.atomic }
     }
@@ -183,8 +183,8 @@ impl Form {
     }
 }
 
-impl Of {
-    fn form(self) -> Form {
+impl<'a> Of<'a> {
+    fn form(self) -> Form<'a> {
         match self {
             Self::Type(of) => Form::of_type(of),
             Self::Node(node) => node.form(),
@@ -211,7 +211,7 @@ fn told_by_value(item: &Value) -> Result<Element, String> {
 }
 
 /// The items of a list with what tells them apart; items that nothing tells apart are left out.
-pub fn items(form: Form, value: Option<&Value>) -> Vec<(Element, &Value)> {
+pub fn items<'a>(form: Form<'_>, value: Option<&'a Value>) -> Vec<(Element, &'a Value)> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(|item| Some((form.element(item).ok()?, item))).collect()
 }

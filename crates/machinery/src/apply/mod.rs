@@ -29,7 +29,7 @@ mod tests;
 pub use filter::Filter;
 pub use form::{Form, Told};
 pub use managed::same_but_times;
-pub use node::Node;
+pub use node::{Layout, Node};
 pub use overlay::overlay;
 pub use scale::{from_scale, to_scale};
 pub use set::Set;

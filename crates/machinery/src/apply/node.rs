@@ -1,13 +1,35 @@
 //! Forms of values that are compiled while the process runs: what schemas of custom resources say of merging.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schema::{Message, Type};
 use serde_json::Value;
 
 use super::form::{Fields, Form, Of, Told};
 
-/// How a value of a custom resource merges. Lives as long as the process.
+/// How objects of a kind merge, and what keeps that in memory.
+#[derive(Clone, Debug)]
+pub enum Layout {
+    Message(&'static Message),
+    Node(Arc<Node>),
+}
+
+impl Layout {
+    /// Of objects without a schema.
+    pub fn unknown() -> Self {
+        Self::Node(Node::Deduced.into())
+    }
+
+    pub fn form(&self) -> Form<'_> {
+        match self {
+            Self::Message(message) => Form::of_message(message),
+            Self::Node(node) => node.form(),
+        }
+    }
+}
+
+/// How a value of a custom resource merges.
 #[derive(Debug)]
 pub enum Node {
     Scalar(Type),
@@ -33,7 +55,7 @@ pub enum Node {
 }
 
 impl Node {
-    pub fn form(&'static self) -> Form {
+    pub(super) fn form(&self) -> Form<'_> {
         match self {
             Self::Scalar(of) => Form::Scalar(*of),
             Self::Message(message) => Form::of_message(message),
@@ -44,7 +66,7 @@ impl Node {
         }
     }
 
-    pub(super) fn entry(&'static self, name: &str) -> Option<Form> {
+    pub(super) fn entry(&self, name: &str) -> Option<Form<'_>> {
         let Self::Struct { fields, open, .. } = self else { return Some(Form::Deduced) };
         fields.get(name).map(Self::form).or_else(|| open.then_some(Form::Deduced))
     }

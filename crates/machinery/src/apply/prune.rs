@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::field_set::field_set;
 use super::form::Form;
 use super::managed::{Entry, Identity, Managed};
+use super::node::Layout;
 use super::remove::{remove, with_named_fields};
 use super::set::Set;
 use super::writer::Versions;
@@ -14,7 +15,7 @@ type Tree = Map<String, Value>;
 pub struct Prune<'a> {
     pub versions: &'a dyn Versions,
     pub api_version: &'a str,
-    pub form: Form,
+    pub layout: &'a Layout,
 }
 
 impl Prune<'_> {
@@ -22,7 +23,8 @@ impl Prune<'_> {
     pub fn run(&self, merged: Tree, managed: &Managed, applier: &Identity, last: Option<&Entry>) -> Tree {
         let Some(last) = last else { return merged };
         let version = last.identity.api_version.as_str();
-        let Some(form) = self.form_of(version) else { return merged };
+        let Some(layout) = self.layout_of(version) else { return merged };
+        let form = layout.form();
         let now = managed.find(applier).map(|entry| &entry.fields);
         if version == self.api_version && now.is_some_and(|now| last.fields.difference(now).is_empty()) {
             return merged;
@@ -35,8 +37,8 @@ impl Prune<'_> {
         self.convert(pruned, version, self.api_version)
     }
 
-    fn form_of(&self, version: &str) -> Option<Form> {
-        if version == self.api_version { Some(self.form) } else { self.versions.form(version) }
+    fn layout_of(&self, version: &str) -> Option<Layout> {
+        if version == self.api_version { Some(self.layout.clone()) } else { self.versions.layout(version) }
     }
 
     fn convert(&self, object: Tree, from: &str, to: &str) -> Tree {
@@ -54,9 +56,9 @@ impl Prune<'_> {
             }
         }
         owned.iter().fold(pruned, |pruned, (of, fields)| {
-            let Some(form) = self.form_of(of) else { return pruned };
+            let Some(layout) = self.layout_of(of) else { return pruned };
             let there = self.convert(merged.clone(), version, of);
-            let kept = add_back(&there, &self.convert(pruned, version, of), fields, form);
+            let kept = add_back(&there, &self.convert(pruned, version, of), fields, layout.form());
             self.convert(kept, of, version)
         })
     }

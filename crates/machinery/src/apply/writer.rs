@@ -11,10 +11,10 @@ use super::conflict::{self, Conflict, Taken};
 use super::empty::empty;
 use super::field_set::field_set;
 use super::filter::Filter;
-use super::form::{Fields, Form};
 use super::last_applied;
 use super::managed::{Entry, Identity, Managed, Operation, is_reset};
 use super::merge::merge;
+use super::node::Layout;
 use super::prune::Prune;
 use super::set::Set;
 use crate::error::{ApiError, Reason};
@@ -46,7 +46,7 @@ static STRIPPED: LazyLock<Set> = LazyLock::new(|| {
 /// The versions in which objects of a kind are written.
 pub trait Versions: Sync {
     /// Nothing for a version that is not served any more.
-    fn form(&self, api_version: &str) -> Option<Form>;
+    fn layout(&self, api_version: &str) -> Option<Layout>;
 
     /// An object of version `from` in version `to`, both of which are served.
     fn convert(&self, object: Map<String, Value>, from: &str, to: &str) -> Map<String, Value>;
@@ -63,7 +63,7 @@ pub struct Writer<'a> {
     pub now: Timestamp,
     /// Leaves out what such a write keeps as it is, whatever it says.
     pub filter: &'a Filter,
-    pub form: Form,
+    pub layout: &'a Layout,
     pub versions: &'a dyn Versions,
 }
 
@@ -157,7 +157,7 @@ impl Writer<'_> {
         if config.get(MANAGED_FIELDS).is_some_and(|value| !value.is_null()) {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
-        check::check(&config.0, self.form, Duplicates::Refused)
+        check::check(&config.0, self.layout.form(), Duplicates::Refused)
             .map_err(|why| unfit(format!("failed to create typed patch object ({}): {why}", self.describe(config))))
     }
 
@@ -167,7 +167,7 @@ impl Writer<'_> {
         let mut live = live.clone();
         let managed = Managed::decode(live.remove(MANAGED_FIELDS).as_ref());
         let mut managed = managed.map_err(|why| unfit(format!("failed to decode managed fields: {why}")))?;
-        check::check(&live.0, self.form, Duplicates::Allowed)
+        check::check(&live.0, self.layout.form(), Duplicates::Allowed)
             .map_err(|why| unfit(format!("failed to create typed live object ({}): {why}", self.describe(&live))))?;
         if managed.0.is_empty() {
             self.update(&self.nothing(), &live, BEFORE_FIRST_APPLY, &mut managed);
@@ -184,11 +184,11 @@ impl Writer<'_> {
         force: bool,
     ) -> Result<(Object, Managed), Vec<Conflict>> {
         let identity = self.identity(self.manager, Operation::Apply);
-        let merged = merge(&live.0, &config.0, self.form);
+        let merged = merge(&live.0, &config.0, self.layout.form());
         let last = managed.find(&identity).cloned();
-        let fields = self.filter.of(field_set(&config.0, self.form));
+        let fields = self.filter.of(field_set(&config.0, self.layout.form()));
         managed.replace(Entry { identity: identity.clone(), time: None, fields });
-        let prune = Prune { versions: self.versions, api_version: self.api_version, form: self.form };
+        let prune = Prune { versions: self.versions, api_version: self.api_version, layout: self.layout };
         let pruned = prune.run(merged, &managed, &identity, last.as_ref());
         let mut comparisons = Comparisons::new(self, &live.0, &pruned);
         let taken = self.take(&mut comparisons, &mut managed, Some(&identity));
@@ -211,7 +211,7 @@ impl Writer<'_> {
     /// Those conflicts that are not about what kubectl itself applied before the server did.
     fn not_from_last_applied(&self, live: &Object, mut conflicts: Vec<Conflict>) -> Vec<Conflict> {
         if self.manager == last_applied::KUBECTL
-            && let Some(applied) = last_applied::still_applied(live, self.api_version, self.form)
+            && let Some(applied) = last_applied::still_applied(live, self.api_version, self.layout.form())
         {
             conflicts.retain(|conflict| !applied.has(&conflict.path));
         }
@@ -219,9 +219,9 @@ impl Writer<'_> {
     }
 
     fn nothing(&self) -> Map<String, Value> {
-        match self.form {
-            Form::Struct { fields: Fields::Message(message), .. } => empty(message),
-            _ => Map::new(),
+        match self.layout {
+            Layout::Message(message) => empty(message),
+            Layout::Node(_) => Map::new(),
         }
     }
 
@@ -269,7 +269,7 @@ struct Comparisons<'a> {
 
 impl<'a> Comparisons<'a> {
     fn new(writer: &'a Writer<'a>, old: &'a Map<String, Value>, new: &'a Map<String, Value>) -> Self {
-        let own = compare(old, new, writer.form).filtered(writer.filter).without_only(&STRIPPED);
+        let own = compare(old, new, writer.layout.form()).filtered(writer.filter).without_only(&STRIPPED);
         Self { writer, old, new, known: vec![(writer.api_version.to_owned(), own)] }
     }
 
@@ -287,11 +287,12 @@ impl<'a> Comparisons<'a> {
         let at = match self.known.iter().position(|(version, _)| version == api_version) {
             Some(at) => at,
             None => {
-                let form = self.writer.versions.form(api_version)?;
+                let layout = self.writer.versions.layout(api_version)?;
                 let convert = |object: &Map<String, Value>| {
                     self.writer.versions.convert(object.clone(), self.writer.api_version, api_version)
                 };
-                let comparison = compare(&convert(self.old), &convert(self.new), form).filtered(self.writer.filter);
+                let comparison =
+                    compare(&convert(self.old), &convert(self.new), layout.form()).filtered(self.writer.filter);
                 self.known.push((api_version.to_owned(), comparison));
                 self.known.len() - 1
             }

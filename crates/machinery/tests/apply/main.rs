@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use generate::Numbers;
 use jiff::Timestamp;
-use machinery::apply::{Filter, Form, Set, Versions, Writer};
+use machinery::apply::{Filter, Layout, Set, Versions, Writer};
 use machinery::decode::{FieldPolicy, decode_json};
 use machinery::{ApiError, GroupVersionKind, Object};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 struct OneVersion;
 
 impl Versions for OneVersion {
-    fn form(&self, _: &str) -> Option<Form> {
+    fn layout(&self, _: &str) -> Option<Layout> {
         None
     }
 
@@ -48,7 +48,7 @@ impl Story {
             subresource: "",
             now: Timestamp::UNIX_EPOCH,
             filter: &Filter::Without(Set::default()),
-            form: Form::of_message(self.message),
+            layout: &Layout::Message(self.message),
             versions: &OneVersion,
         })
     }

@@ -156,6 +156,9 @@ impl Inner {
         self.kinds.serve(now.values().map(|wanted| (wanted.family(), wanted.terminating)));
         // Only now: who still asks for what was served before finds it until here.
         self.cache.settle_custom(|name| now.contains_key(name));
+        let is_gone =
+            |(name, wanted): &(&String, &Wanted)| now.get(*name).is_none_or(|now| now.family != wanted.family);
+        before.iter().filter(is_gone).for_each(|(_, wanted)| wanted.family().rest());
     }
 
     async fn load_custom(&self, name: &str, family: &'static Family) {

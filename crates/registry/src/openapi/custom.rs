@@ -17,7 +17,7 @@ pub(super) struct Meta {
 const NOT_IN_V2: &[&str] = &["allOf", "anyOf", "oneOf", "not", "nullable"];
 
 pub(super) fn definition(custom: &Custom, dialect: Dialect, meta: &Meta) -> Value {
-    match custom.source() {
+    match custom.content().source() {
         Value::Object(schema) if dialect == Dialect::V3 || !(custom.preserves || preserves(&schema)) => {
             described(schema, dialect, meta)
         }

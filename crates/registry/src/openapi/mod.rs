@@ -97,7 +97,9 @@ fn hash(kinds: Kinds<'_>) -> String {
     for kind in kinds {
         let facts = (kind.gvk(), kind.resource, kind.scope, kind.schema, kind.verbs, kind.subresources);
         hasher.update(format!("{facts:?}"));
-        hasher.update(kind.custom.map_or("", |custom| custom.source_text()));
+        if let Some(custom) = kind.custom {
+            hasher.update(custom.content().text());
+        }
     }
     hasher.finalize().iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02X}").expect("a String takes every write");

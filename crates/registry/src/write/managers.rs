@@ -2,7 +2,7 @@
 
 use kinds::autoscaling::SCALE;
 use kinds::{KindDef, Reset};
-use machinery::apply::{Filter, Form, Set, Versions, Writer};
+use machinery::apply::{Filter, Layout, Set, Versions, Writer};
 use machinery::{ApiError, GroupVersion, GroupVersionKind, Object};
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ pub(super) struct Authorship<'a> {
     subresource: &'static str,
     gvk: GroupVersionKind,
     api_version: String,
-    form: Form,
+    layout: Layout,
     filter: Filter,
     versions: KindVersions<'a>,
 }
@@ -26,9 +26,9 @@ pub(super) struct Authorship<'a> {
 impl Registry {
     pub(super) fn authorship<'a>(&'a self, cx: &'a Context, kind: &'static KindDef, target: Target) -> Authorship<'a> {
         let subresource = subresource(target);
-        let (gvk, form, reset) = match target {
-            Target::Scale => (SCALE.gvk(), SCALE.form(), Reset::Fields(Vec::new())),
-            _ => (kind.gvk(), kind.form(), kind.reset(subresource)),
+        let (gvk, layout, reset) = match target {
+            Target::Scale => (SCALE.gvk(), SCALE.layout(), Reset::Fields(Vec::new())),
+            _ => (kind.gvk(), kind.layout(), kind.reset(subresource)),
         };
         let filter = match reset {
             Reset::Fields(fields) => Filter::Without(Set::of_fields(&fields)),
@@ -39,7 +39,7 @@ impl Registry {
             subresource,
             api_version: gvk.group_version().to_string(),
             gvk,
-            form,
+            layout,
             filter,
             versions: KindVersions { kinds: self.kinds(), kind, conversions: &cx.conversions },
         }
@@ -93,7 +93,7 @@ impl Authorship<'_> {
             subresource: self.subresource,
             now: clock::now_seconds(),
             filter: &self.filter,
-            form: self.form,
+            layout: &self.layout,
             versions: &self.versions,
         }
     }
@@ -115,8 +115,8 @@ impl KindVersions<'_> {
 }
 
 impl Versions for KindVersions<'_> {
-    fn form(&self, api_version: &str) -> Option<Form> {
-        self.find(api_version).map(KindDef::form)
+    fn layout(&self, api_version: &str) -> Option<Layout> {
+        self.find(api_version).map(KindDef::layout)
     }
 
     fn convert(&self, object: Map<String, Value>, from: &str, to: &str) -> Map<String, Value> {

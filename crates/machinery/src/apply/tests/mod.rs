@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::managed::{Managed, Operation};
 use super::path::show;
-use super::{Filter, Form, Set, Versions, Writer};
+use super::{Filter, Layout, Set, Versions, Writer};
 use crate::decode::parse_yaml;
 use crate::error::ApiError;
 use crate::names::GroupVersionKind;
@@ -21,7 +21,7 @@ use crate::object::Object;
 struct OneVersion;
 
 impl Versions for OneVersion {
-    fn form(&self, _: &str) -> Option<Form> {
+    fn layout(&self, _: &str) -> Option<Layout> {
         None
     }
 
@@ -68,8 +68,8 @@ impl Story {
         Self::of("io.k8s.api.apps.v1.Deployment")
     }
 
-    fn form(&self) -> Form {
-        Form::of_message(schema::message(self.schema).unwrap())
+    fn layout(&self) -> Layout {
+        Layout::Message(schema::message(self.schema).unwrap())
     }
 
     fn write<R>(&self, manager: &str, write: impl FnOnce(&Writer<'_>) -> R) -> R {
@@ -81,7 +81,7 @@ impl Story {
             subresource: self.subresource,
             now: Timestamp::from_second(self.now).unwrap(),
             filter: &self.filter,
-            form: self.form(),
+            layout: &self.layout(),
             versions: &OneVersion,
         })
     }

@@ -3,15 +3,15 @@
 use serde_json::{Map, Value};
 
 use super::super::managed::Managed;
-use super::{Form, Story, Timestamp, Versions, Writer};
+use super::{Layout, Story, Timestamp, Versions, Writer};
 use crate::object::Object;
 
 /// `v2` calls `data.old` of `v1` `data.new`; no other version is served.
 struct Renamed;
 
 impl Versions for Renamed {
-    fn form(&self, api_version: &str) -> Option<Form> {
-        ["v1", "v2"].contains(&api_version).then(|| Story::config_map().form())
+    fn layout(&self, api_version: &str) -> Option<Layout> {
+        ["v1", "v2"].contains(&api_version).then(|| Story::config_map().layout())
     }
 
     fn convert(&self, mut object: Map<String, Value>, from: &str, to: &str) -> Map<String, Value> {
@@ -41,7 +41,7 @@ fn apply(live: Option<(&Object, &str)>, manager: &str, version: &str, yaml: &str
         subresource: "",
         now: Timestamp::UNIX_EPOCH,
         filter: &story.filter,
-        form: story.form(),
+        layout: &story.layout(),
         versions: &Renamed,
     };
     writer.apply(live.as_ref(), &config, false).map_err(|error| error.message)
