@@ -1,5 +1,7 @@
 //! Bodies of requests and responses.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use http::HeaderMap;
@@ -16,6 +18,11 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The most bytes a request's body may have (upstream: `MaxRequestBodyBytes`).
 pub const REQUEST_BYTES_MAX: usize = 3 << 20;
+
+/// Bytes of a body nobody asked for that are read, so that the connection can go on (upstream: net/http
+/// `maxPostHandlerReadBytes`), and how long they may take.
+const UNASKED_MAX: usize = 256 << 10;
+const UNASKED_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -77,6 +84,21 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, ApiError
         }
     }
     Ok(if joined.is_empty() { read } else { joined.freeze() })
+}
+
+/// Reads a body that nobody asked for. Answers whether it ended within limits.
+pub async fn pass_over(mut body: Body) -> bool {
+    let reading = async {
+        let mut size = 0;
+        while let Some(frame) = body.frame().await {
+            size += frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+            if frame.is_err() || size > UNASKED_MAX {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(UNASKED_TIMEOUT, reading).await.unwrap_or(false)
 }
 
 fn too_large() -> ApiError {

@@ -4,13 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::USER_AGENT;
+use http::header::{EXPECT, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, Version};
 use kinds::KindDef;
 use machinery::field::{self, Path};
 use machinery::validation::validate_field_manager;
-use machinery::{ApiError, GroupVersionKind, UserInfo};
+use machinery::{ApiError, GroupVersionKind, Reason, UserInfo};
 use parking_lot::Mutex;
 use registry::{Annotations, Context, FieldValidation, Warnings};
 use trace::attribute;
@@ -43,6 +43,8 @@ pub struct Call {
     pub span: Option<trace::Span>,
     /// How long the body was, once it was read.
     pub body_bytes: usize,
+    /// More than its limit, so that some of it was left.
+    body_is_too_large: bool,
     /// How long it waited for its turn.
     pub waited: Duration,
     audit_id: OnceLock<String>,
@@ -69,6 +71,7 @@ impl Call {
             auditing: None,
             span: None,
             body_bytes: 0,
+            body_is_too_large: false,
             waited: Duration::ZERO,
             audit_id: OnceLock::new(),
             body,
@@ -84,6 +87,19 @@ impl Call {
         self.body.get_mut().take().unwrap_or_else(body::empty)
     }
 
+    /// Whether the connection can go on: over HTTP/1.1 a body has to be read before the next request is, asked for or not.
+    pub async fn finish_body(&mut self) -> bool {
+        if self.local || self.parts.version > Version::HTTP_11 {
+            return true;
+        }
+        match self.body.get_mut().take() {
+            Some(body) if http_body::Body::is_end_stream(&body) => true,
+            // Who expects to be told whether to send it was not told to.
+            Some(body) => !self.parts.headers.contains_key(EXPECT) && body::pass_over(body).await,
+            None => !self.body_is_too_large,
+        }
+    }
+
     /// By which the audit log and traces know the request: the client's own, if it is one that fits in a header.
     pub fn audit_id(&self) -> &str {
         self.audit_id.get_or_init(|| {
@@ -97,6 +113,7 @@ impl Call {
         let body = self.take_body();
         let read = body::read(&self.parts.headers, body).await;
         let bytes = read.inspect_err(|error| {
+            self.body_is_too_large = error.reason == Reason::RequestEntityTooLarge;
             trace::event("limitedReadBody failed", || vec![attribute("err", error.message.as_str())]);
         })?;
         self.body_bytes = bytes.len();

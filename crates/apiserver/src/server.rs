@@ -14,7 +14,7 @@ use auth::{Authenticator, Authorizer};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONNECTION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use kinds::KindDef;
 use machinery::strconv::parse_duration;
@@ -197,6 +197,9 @@ impl Server {
         };
         respond::add_warnings(&mut answer, call.warnings.take());
         answer.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        if !call.finish_body().await {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if !call.local
             && let Ok(id) = HeaderValue::from_str(call.audit_id())
         {

@@ -65,6 +65,39 @@ async fn without_a_certificate_one_is_nobody_over_http1() {
     running.abort();
 }
 
+/// The status of the answer to what is sent, and whether the connection goes on.
+async fn answer_to(stream: &mut TlsStream<TcpStream>, head: &str, body: &[u8]) -> (u16, bool) {
+    stream.write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    // The server may have closed before it took all.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return (0, false),
+            Ok(read) => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    let head = String::from_utf8_lossy(&answer).to_lowercase();
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_default(), !head.contains("connection: close"))
+}
+
+#[tokio::test]
+async fn a_connection_outlasts_a_body_that_nobody_read_unless_it_is_large() {
+    let api = start().await;
+    let (address, _guard) = api.listen().await;
+    let post = |size: usize| format!("POST /apis/nothing/v1/things HTTP/1.1\r\nContent-Length: {size}");
+    let mut stream = connect(&api, address, "http/1.1", false).await;
+    for _ in 0..2 {
+        assert_eq!(answer_to(&mut stream, &post(200_000), &[b' '; 200_000]).await, (401, true));
+    }
+    assert_eq!(answer_to(&mut stream, &post(300_000), &[b' '; 300_000]).await, (401, false));
+    let mut stream = connect(&api, address, "http/1.1", false).await;
+    let waiting = format!("{}\r\nExpect: 100-continue", post(10));
+    assert_eq!(answer_to(&mut stream, &waiting, b"").await, (401, false));
+}
+
 #[tokio::test]
 async fn closing_ends_watches_and_lets_the_server_return() {
     let api = start().await.bootstrapped().await;
