@@ -9,7 +9,7 @@ use prost::Message;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,8 @@ struct Shared {
     open: Mutex<Option<Connection>>,
     /// The server that is tried first.
     next: AtomicUsize,
+    /// Why the last try failed to reach any of them, for those who waited for it.
+    failed: watch::Sender<Option<Arc<str>>>,
 }
 
 /// A connection to one of the servers.
@@ -87,12 +89,22 @@ impl Channel {
             tls.alpn_protocols = vec![b"h2".to_vec()];
             Arc::new(tls)
         });
-        Self(Arc::new(Shared { servers, tls, headers, open: Mutex::default(), next: AtomicUsize::new(0) }))
+        let (open, next, failed) = (Mutex::default(), AtomicUsize::new(0), watch::Sender::new(None));
+        Self(Arc::new(Shared { servers, tls, headers, open, next, failed }))
     }
 
     /// The open connection, or one to the first server that takes one; an error tells of each why not.
     pub async fn connection(&self) -> Result<Connection, Error> {
-        let mut open = self.0.open.lock().await;
+        let mut failed = self.0.failed.subscribe();
+        // Who waits while all servers are tried takes what came of it: one after the other would wait for ever.
+        let mut open = tokio::select! {
+            biased;
+            Ok(()) = failed.changed() => {
+                let why = failed.borrow().as_deref().unwrap_or_default().to_owned();
+                return Err(Error::Unreachable(why));
+            }
+            open = self.0.open.lock() => open,
+        };
         if let Some(connection) = open.as_ref().filter(|connection| connection.is_usable()) {
             return Ok(connection.clone());
         }
@@ -106,7 +118,9 @@ impl Channel {
             }
             self.0.next.fetch_add(1, Ordering::Relaxed);
         }
-        Err(Error::Unreachable(failures.join("; ")))
+        let why = failures.join("; ");
+        self.0.failed.send_replace(Some(why.as_str().into()));
+        Err(Error::Unreachable(why))
     }
 
     async fn connect(&self, server: &Server) -> Result<Connection, Error> {
@@ -214,5 +228,22 @@ mod tests {
         let channel = Channel::new(servers, None, HeaderMap::new());
         let Err(Error::Unreachable(why)) = channel.connection().await else { panic!("nobody listens there") };
         assert!(why.contains(&closed.to_string()), "{why}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_while_no_server_answers_is_told_with_the_first() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers = vec![Server::parse(&format!("https://{}", silent.local_addr().unwrap())).unwrap()];
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+        let channel = Channel::new(servers, Some(tls), HeaderMap::new());
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let channel = channel.clone();
+            asking.spawn(async move { channel.connection().await.err() });
+        }
+        let told = tokio::time::timeout(2 * CONNECT_WITHIN, asking.join_all()).await.unwrap();
+        assert!(told.iter().all(|error| matches!(error, Some(Error::Unreachable(_)))), "{told:?}");
     }
 }
