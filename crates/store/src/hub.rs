@@ -34,6 +34,8 @@ pub(crate) struct Hub(Mutex<State>);
 struct State {
     /// The newest revision published.
     revision: Revision,
+    /// The ring holds every event after this revision, and maybe some of it: one write of etcd may change many keys.
+    since: Revision,
     ring: VecDeque<Event>,
     ring_bytes: usize,
     watchers: Vec<Watcher>,
@@ -49,7 +51,7 @@ struct Watcher {
 
 impl Hub {
     pub fn new(revision: Revision) -> Self {
-        Self(Mutex::new(State { revision, ring: VecDeque::new(), ring_bytes: 0, watchers: Vec::new() }))
+        Self(Mutex::new(State::at(revision)))
     }
 
     /// Delivers one commit, in the order of its revisions.
@@ -68,13 +70,12 @@ impl Hub {
         while state.ring.front().is_some_and(|event| event.revision < revision) {
             state.forget_oldest();
         }
+        state.since = state.since.max(revision.saturating_sub(1));
     }
 
     /// What happened up to `revision` was missed: all watchers are cut off, and later ones begin from there.
     pub fn restart(&self, revision: Revision) {
-        let mut state = self.state();
-        let ring = VecDeque::new();
-        let before = std::mem::replace(&mut *state, State { revision, ring, ring_bytes: 0, watchers: Vec::new() });
+        let before = std::mem::replace(&mut *self.state(), State::at(revision));
         before.watchers.into_iter().for_each(|watcher| watcher.cut_off(revision));
     }
 
@@ -92,8 +93,7 @@ impl Hub {
     /// Makes `watcher` follow new events; hands it back when it is too far behind for that.
     fn join(&self, watcher: Watcher) -> Option<Watcher> {
         let mut state = self.state();
-        let reach = state.ring.front().map_or(state.revision + 1, |event| event.revision);
-        if watcher.from < reach {
+        if watcher.from <= state.since {
             return Some(watcher);
         }
         let missed = state.ring.iter().filter(|event| watcher.wants(event)).cloned().collect();
@@ -108,6 +108,10 @@ impl Hub {
 }
 
 impl State {
+    fn at(revision: Revision) -> Self {
+        Self { revision, since: revision, ring: VecDeque::new(), ring_bytes: 0, watchers: Vec::new() }
+    }
+
     fn remember(&mut self, event: Event) {
         self.ring_bytes += size(&event);
         self.ring.push_back(event);
@@ -119,6 +123,7 @@ impl State {
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.ring.pop_front() {
             self.ring_bytes -= size(&oldest);
+            self.since = oldest.revision;
         }
     }
 }
@@ -213,5 +218,32 @@ fn next_revision(page: &[Event], published: Revision) -> Revision {
         Some(last) if page.len() >= HISTORY_PAGE => last.revision + 1,
         Some(last) => published.max(last.revision) + 1,
         None => published + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Told(Vec<Event>);
+
+    #[async_trait]
+    impl History for Told {
+        async fn history(&self, from: Revision, _: usize) -> Result<Vec<Event>> {
+            Ok(self.0.iter().filter(|event| event.revision >= from).cloned().collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_begins_with_all_of_a_write_of_which_the_ring_holds_a_part() {
+        let event = |number: usize| {
+            let key = format!("/{number}").into();
+            Event { key, revision: 7, value: None, create_revision: 0, previous: None }
+        };
+        let written: Vec<Event> = (0..2 * RING_EVENTS).map(event).collect();
+        let hub = Arc::new(Hub::new(6));
+        hub.publish(&written);
+        let mut watch = hub.watch(Arc::new(Told(written.clone())), "/", 7);
+        assert_eq!(watch.recv().await, Some(Watched::Events(written)));
     }
 }
