@@ -68,6 +68,8 @@ impl Keys {
         }
         fetched.at = Some(clock::monotonic());
         let outcome = self.fetch_by(&mut fetched.jwks_url).await;
+        // Those who waited meanwhile take what came of it: they do not ask an issuer that hangs one after the other.
+        fetched.at = Some(clock::monotonic());
         METRICS.fetched_keys(&self.issuer, outcome.is_ok());
         let keys = outcome.inspect_err(|error| {
             tracing::error!(error, issuer = self.issuer, "keys of the token issuer are not to be had")
@@ -109,4 +111,21 @@ impl Keys {
 
 fn signed_by(keys: &[PublicKey], token: &Token<'_>) -> bool {
     keys.iter().filter(|key| token.may_be_signed_by(key)).any(|key| key.signed(token, token.algorithm()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_hangs_is_waited_for_once() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("https://{}", silent.local_addr().unwrap());
+        let keys = Keys::new(Client::new(webhook::Config::default()).unwrap(), &issuer, "");
+        let token = Token::read("eyJhbGciOiJFUzI1NiJ9.e30.x").unwrap();
+        let asking = futures::future::join_all((0..10).map(|_| keys.verify(&token)));
+        let told = tokio::time::timeout(2 * TIMEOUT, asking).await.unwrap();
+        let told: Vec<String> = told.into_iter().map(|verified| verified.unwrap_err()).collect();
+        assert!(told[1..].iter().all(|why| why == "authenticator not initialized"), "{told:?}");
+    }
 }
