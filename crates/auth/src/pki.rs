@@ -210,13 +210,13 @@ impl Authority {
         Ok(builder.build::<_, Signature>(&self.key)?.to_pem(LineEnding::LF)?)
     }
 
-    /// The pair in `DIR/NAME.crt` and `DIR/NAME.key` if it is what `spec` asks for and not due for renewal;
-    /// else a new one, which replaces the files.
+    /// The pair in `DIR/NAME.crt` and `DIR/NAME.key` if it is one, what `spec` asks for and not due for renewal; else a
+    /// new one, which replaces the files.
     pub fn load_or_issue(&self, dir: &Path, name: &str, spec: &LeafSpec) -> Result<(String, String), Error> {
         let (cert_path, key_path) = pair_paths(dir, name);
         if cert_path.exists() && key_path.exists() {
             let (certificate, key) = (read(&cert_path)?, read(&key_path)?);
-            if self.still_serves(&certificate, spec) {
+            if self.still_serves(&certificate, spec) && are_pair(&certificate, &key) {
                 return Ok((certificate, key));
             }
         }
@@ -235,6 +235,12 @@ impl Authority {
             && names == extension
             && !due(&certificate)
     }
+}
+
+/// Whether the key is that of the certificate, which may have been written without the other; both are PEM.
+pub fn are_pair(certificate: &str, key: &str) -> bool {
+    first_certificate(certificate)
+        .is_ok_and(|of| Signer::from_pem(key).is_ok_and(|key| public_key(&of) == key.public_key()))
 }
 
 /// All certificates of a PEM text, of which there must be one.
@@ -428,16 +434,18 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
 
 pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let fail = |source| Error::File { path: path.to_owned(), source };
-    let temporary = path.with_extension("new");
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(fail)?;
-    }
+    let dir = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::create_dir_all(dir)?;
+        // Of a name that no other writer has, nor one that was cut off: its file might be open to others.
+        let temporary = path.with_extension(format!("{}.new", clock::uuid()));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+            fs::remove_file(&temporary)?;
+            return Err(error);
+        }
+        fs::File::open(dir)?.sync_all()
     };
     write().map_err(fail)
 }
@@ -643,8 +651,12 @@ mod tests {
         let wider = LeafSpec { dns_names: vec!["kubernetes".to_owned(), "host".to_owned()], ..spec };
         let second = load(&wider);
         assert_ne!(second, first);
+        // Of a write that was cut off between the two.
+        write_private(&dir.path().join("apiserver.key"), &key_pem(&generate_key()).unwrap()).unwrap();
+        let third = load(&wider);
+        assert!(third != second && load(&wider) == third);
         tokio::time::advance(DAY * 300).await;
-        assert_ne!(load(&wider), second);
+        assert_ne!(load(&wider), third);
     }
 
     #[test]
@@ -663,6 +675,20 @@ mod tests {
             assert!(!summary.is_due() && !summary.has_ended());
         }
         assert!(Summary::of(&authority.certificate_pem().unwrap()).unwrap().is_authority);
+    }
+
+    #[test]
+    fn keys_are_closed_to_others_whatever_lies_about() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.key");
+        // What writing `ca.crt` left that was cut off.
+        let left = dir.path().join("ca.new");
+        fs::write(&left, "").unwrap();
+        fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, "key").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "key");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
