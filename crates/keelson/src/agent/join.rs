@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use auth::csr;
 use auth::pki::{self, Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity, Trust};
 use control::Informers;
+use http::Uri;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
@@ -21,6 +22,7 @@ use kube::{Api, Client, Config};
 use network::links::Cidr;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::NodeConfig;
@@ -102,7 +104,8 @@ async fn join(
     let token = flags.token.as_deref().map(JoinToken::parse).transpose()?;
     let read = |name: &str, authorities: &str| {
         let text = |extension: &str| std::fs::read_to_string(directory.join(format!("{name}.{extension}"))).ok();
-        text("crt").zip(text("key")).filter(|(certificate, _)| holds(certificate, authorities))
+        let is_good = |certificate: &str, key: &str| holds(certificate, authorities) && pki::are_pair(certificate, key);
+        text("crt").zip(text("key")).filter(|(certificate, key)| is_good(certificate, key))
     };
     let held = std::fs::read_to_string(directory.join(AUTHORITIES)).ok();
     let authority = match (held, &token) {
@@ -224,12 +227,17 @@ async fn ranges(client: &Client) -> anyhow::Result<(Cidr, Cidr)> {
     Ok((range("clusterCIDR")?, range("serviceCIDR")?))
 }
 
-/// Reads the authority out of the server's handshake, and keeps it if its fingerprint is the token's.
+/// Reads the authority out of a server's handshake, and keeps it if its fingerprint is the token's.
 async fn learn_authority(servers: &Servers, token: &JoinToken, directory: &std::path::Path) -> anyhow::Result<String> {
-    let server = servers.any().await?;
-    let (host, port) = host_and_port(&server);
-    let stream = tokio::net::TcpStream::connect((host, port)).await;
-    let stream = stream.with_context(|| format!("cannot reach the server {host}:{port}"))?;
+    let authority = servers.first(|server| async move { authority_of(&server, token).await }).await?;
+    let text = pem(&authority);
+    pki::write_private(&directory.join(AUTHORITIES), &text)?;
+    Ok(text)
+}
+
+async fn authority_of(server: &Uri, token: &JoinToken) -> anyhow::Result<CertificateDer<'static>> {
+    let (host, port) = host_and_port(server);
+    let stream = TcpStream::connect((host, port)).await?;
     let seen = Arc::new(Chain::default());
     let provider = tls::crypto_provider();
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -239,12 +247,8 @@ async fn learn_authority(servers: &Servers, token: &JoinToken, directory: &std::
     connector.connect(name, stream).await.context("no TLS with the server")?;
     let chain = std::mem::take(&mut *seen.0.lock().expect("nobody panics with the lock"));
     let meant = |of: &CertificateDer| token::fingerprint(of).is_ok_and(|fingerprint| fingerprint == token.fingerprint);
-    let Some(authority) = chain.into_iter().find(meant) else {
-        bail!("the server {host}:{port} is not of the cluster that the token is for");
-    };
-    let text = pem(&authority);
-    pki::write_private(&directory.join(AUTHORITIES), &text)?;
-    Ok(text)
+    let authority = chain.into_iter().find(meant);
+    authority.with_context(|| format!("the server {host}:{port} is not of the cluster that the token is for"))
 }
 
 fn pem(certificate: &[u8]) -> String {
@@ -294,5 +298,58 @@ impl ServerCertVerifier for Chain {
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         tls::crypto_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_authority_is_learned_from_whichever_server_is_of_the_cluster() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dead, other, own) = (listen().await, listen().await, listen().await);
+        let url = |listener: &TcpListener| format!("https://{}", listener.local_addr().unwrap());
+        let urls = [url(&dead), url(&other), url(&own)];
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = dead.accept().await {
+                drop(connection);
+            }
+        });
+        serve(other, &Authority::create("ca").unwrap());
+        let authority = Authority::create("ca").unwrap();
+        serve(own, &authority);
+        let authority = authority.certificate_pem().unwrap();
+        let fingerprint = token::fingerprint(&tls::certificates(&authority).unwrap()[0]).unwrap();
+        let token = JoinToken { fingerprint, bootstrap: "abcdef.0123456789abcdef".to_owned() };
+        let learn = async |urls: &[String]| {
+            let servers = Servers::open(urls, directory.path().join("servers")).unwrap();
+            learn_authority(&servers, &token, directory.path()).await
+        };
+        let refused = learn(&urls[..2]).await.unwrap_err().to_string();
+        for why in ["no TLS with the server", "is not of the cluster that the token is for"] {
+            assert!(refused.contains(why), "{refused}");
+        }
+        let learned = learn(&urls).await.unwrap();
+        assert_eq!(tls::certificates(&learned).unwrap(), tls::certificates(&authority).unwrap());
+    }
+
+    async fn listen() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    /// Shows a certificate of the authority, and its own.
+    fn serve(listener: TcpListener, authority: &Authority) {
+        let (certificate, key) = authority.issue(&LeafSpec::server("api", vec!["api".to_owned()], vec![])).unwrap();
+        let chain = format!("{certificate}{}", authority.certificate_pem().unwrap());
+        let config = tls::server_config(Identity::from_pem(&chain, &key).unwrap(), ClientAuth::None).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                acceptor.accept(connection).await.ok();
+            }
+        });
     }
 }

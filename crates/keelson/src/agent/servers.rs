@@ -83,7 +83,7 @@ impl Servers {
     }
 
     /// Calls `attempt` for one server after another until it succeeds; answers its result, or of each why not.
-    async fn first<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    pub async fn first<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
         &self,
         mut attempt: impl FnMut(Uri) -> F,
     ) -> anyhow::Result<T> {
@@ -98,7 +98,7 @@ impl Servers {
                     }
                     return Ok(connected);
                 }
-                Ok(Err(error)) => failures.push(format!("{server} ({error})")),
+                Ok(Err(error)) => failures.push(format!("{server} ({error:#})")),
                 Err(_) => failures.push(format!("{server} (no answer within {within:?})")),
             }
         }
