@@ -5,10 +5,43 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use futures::future::select_all;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sha2::{Digest as _, Sha256};
 use tokio::io::unix::AsyncFd;
+
+/// Wait before files are looked at again that could not be watched.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Calls `changed` whenever one of the files holds something else, and at first: they may have changed since they were
+/// read. Runs until it is dropped, which is safe.
+pub async fn follow(paths: &[&Path], mut changed: impl FnMut()) {
+    if paths.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        let error = follow_while_watched(paths, &mut changed).await;
+        tracing::error!(%error, files = ?paths, "files can not be watched");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow_while_watched(paths: &[&Path], changed: &mut impl FnMut()) -> io::Error {
+    let watches: io::Result<Vec<FileWatch>> = paths.iter().map(|path| FileWatch::new(path)).collect();
+    let mut watches = match watches {
+        Ok(watches) => watches,
+        Err(error) => return error,
+    };
+    loop {
+        changed();
+        let next = select_all(watches.iter_mut().map(|watch| Box::pin(watch.changed())));
+        if let (Err(error), ..) = next.await {
+            return error;
+        }
+    }
+}
 
 pub struct FileWatch {
     fd: AsyncFd<OwnedFd>,
@@ -67,6 +100,24 @@ mod tests {
         for (path, expected) in [("/etc/config", "/etc"), ("etc/config", "etc"), ("config", "."), ("/config", "/")] {
             assert_eq!(directory(Path::new(path)), Path::new(expected), "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn files_are_followed_together_from_the_moment_they_are_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().join("a"), dir.path().join("b")];
+        paths.iter().for_each(|path| std::fs::write(path, "one").unwrap());
+        let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let watched = paths.clone();
+        let following = tokio::spawn(async move {
+            let watched: Vec<&Path> = watched.iter().map(PathBuf::as_path).collect();
+            follow(&watched, || told.send(()).unwrap()).await;
+        });
+        for path in [None, Some(&paths[1]), Some(&paths[0])] {
+            path.into_iter().for_each(|path| std::fs::write(path, "two").unwrap());
+            seen.recv().await.unwrap();
+        }
+        following.abort();
     }
 
     #[tokio::test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use filewatch::FileWatch;
 use machinery::UserInfo;
 use machinery::field::{self, Error, ErrorList};
 use serde::Deserialize;
@@ -85,24 +84,16 @@ impl Configured {
         Ok(configured)
     }
 
-    /// Takes over what the file says whenever it changes. Ends only if the file can no longer be watched.
+    /// Takes over what the file says whenever it changes. Runs until it is dropped, which is safe.
     pub async fn follow(self: Arc<Self>) {
-        let watched = async {
-            let mut watch = FileWatch::new(&self.path)?;
-            loop {
-                // Also at first: it may have changed since it was read.
-                let reloaded = self.reload();
-                METRICS.authentication.reloaded(&reloaded);
-                if let Err(error) = reloaded {
-                    tracing::error!(%error, "the authentication configuration stays as it was");
-                }
-                watch.changed().await?;
+        let reload = || {
+            let reloaded = self.reload();
+            METRICS.authentication.reloaded(&reloaded);
+            if let Err(error) = reloaded {
+                tracing::error!(%error, "the authentication configuration stays as it was");
             }
         };
-        let ended: std::io::Result<()> = watched.await;
-        if let Err(error) = ended {
-            tracing::error!(%error, "the authentication configuration can not be watched");
-        }
+        filewatch::follow(&[&self.path], reload).await;
     }
 
     /// Answers whether something was taken over.

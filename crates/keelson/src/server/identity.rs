@@ -1,10 +1,8 @@
 //! The cluster's authority, and the certificates of this server.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -13,7 +11,6 @@ use auth::pki::{self, LeafSpec};
 use auth::rotation::Leaf;
 use auth::tls::{self, ClientAuth, Identity, Trust};
 use auth::tokens::{SigningKey, TokenIssuer, public_keys};
-use filewatch::FileWatch;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all};
 use machinery::UserInfo;
@@ -69,9 +66,6 @@ struct Given {
     /// Read once: who wants others starts the server anew, as with upstream's.
     token_keys: Vec<String>,
 }
-
-/// Wait before files are looked at again that could not be watched.
-const FILES_RETRY: Duration = Duration::from_secs(60);
 
 /// What must be replaced in time.
 pub struct Leaves {
@@ -163,27 +157,13 @@ impl Identities {
 
     /// Takes over what the files with authorities say whenever one of them changes. Runs until it is dropped.
     pub async fn follow_files(&self) {
-        let followed: Vec<&PathBuf> = self.files.user_authorities.iter().chain(&self.files.proxy_authorities).collect();
-        if followed.is_empty() {
-            return std::future::pending().await;
-        }
-        loop {
-            if let Err(error) = self.follow(&followed).await {
-                tracing::error!(%error, "the files with authorities can not be watched");
-            }
-            tokio::time::sleep(FILES_RETRY).await;
-        }
-    }
-
-    async fn follow(&self, files: &[&PathBuf]) -> io::Result<()> {
-        let mut watches = files.iter().map(|file| FileWatch::new(file)).collect::<io::Result<Vec<_>>>()?;
-        loop {
-            // Also at first: they may have changed since they were read.
+        let files = self.files.user_authorities.iter().chain(&self.files.proxy_authorities);
+        let take_over = || {
             if let Err(error) = self.read_again() {
                 tracing::error!(error = format!("{error:#}"), "authorities stay as they were");
             }
-            select_all(watches.iter_mut().map(|watch| watch.changed().boxed())).await.0?;
-        }
+        };
+        filewatch::follow(&files.map(PathBuf::as_path).collect::<Vec<_>>(), take_over).await;
     }
 
     fn read_again(&self) -> anyhow::Result<()> {

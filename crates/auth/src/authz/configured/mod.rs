@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use filewatch::FileWatch;
 
 use self::config::{ConfigError, Member, Named};
 use self::webhook::Webhook;
@@ -54,25 +53,18 @@ impl Chain {
         Ok(Arc::new(chain))
     }
 
-    /// Takes over what the file says whenever it changes. Ends only if there is none that can be watched.
+    /// Takes over what the file says whenever it changes. Runs until it is dropped, which is safe; ends at once where
+    /// there is no file.
     pub async fn follow(self: Arc<Self>) {
         let Some(path) = &self.file else { return };
-        let watched = async {
-            let mut watch = FileWatch::new(path)?;
-            loop {
-                // Also at first: it may have changed since it was read.
-                let reloaded = self.reload(path);
-                METRICS.authorization.reloaded(&reloaded);
-                if let Err(error) = reloaded {
-                    tracing::error!(%error, "the authorization configuration stays as it was");
-                }
-                watch.changed().await?;
+        let reload = || {
+            let reloaded = self.reload(path);
+            METRICS.authorization.reloaded(&reloaded);
+            if let Err(error) = reloaded {
+                tracing::error!(%error, "the authorization configuration stays as it was");
             }
         };
-        let ended: std::io::Result<()> = watched.await;
-        if let Err(error) = ended {
-            tracing::error!(%error, "the authorization configuration can not be watched");
-        }
+        filewatch::follow(&[path], reload).await;
     }
 
     /// Answers whether something was taken over.
