@@ -217,6 +217,9 @@ async fn start(
     }
     let server = running.server.clone();
     running.spawn(async move { server.follow_flow_control().await });
+    if let Some(certificates) = running.datastore.certificates.take() {
+        running.spawn(certificates.follow());
+    }
     let server = running.server.clone();
     let renewal = if flags.datastore.is_shared() { Renewal::AMONG_OTHERS } else { Renewal::ALONE };
     if let Some(etcd) = running.datastore.etcd.clone() {
