@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{join_all, try_join_all};
-use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, Watch, WatchOptions};
@@ -205,6 +205,7 @@ impl Server {
         let user =
             UserInfo { groups: vec![UserInfo::MASTERS.to_owned()], ..UserInfo::new("system:kube-aggregator", &[]) };
         proxy::set_identity(&mut headers, &user);
+        headers.insert(VIA, self.aggregation().via.clone());
         let mut request = Request::new(Bytes::new());
         *request.headers_mut() = headers;
         let answer = client.send(&url, request, CHECK_TIMEOUT).await;

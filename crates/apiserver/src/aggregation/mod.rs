@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use kinds::KindDef;
 use registry::discovery::Version;
 use registry::{Lister, Registry};
@@ -22,8 +23,9 @@ pub(crate) use schemas::{merge as merge_schemas, to_v3};
 pub(crate) const GROUP: &str = "apiregistration.k8s.io";
 
 /// The extensions of now, by group and version.
-#[derive(Default)]
 pub(crate) struct Aggregation {
+    /// By which this process knows requests that it has passed on itself.
+    via: HeaderValue,
     known: ArcSwap<Known>,
     services: OnceLock<Lister>,
     /// Changes when what they serve does.
@@ -35,6 +37,13 @@ struct Known {
     /// Of the APIServices in the cache that these were read from; nothing before the first.
     version: Option<u64>,
     extensions: HashMap<(String, String), Arc<Extension>>,
+}
+
+impl Default for Aggregation {
+    fn default() -> Self {
+        let via = HeaderValue::try_from(format!("1.1 {}", clock::uuid())).expect("hexadecimal digits make a header");
+        Self { via, known: ArcSwap::default(), services: OnceLock::new(), generation: AtomicU64::new(0) }
+    }
 }
 
 impl Aggregation {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderName;
+use http::header::{HeaderName, VIA};
 use http::{HeaderMap, HeaderValue};
 use machinery::{ApiError, UserInfo};
 use registry::service;
@@ -42,8 +42,18 @@ impl Server {
         if !extension.available {
             return Err(ApiError::unavailable("service unavailable"));
         }
+        let via = &self.aggregation().via;
+        let by = |passed: &HeaderValue| passed.to_str().is_ok_and(|all| all.split(',').any(|by| by.trim() == via));
+        if call.headers().get_all(VIA).iter().any(by) {
+            tracing::warn!(
+                extension = extension.name,
+                "requests come back: the extension's Service leads to this server"
+            );
+            return Err(ApiError::unavailable("the extension's server passes the request back"));
+        }
         let path = call.parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let backend = self.backend(extension, path)?;
+        call.parts.headers.append(VIA, via.clone());
         set_identity(&mut call.parts.headers, &call.user);
         forward::forward(self, call, None, backend).await
     }

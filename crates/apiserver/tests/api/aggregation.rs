@@ -167,6 +167,25 @@ async fn an_extension_answers_and_knows_who_asks() {
 }
 
 #[tokio::test]
+async fn a_request_that_an_extension_passes_back_goes_no_further() {
+    let cluster = cluster().await;
+    let (server, ca) = extension_that(&cluster, |asked| {
+        let via = asked.headers.get_all("via").iter().map(|via| via.to_str().unwrap()).collect::<Vec<_>>();
+        Response::builder().header("content-type", "application/json").body(json!({"via": via}).to_string()).unwrap()
+    })
+    .await;
+    cluster.register(server.address.port(), trusting(&ca)).await;
+    cluster.until(NAME, "Passed").await;
+    let path = "/apis/acme.com/v1/namespaces/shop/widgets";
+    let passed = cluster.api.send("GET", path, &[("via", "1.1 another")], "").await.expect(200);
+    let [another, own] = &passed["via"].as_array().unwrap()[..] else { panic!("{passed}") };
+    assert_eq!(another, "1.1 another");
+    let back = [("via", "1.1 another"), ("via", own.as_str().unwrap())];
+    let refused = cluster.api.send("GET", path, &back, "").await;
+    assert_eq!(refused.problem(), "503 ServiceUnavailable: the extension's server passes the request back");
+}
+
+#[tokio::test]
 async fn schemas_of_an_extension_that_has_the_older_document_alone_are_made_here() {
     let cluster = cluster().await;
     let (server, ca) = extension_that(&cluster, |asked| match asked.path.as_str() {
