@@ -1,23 +1,25 @@
 //! Policy and signing over a real registry with a memory store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use auth::authz::{Rbac, Union};
 use auth::csr::{self, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER};
 use auth::lineage::{CLUSTER, Lineage};
 use auth::{Attributes, Authorizer};
 use base64::Engine;
+use bytes::Bytes;
 use machinery::{Object, UserInfo};
-use registry::{Config, Context, Hooks, Identity, Registry, WatchEvent, WatchOptions};
+use registry::{Config, Context, Hooks, Identity, Registry, TransformError, Transformer, WatchEvent, WatchOptions};
 use serde_json::{Value, json};
 
 async fn open() -> Registry {
-    let config = Config {
-        store: Arc::new(store::Memory::new()),
-        kinds: kinds::all(),
-        transformer: Arc::new(Identity),
-        hooks: Hooks::default(),
-    };
+    open_with(Arc::new(Identity)).await
+}
+
+async fn open_with(transformer: Arc<dyn Transformer>) -> Registry {
+    let config =
+        Config { store: Arc::new(store::Memory::new()), kinds: kinds::all(), transformer, hooks: Hooks::default() };
     Registry::open(config).await.unwrap()
 }
 
@@ -154,5 +156,38 @@ async fn a_machine_joins_by_signing_requests() {
     };
     registry.mutate(&cx, nodes, "", "n1", "status", addressed).await.unwrap();
     assert!(certificate(&registry, "serving").await.starts_with("-----BEGIN CERTIFICATE-----"));
+    signer.abort();
+}
+
+/// Does not let the first approval of a request be written.
+#[derive(Default)]
+struct RefusesOnce(AtomicBool);
+
+impl Transformer for RefusesOnce {
+    fn to_storage(&self, key: &str, value: Bytes) -> Result<Bytes, TransformError> {
+        let approval = value.windows(8).any(|word| word == b"Approved");
+        let refused = approval && !self.0.swap(true, Ordering::Relaxed);
+        if refused { Err(TransformError::Encrypt { key: key.to_owned() }) } else { Ok(value) }
+    }
+
+    fn from_storage(&self, _: &str, stored: Bytes) -> Result<Bytes, TransformError> {
+        Ok(stored)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_written_to_a_request_is_tried_again() {
+    let refuses = Arc::new(RefusesOnce::default());
+    let registry = open_with(refuses.clone()).await;
+    auth::policy::reconcile(&registry).await.unwrap();
+    settle(&registry).await;
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Lineage::open(directory.path(), CLUSTER).unwrap();
+    let signer = tokio::spawn(csr::run::run(registry.clone(), authority, authorizer(&registry)));
+    let (pem, _) = csr::new_request(&csr::node_client_spec("n1")).unwrap();
+    let joining = UserInfo::new("system:bootstrap:abcdef", &["system:bootstrappers"]);
+    submit(&registry, "client", KUBELET_CLIENT_SIGNER, &pem, &joining).await;
+    certificate(&registry, "client").await;
+    assert!(refuses.0.load(Ordering::Relaxed), "it was refused first");
     signer.abort();
 }

@@ -18,7 +18,7 @@ pub async fn subject_access_review(authorizer: &dyn Authorizer, review: Object) 
     errors.extend(selector_errors(&review));
     errors.extend(metadata_error(&review, &[], "must be empty"));
     refuse(&errors)?;
-    let user = spec_user(&review);
+    let user = spec_user(&review, "user");
     Ok(decided(authorizer, review, user).await)
 }
 
@@ -48,7 +48,7 @@ pub async fn local_subject_access_review(
         let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
         return Err(ApiError::bad_request(why));
     }
-    let user = spec_user(&review);
+    let user = spec_user(&review, "user");
     Ok(decided(authorizer, review, user).await)
 }
 
@@ -203,13 +203,14 @@ fn spec_text<'a>(review: &'a Object, field: &str) -> &'a str {
     review.str(&["spec", field])
 }
 
-fn spec_user(review: &Object) -> UserInfo {
+/// The user that a spec tells of, whose name is in this field of it.
+pub(crate) fn spec_user(of: &Object, name: &str) -> UserInfo {
     let texts = |list: &[Value]| list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
-    let extra = review.map(&["spec", "extra"]).into_iter().flatten();
+    let extra = of.map(&["spec", "extra"]).into_iter().flatten();
     UserInfo {
-        name: spec_text(review, "user").to_owned(),
-        uid: spec_text(review, "uid").to_owned(),
-        groups: texts(review.list(&["spec", "groups"])),
+        name: spec_text(of, name).to_owned(),
+        uid: spec_text(of, "uid").to_owned(),
+        groups: texts(of.list(&["spec", "groups"])),
         extra: extra
             .map(|(key, values)| (key.clone(), values.as_array().map_or_else(Vec::new, |list| texts(list))))
             .collect(),

@@ -3,13 +3,16 @@
 //! It holds the authority's key, so it runs in the server's process and over the registry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, WatchEvent, WatchOptions};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{CLIENT_SIGNER, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER, Request, approve::approve};
+use super::approve::{Nodes, approve};
+use super::{CLIENT_SIGNER, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER, Request};
 use crate::authz::Authorizer;
 use crate::lineage::Lineage;
 
@@ -17,7 +20,9 @@ const GROUP: &str = "certificates.k8s.io";
 const SIGNERS: [&str; 3] = [CLIENT_SIGNER, KUBELET_CLIENT_SIGNER, KUBELET_SERVING_SIGNER];
 
 /// How long to wait before a watch that ended is begun anew.
-const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait before what could not be written is tried again.
+const WRITE_RETRY: Duration = Duration::from_secs(5);
 
 /// What is to be written to a request.
 #[derive(Debug, PartialEq)]
@@ -54,36 +59,58 @@ impl Signer {
         let options = WatchOptions::default();
         let mut watch = self.registry.watch(requests, "", &options).await?;
         let mut node_watch = self.registry.watch(nodes, "", &options).await?;
+        let mut nodes = Nodes::default();
+        // When all requests are looked at again.
+        let mut due: Option<Instant> = None;
         loop {
+            let again = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                event = watch.next() => match event {
-                    Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) => self.advance(&entry.object()).await,
-                    Some(WatchEvent::Error(error)) => return Err(error),
-                    Some(_) => {}
-                    None => return Ok(()),
-                },
+                // All that is new of nodes first: one look at the requests is for all of it.
+                biased;
                 event = node_watch.next() => match event {
-                    Some(WatchEvent::Added(_) | WatchEvent::Modified(_)) => self.advance_waiting(requests).await,
+                    Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) if nodes.set(&entry.object()) => {
+                        due = Some(clock::monotonic());
+                    }
+                    Some(WatchEvent::Deleted(entry)) if nodes.remove(entry.name()) => due = Some(clock::monotonic()),
                     Some(WatchEvent::Error(error)) => return Err(error),
                     Some(_) => {}
                     None => return Ok(()),
                 },
+                event = watch.next() => match event {
+                    Some(WatchEvent::Added(entry) | WatchEvent::Modified(entry)) => {
+                        if !self.advance(&nodes, &entry.object()).await {
+                            due.get_or_insert_with(|| clock::monotonic() + WRITE_RETRY);
+                        }
+                    }
+                    Some(WatchEvent::Error(error)) => return Err(error),
+                    Some(_) => {}
+                    None => return Ok(()),
+                },
+                () = again => {
+                    due = (!self.advance_all(&nodes, requests).await).then(|| clock::monotonic() + WRITE_RETRY);
+                }
             }
         }
     }
 
-    async fn advance_waiting(&self, requests: &'static kinds::KindDef) {
+    /// Answers whether all could be written.
+    async fn advance_all(&self, nodes: &Nodes, requests: &'static kinds::KindDef) -> bool {
+        let mut written = true;
         for entry in self.registry.lister(requests).list("") {
-            let csr = entry.object();
-            if !has_condition(&csr, "Approved") && !has_condition(&csr, "Denied") {
-                self.advance(&csr).await;
-            }
+            written &= self.advance(nodes, &entry.object()).await;
         }
+        written
     }
 
-    async fn advance(&self, csr: &Object) {
-        let (subresource, change): (&'static str, Step) = match self.decide(csr) {
-            Step::Nothing => return,
+    /// Takes a request's next step; answers whether it could be written.
+    async fn advance(&self, nodes: &Nodes, csr: &Object) -> bool {
+        let (subresource, change): (&'static str, Step) = match self.decide(nodes, csr) {
+            Step::Nothing => return true,
             Step::Approve(message) => ("approval", Step::Approve(message)),
             step => ("status", step),
         };
@@ -100,11 +127,15 @@ impl Signer {
         match self.registry.mutate(&cx, kind, "", csr.name(), subresource, write).await {
             Ok(_) => info!(request = csr.name(), subresource, "certificate signing request advanced"),
             Err(error) if error.reason == Reason::NotFound => {}
-            Err(error) => warn!(request = csr.name(), %error, "certificate signing request not written"),
+            Err(error) => {
+                warn!(request = csr.name(), %error, "certificate signing request not written");
+                return false;
+            }
         }
+        true
     }
 
-    fn decide(&self, csr: &Object) -> Step {
+    fn decide(&self, nodes: &Nodes, csr: &Object) -> Step {
         if !SIGNERS.contains(&csr.str(&["spec", "signerName"])) || !csr.str(&["status", "certificate"]).is_empty() {
             return Step::Nothing;
         }
@@ -116,7 +147,7 @@ impl Signer {
             Err(error) => return Step::Fail(error),
         };
         if !has_condition(csr, "Approved") {
-            let approved = approve(&self.registry, &*self.authorizer, csr, &request);
+            let approved = approve(&self.registry, nodes, &*self.authorizer, csr, &request);
             return approved.map_or(Step::Nothing, Step::Approve);
         }
         match request
