@@ -82,6 +82,43 @@ async fn create(client: &Client, name: &str) -> Result<ConfigMap, kube::Error> {
 }
 
 #[test]
+fn one_of_the_servers_runs_what_flags_do_not_leave_to_programs_beside_them() {
+    let mut servers = Servers::prepare();
+    let flags = ["--disable-scheduler", "--disable-controller-manager"];
+    servers.start("a", &flags);
+    let token = std::fs::read_to_string(servers.path("a").join("token")).expect("the first server made one");
+    servers.start("b", &[&flags[..], &["--token", &token]].concat());
+    let own = LEASE.replace("kube-controller-manager", "keelson-server");
+    let holds = |servers: &Servers, server: &str, name: &str| {
+        servers.try_kubectl(server, &own).stdout.starts_with(&format!("{name}_")).then_some(())
+    };
+    until("the first server runs the loops", || holds(&servers, "a", "a"));
+    let establish = |servers: &Servers, server: &str, plural: &str| {
+        let file = servers.path(&format!("{plural}.json"));
+        let versions = json!([{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object"}}}]);
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.example.com")},
+            "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": plural, "kind": plural},
+                "versions": versions},
+        });
+        std::fs::write(&file, definition.to_string()).expect("a file is written");
+        servers.kubectl(server, &format!("create -f {}", file.display()));
+        servers.kubectl(server, &format!("wait --for condition=Established crd/{plural}.example.com --timeout 30s"));
+    };
+    establish(&servers, "b", "things");
+    servers.kubectl("b", "create deployment web --image example.com/web --replicas 1");
+
+    servers.kill("a");
+    until_within(PAUSE_MAX, "the other one runs them", || holds(&servers, "b", "b"));
+    establish(&servers, "b", "others");
+    assert_eq!(servers.kubectl("b", "get replicasets -o name"), "", "that is left to another program");
+    let refused = servers.try_kubectl("b", LEASE).fails();
+    assert!(refused.contains("not found"), "its Lease is free for it: {refused}");
+}
+
+#[test]
 fn only_who_knows_the_token_joins() {
     let mut servers = Servers::prepare();
     servers.start("a", &[]);
