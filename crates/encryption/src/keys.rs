@@ -8,6 +8,7 @@
 //! Servers that have the keys in common take one step after the other, none before all have taken the one before
 //! ([`Phase`]): a new key reads, then it writes, then everything is stored anew and the others are retired.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -132,17 +133,18 @@ fn named_cipher(line: &Line) -> Option<(String, Cipher)> {
 
 /// Puts a new key on top, unless a rotation is under way already. Answers how many keys are in use now.
 pub fn add(path: &Path) -> Result<usize, ConfigError> {
-    let mut keys = Keys(load(path)?);
-    if keys.phase() == Phase::Settled {
-        keys.add();
-        keys.promote();
-        store(path, &keys.0)?;
-    }
+    let keys = change(path, |keys| {
+        if keys.phase() == Phase::Settled {
+            keys.add();
+            keys.promote();
+        }
+    })?;
     Ok(in_use(&keys.0))
 }
 
 /// Makes the file hold these keys, which several servers have in common.
 pub fn take_over(path: &Path, keys: &Keys) -> Result<(), ConfigError> {
+    let _lock = lock(path)?;
     match std::fs::read_to_string(path) {
         Ok(own) if own == keys.text() => Ok(()),
         _ => store(path, &keys.0),
@@ -152,6 +154,7 @@ pub fn take_over(path: &Path, keys: &Keys) -> Result<(), ConfigError> {
 /// Keeps the keys of another such file as well, for reading: a server retires them once it has stored everything by the
 /// first. The file is made if there is none.
 pub fn keep(path: &Path, others: &str) -> Result<(), ConfigError> {
+    let _lock = lock(path)?;
     let mut lines = if path.exists() { load(path)? } else { Vec::new() };
     for other in parse(path, others)? {
         match lines.iter_mut().find(|line| line.name == other.name) {
@@ -185,13 +188,16 @@ pub async fn rotated(path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-pub(crate) fn retire(path: &Path, revision: Revision) -> Result<(), ConfigError> {
-    let mut keys = Keys(load(path)?);
-    if keys.phase() == Phase::Settled {
-        return Ok(());
-    }
-    keys.retire(revision);
-    store(path, &keys.0)
+/// Retires the others than the key of this name, which everything is stored by from this revision on; nothing if that
+/// is not the first any more.
+pub(crate) fn retire(path: &Path, by: &str, revision: Revision) -> Result<(), ConfigError> {
+    let is_first = |keys: &Keys| keys.0.first().is_some_and(|first| first.name == by);
+    change(path, |keys| {
+        if is_first(keys) {
+            keys.retire(revision)
+        }
+    })
+    .map(drop)
 }
 
 pub fn retired(path: &Path) -> Result<Option<Revision>, ConfigError> {
@@ -199,9 +205,25 @@ pub fn retired(path: &Path) -> Result<Option<Revision>, ConfigError> {
 }
 
 pub(crate) fn forget(path: &Path, revision: Revision) -> Result<(), ConfigError> {
+    change(path, |keys| keys.forget(revision)).map(drop)
+}
+
+/// Changes the file, which a server and a command may do at the same time.
+fn change(path: &Path, change: impl FnOnce(&mut Keys)) -> Result<Keys, ConfigError> {
+    let _lock = lock(path)?;
     let mut keys = Keys(load(path)?);
-    keys.forget(revision);
-    store(path, &keys.0)
+    let before = keys.text();
+    change(&mut keys);
+    if keys.text() != before {
+        store(path, &keys.0)?;
+    }
+    Ok(keys)
+}
+
+/// Held from before the file is read until it is written.
+fn lock(path: &Path) -> Result<File, ConfigError> {
+    let file = File::create(path.with_extension("lock"));
+    file.and_then(|file| file.lock().map(|()| file)).map_err(|error| unusable(path, error))
 }
 
 fn load(path: &Path) -> Result<Vec<Line>, ConfigError> {
@@ -251,7 +273,7 @@ fn store(path: &Path, lines: &[Line]) -> Result<(), ConfigError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;
-        std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     };
     write().map_err(|error| unusable(path, error))
 }
@@ -293,7 +315,7 @@ mod tests {
         let old = std::fs::read_to_string(&path).unwrap();
         add(&path).unwrap();
         for forgotten in [7, 9] {
-            retire(&path, 9).unwrap();
+            retire(&path, "key2", 9).unwrap();
             forget(&path, forgotten).unwrap();
             keep(&path, &old).unwrap();
             keep(&path, &old).unwrap();
@@ -345,9 +367,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         rules(&path).unwrap();
-        for revision in [7, 9] {
+        for (by, revision) in [("key2", 7), ("key3", 9)] {
             add(&path).unwrap();
-            retire(&path, revision).unwrap();
+            retire(&path, by, revision).unwrap();
         }
         let known = || -> Vec<(String, Option<Revision>)> {
             load(&path).unwrap().into_iter().map(|line| (line.name, line.retired)).collect()
@@ -359,5 +381,37 @@ mod tests {
         assert_eq!(known(), [(key3.clone(), None), (key2, Some(9))]);
         forget(&path, 9).unwrap();
         assert_eq!((known(), retired(&path).unwrap()), (vec![(key3, None)], None));
+    }
+
+    #[test]
+    fn keys_are_retired_for_the_one_that_everything_is_stored_by_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        rules(&path).unwrap();
+        add(&path).unwrap();
+        // Somebody put another on top while everything was stored by key2.
+        let text = format!("{}{}", printed(&new_line("key3".to_owned())), std::fs::read_to_string(&path).unwrap());
+        std::fs::write(&path, text).unwrap();
+        retire(&path, "key2", 7).unwrap();
+        assert_eq!(count(&path).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_key_that_a_command_adds_is_not_lost_to_what_a_server_writes_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = dir.path().join(format!("keys{round}"));
+            let retired = |number: u64| Line { retired: Some(number), ..new_line(format!("key{number}")) };
+            let mut lines = vec![new_line("key20".to_owned())];
+            lines.extend((1..20).map(retired));
+            store(&path, &lines).unwrap();
+            std::thread::scope(|scope| {
+                let server = scope.spawn(|| (1..20).try_for_each(|revision| forget(&path, revision)));
+                add(&path).unwrap();
+                server.join().unwrap().unwrap();
+            });
+            let left: Vec<String> = load(&path).unwrap().into_iter().map(|line| line.name).collect();
+            assert_eq!(left, ["key21", "key20"]);
+        }
     }
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use registry::{TransformError, Transformer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use provider::{Opened, Providers};
+use provider::{Opened, Provider, Providers, UNKNOWN_KEY};
 use resources::Resources;
 
 pub use config::ConfigError;
@@ -112,6 +112,13 @@ impl Rules {
         }
     }
 
+    /// The name of the key that values are written by, where there is one rule with one kind of cipher.
+    fn writes_by(&self) -> Option<&str> {
+        let [Rule { providers, .. }] = self.0.as_slice() else { return None };
+        let Some(Provider::Keyed { keys, .. }) = providers.0.first() else { return None };
+        keys.first().map(|(name, _)| name.as_str())
+    }
+
     fn of(&self, key: &str) -> Option<&Providers> {
         self.0.iter().find(|rule| rule.resources.contain(key)).map(|rule| &rule.providers)
     }
@@ -128,8 +135,10 @@ impl Transformer for Encryption {
     fn from_storage(&self, key: &str, stored: Bytes) -> Result<Bytes, TransformError> {
         let rules = self.rules.load_full();
         let opened = rules.open(key, stored.clone());
+        // What was damaged opens by no key that may come.
+        let lacks_key = matches!(opened, Err(TransformError::Decrypt { why: UNKNOWN_KEY, .. }));
         match &self.source {
-            Source::SharedKeys(_) if opened.is_err() => {
+            Source::SharedKeys(_) if lacks_key => {
                 self.later_rules(&rules).map_or(opened, |later| later.open(key, stored))
             }
             _ => opened,

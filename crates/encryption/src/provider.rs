@@ -9,6 +9,9 @@ use crate::kms::Kms;
 /// What every encrypted value starts with.
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
+/// Why a value does not open whose key is not there.
+pub(crate) const UNKNOWN_KEY: &str = "no matching prefix found";
+
 /// A value as it was, and whether it should be stored anew.
 pub(crate) struct Opened {
     pub plain: Bytes,
@@ -43,7 +46,7 @@ impl Providers {
     }
 
     pub fn open(&self, key: &str, stored: Bytes) -> Result<Opened, TransformError> {
-        let mut why = "no matching prefix found";
+        let mut why = UNKNOWN_KEY;
         for (at, provider) in self.0.iter().enumerate() {
             match provider.open(key, &stored) {
                 Tried::Opened(opened) => return Ok(Opened { outdated: opened.outdated || at > 0, ..opened }),

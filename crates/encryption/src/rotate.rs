@@ -62,6 +62,7 @@ async fn finish(encryption: &Encryption, registry: &Registry, before: Arc<Rules>
     if keys::count(path).is_ok_and(|count| count == 1) {
         return;
     }
+    let Some(by) = encryption.rules.load().writes_by().map(str::to_owned) else { return };
     settle(before).await;
     loop {
         match registry.store_outdated_anew().await {
@@ -73,7 +74,7 @@ async fn finish(encryption: &Encryption, registry: &Registry, before: Arc<Rules>
             }
         }
     }
-    let retired = registry.stored_revision().await.map(|revision| keys::retire(path, revision));
+    let retired = registry.stored_revision().await.map(|revision| keys::retire(path, &by, revision));
     match retired {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "older keys stay in use"),

@@ -125,6 +125,9 @@ async fn what_another_server_wrote_by_a_key_that_is_on_its_way_is_read_when_that
     here.renew().await.unwrap();
     assert_eq!(reading.await.unwrap().unwrap(), "x");
     assert!(here.from_storage(KEY, "k8s:enc:aesgcm:v1:key9:x".into()).is_err(), "what nobody brings is an error");
+    let begun = clock::monotonic();
+    assert!(here.from_storage(KEY, "k8s:enc:aesgcm:v1:key1:damaged".into()).is_err());
+    assert!(begun.elapsed() < Duration::from_secs(1), "nobody brings what mends a value");
 }
 
 /// As the list of Secrets was at a revision.
