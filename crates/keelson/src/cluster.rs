@@ -1,9 +1,14 @@
 //! What holds for the whole cluster, and is derived from its address ranges.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Resource};
 use network::links::Cidr;
+use serde::de::DeserializeOwned;
 
 pub const DOMAIN: &str = "cluster.local";
 pub const BRIDGE: &str = "keelson0";
@@ -14,6 +19,9 @@ pub const RANGES_NAMESPACE: &str = "kube-public";
 pub const AUTHORITIES: &str = "ca.crt";
 /// Every node's share of the pod addresses.
 pub const NODE_MASK: u8 = 24;
+
+/// Wait before an object is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The address of the `kubernetes` Service: the first of the range.
 pub fn api_service_ip(services: Cidr) -> Ipv4Addr {
@@ -55,7 +63,57 @@ pub fn server_urls(slice: &EndpointSlice) -> Vec<String> {
     addresses.map(|address| format!("https://{}", SocketAddr::new(address, port))).collect()
 }
 
+/// Waits until the condition holds for an object, however often it can not be asked for meanwhile. May be dropped at any
+/// time.
+pub async fn until<K>(api: Api<K>, name: &str, condition: impl Fn(Option<&K>) -> bool + Copy) -> Option<K>
+where
+    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+{
+    loop {
+        match await_condition(api.clone(), name, condition).await {
+            Ok(found) => return found,
+            Err(error) => tracing::warn!(%error, name, "an object is waited for anew"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
 pub fn host_name() -> anyhow::Result<String> {
     let name = nix::unistd::gethostname()?;
     Ok(name.to_string_lossy().to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response, StatusCode};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_is_waited_for_while_the_server_can_not_tell() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let answer = move |_: Request<Body>| {
+            let (status, body) = match count.fetch_add(1, Ordering::Relaxed) {
+                0 => (StatusCode::SERVICE_UNAVAILABLE, json!({"kind": "Status", "status": "Failure", "code": 503})),
+                _ => {
+                    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+                    (StatusCode::OK, json!({"metadata": {"resourceVersion": "1"}, "items": [map]}))
+                }
+            };
+            let response = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response.expect("a status and a body make one")))
+        };
+        let client = kube::Client::new(tower::service_fn(answer), "default");
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        let found = until(maps, "a", |map: Option<&ConfigMap>| map.is_some()).await.expect("the condition holds");
+        assert_eq!(found.metadata.name.as_deref(), Some("a"));
+        assert!(asked.load(Ordering::Relaxed) > 1);
+    }
 }

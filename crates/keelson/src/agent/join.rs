@@ -17,7 +17,6 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::config::AuthInfo;
-use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config};
 use network::links::Cidr;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -204,11 +203,9 @@ pub(super) async fn obtain(
     let created = requests.create(&PostParams::default(), &serde_json::from_value(object)?).await;
     created.context("the server does not let this machine ask for a certificate (is the token right?)")?;
     let certificate_of = |request: &CertificateSigningRequest| request.status.as_ref()?.certificate.clone();
-    let signed = await_condition(requests, &object_name, |request: Option<&CertificateSigningRequest>| {
-        request.is_some_and(|request| certificate_of(request).is_some())
-    });
-    let signed = tokio::time::timeout(SIGN_WAIT, signed).await;
-    let signed = signed.with_context(|| format!("request {object_name} was not signed in {SIGN_WAIT:?}"))??;
+    let is_signed = |request: Option<&CertificateSigningRequest>| request.and_then(certificate_of).is_some();
+    let signed = tokio::time::timeout(SIGN_WAIT, cluster::until(requests, &object_name, is_signed)).await;
+    let signed = signed.with_context(|| format!("request {object_name} was not signed in {SIGN_WAIT:?}"))?;
     let certificate = signed.as_ref().and_then(certificate_of).context("the signed request holds no certificate")?;
     let certificate = String::from_utf8(certificate.0)?;
     pki::write_pair(directory, name, &certificate, &key)?;

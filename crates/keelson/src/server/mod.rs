@@ -28,7 +28,6 @@ use encryption::Encryption;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
-use kube::runtime::wait::await_condition;
 use machinery::UserInfo;
 use registry::{Hooks, Registry};
 use tokio::net::TcpListener;
@@ -379,22 +378,10 @@ async fn start_node(
 /// Tells when the own node is Ready, without holding anything up when it never is.
 fn follow_node(running: &mut Running, node_name: String, started: tokio::time::Instant) {
     let client = running.client("system:apiserver", &[UserInfo::MASTERS]);
-    let shutdown = running.shutdown.clone();
-    running.tasks.spawn(async move {
-        let nodes: kube::Api<Node> = kube::Api::all(client);
-        let follow = async {
-            await_condition(nodes, &node_name, report::is_ready()).await?;
-            println!("  node        {node_name} is Ready after {:.1?}", started.elapsed());
-            anyhow::Ok(())
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            followed = follow => {
-                followed?;
-                shutdown.cancelled().await;
-            }
-        }
-        Ok(())
+    running.spawn(async move {
+        cluster::until(kube::Api::<Node>::all(client), &node_name, report::is_ready).await;
+        println!("  node        {node_name} is Ready after {:.1?}", started.elapsed());
+        std::future::pending().await
     });
 }
 

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::runtime::wait::Condition;
 
 use super::identity;
 use crate::flags;
@@ -23,9 +22,7 @@ pub fn started(paths: &Paths, flags: &flags::Server, address: IpAddr, port: u16,
     Ok(())
 }
 
-pub fn is_ready() -> impl Condition<Node> {
-    |node: Option<&Node>| {
-        let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
-        conditions.into_iter().flatten().any(|of| of.type_ == "Ready" && of.status == "True")
-    }
+pub fn is_ready(node: Option<&Node>) -> bool {
+    let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+    conditions.into_iter().flatten().any(|of| of.type_ == "Ready" && of.status == "True")
 }
