@@ -4,6 +4,7 @@
 //! certificates, the registry with its cache, the API; then the loops, which speak to the API through clients of
 //! this process; the node last.
 
+mod api;
 mod authentication;
 mod authorization;
 mod configz;
@@ -18,26 +19,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use apiserver::{Audit, AuditLogOptions, Bootstrap, Limits, Proxies, Renewal, Server, ServerConfig, Version};
+use anyhow::Context;
+use apiserver::{Bootstrap, Server};
 use auth::Authorizer;
-use auth::authz::{self, Rbac};
-use auth::tokens::legacy;
 use control::{CancellationToken, Informers};
-use encryption::Encryption;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
 use machinery::UserInfo;
-use registry::{Hooks, Registry};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::datastore::{self, Datastore};
+use crate::datastore::Datastore;
 use crate::flags;
 use crate::paths::Paths;
-use crate::{agent, cluster, rotation, shared, signals, snapshots};
-use identity::{Identities, Kubeconfig};
+use crate::{agent, cluster, signals, snapshots};
+use identity::Identities;
 use metrics_api::MetricsApi;
 
 /// Wait before the cluster is told again of its authorities.
@@ -73,7 +69,7 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let listener = TcpListener::bind(flags.bind).await;
     let listener = listener.with_context(|| format!("cannot listen on {} (is another server running?)", flags.bind))?;
     let port = listener.local_addr()?.port();
-    let mut running = start(&flags, admission, &paths, &node_name, (address, port), shutdown.clone()).await?;
+    let mut running = api::start(&flags, admission, &paths, &node_name, (address, port), shutdown.clone()).await?;
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
     let flags = Arc::new(flags);
@@ -103,165 +99,6 @@ impl Running {
             }
             Ok(())
         });
-    }
-}
-
-/// Opens the store and builds the API on it.
-async fn start(
-    flags: &flags::Server,
-    admission: admission::Options,
-    paths: &Paths,
-    node_name: &str,
-    (address, port): (IpAddr, u16),
-    shutdown: CancellationToken,
-) -> anyhow::Result<Running> {
-    let datastore = datastore::open(&flags.datastore, paths).await?;
-    let agreed = if flags.datastore.is_shared() {
-        rotation::announce(&*datastore.store, node_name).await?;
-        let make = || make_shared(flags, paths);
-        Some(shared::agree(&*datastore.store, paths, flags.token.as_deref(), make).await?)
-    } else {
-        None
-    };
-    let (identities, leaves) = Identities::load(paths, node_name, address, flags)?;
-    let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);
-    let kinds::Selection { served, unserved } = kinds::select(&flags.runtime_config).map_err(anyhow::Error::msg)?;
-    // The lists live as long as the process.
-    let config = registry::Config {
-        store: datastore.store.clone(),
-        kinds: Vec::leak(served),
-        transformer: encryption.clone(),
-        hooks: Hooks {
-            service_cidr: flags.service_cidr.to_string(),
-            event_ttl: flags.event_ttl,
-            unserved: Vec::leak(unserved),
-            ..Hooks::default()
-        },
-    };
-    let registry = Registry::open(config).await?;
-    let following = follow_keys(flags, paths, node_name, &datastore, encryption, registry.clone());
-    let view: Arc<dyn auth::View> = Arc::new(registry.clone());
-    let rbac = Arc::new(Rbac::new(view.clone()));
-    let chain = authorization::build(&flags.authorization, view.clone(), rbac.clone())?;
-    let authorizer: Arc<dyn Authorizer> = chain.clone();
-    let escalation = authz::Escalation::new(rbac.clone(), authorizer.clone());
-    registry.set_converter(Arc::new(admission::ConversionWebhooks::new(view.clone())));
-    let admission = admission::BuiltIn::new(view.clone(), authorizer.clone(), escalation).with_options(admission);
-    let mut metrics = prometheus_client::registry::Registry::default();
-    admission.register(&mut metrics);
-    auth::metrics::register(&mut metrics, &apiserver::identity(node_name));
-    registry.set_admission(Arc::new(admission));
-    let bootstrap = Bootstrap {
-        address,
-        port,
-        service_port: 443,
-        client_ca: identities.users.pem(),
-        proxies: Some(Proxies {
-            authorities: identities.proxies.pem(),
-            allowed_names: flags.authentication.request_header.requestheader_allowed_names.clone(),
-            headers: authentication::header_names(&flags.authentication.request_header),
-        }),
-        host: node_name.to_owned(),
-    };
-    apiserver::bootstrap(&registry, &bootstrap).await.context("cannot make the objects of a new cluster")?;
-    let url = identity::url(address, port);
-    let kubeconfig = Kubeconfig::new(paths, &url);
-    kubeconfig.write(leaves.admin())?;
-    let metrics_api = MetricsApi::default();
-    let authentication = authentication::build(&flags.authentication, &identities, view)?;
-    let server = Server::new(ServerConfig {
-        authenticator: authentication.authenticator,
-        identity_headers: authentication::header_names(&flags.authentication.request_header),
-        authorizer: authorizer.clone(),
-        rbac,
-        tokens: Some(identities.issuer.clone()),
-        node_tls: Some(Arc::new(identities.node_client_tls()?)),
-        proxy_client: Some(identities.proxy_client.clone()),
-        version: Version::default(),
-        local_apis: vec![metrics_api.local_api()],
-        advertised: url.trim_start_matches("https://").to_owned(),
-        limits: Limits {
-            requests: flags.max_requests_inflight,
-            request_timeout: flags.request_timeout,
-            shutdown_delay: flags.shutdown_delay_duration,
-            ..Limits::default()
-        },
-        component_configs: configz::of(flags),
-        audit: audit(flags)?,
-        tracer: tracer(flags)?,
-        registry,
-    });
-    server.metrics().add(metrics);
-    let (identities, tasks) = (Arc::new(identities), JoinSet::new());
-    let mut running = Running { server, authorizer, identities, bootstrap, metrics_api, datastore, tasks, shutdown };
-    running.spawn(following);
-    let registry = running.server.registry().clone();
-    running.spawn(async move { registry.keep_time().await });
-    running.spawn(legacy::track(running.server.registry().clone(), authentication.uses));
-    running.spawn(running.identities.keep());
-    let identities = running.identities.clone();
-    running.spawn(async move { identities.follow_files().await });
-    running.spawn(leaves.keep(kubeconfig));
-    if let Some(agreed) = agreed {
-        let (store, identities, paths) = (running.datastore.store.clone(), running.identities.clone(), paths.clone());
-        running.spawn(async move { shared::follow(&*store, &paths, agreed, || identities.changed()).await });
-    }
-    let server = running.server.clone();
-    running.spawn(async move { server.keep_api_services().await });
-    if flags.authorization.authorization_config.is_some() {
-        running.spawn(chain.follow());
-    }
-    if let Some(configured) = authentication.configured {
-        running.spawn(configured.follow());
-    }
-    let server = running.server.clone();
-    running.spawn(async move { server.follow_flow_control().await });
-    if let Some(certificates) = running.datastore.certificates.take() {
-        running.spawn(certificates.follow());
-    }
-    let server = running.server.clone();
-    let renewal = if flags.datastore.is_shared() { Renewal::AMONG_OTHERS } else { Renewal::ALONE };
-    if let Some(etcd) = running.datastore.etcd.clone() {
-        let ends = running.shutdown.clone();
-        // What was read from it is in the caches: only another process can go on.
-        running.tasks.spawn(async move {
-            tokio::select! {
-                () = ends.cancelled() => Ok(()),
-                why = etcd.condemned() => bail!(why),
-            }
-        });
-    }
-    let bootstrap = running.bootstrap.clone();
-    let (ends, shared) = (running.shutdown.clone(), flags.datastore.is_shared());
-    running.tasks.spawn(async move {
-        tokio::select! {
-            () = ends.cancelled() => {}
-            () = server.hold_identity_lease(&bootstrap, renewal) => {}
-        }
-        // Others need not wait until it has run out.
-        if shared {
-            server.release_identity_lease(&bootstrap).await;
-        }
-        Ok(())
-    });
-    Ok(running)
-}
-
-/// Where the keys of Secrets come from while the server runs.
-fn follow_keys(
-    flags: &flags::Server,
-    paths: &Paths,
-    node_name: &str,
-    datastore: &Datastore,
-    encryption: Arc<Encryption>,
-    registry: Registry,
-) -> BoxFuture<'static, ()> {
-    match shared::own_token(paths).filter(|_| flags.datastore.is_shared()) {
-        Some(token) if flags.encryption_provider_config.is_none() => {
-            let (store, paths, host) = (datastore.store.clone(), paths.clone(), node_name.to_owned());
-            Box::pin(rotation::Follower { store, registry, encryption, paths, token, host }.run())
-        }
-        _ => Box::pin(encryption::follow(encryption, registry)),
     }
 }
 
@@ -297,44 +134,9 @@ async fn tell_authorities(running: &mut Running, flags: &Arc<flags::Server>) -> 
     Ok(())
 }
 
-fn audit(flags: &flags::Server) -> anyhow::Result<Option<Audit>> {
-    let options = AuditLogOptions {
-        path: flags.audit_log_path.clone(),
-        max_megabytes: flags.audit_log_maxsize,
-        max_backups: flags.audit_log_maxbackup,
-        max_age_days: flags.audit_log_maxage,
-    };
-    Ok(flags.audit_policy_file.as_deref().map(|policy| Audit::open(policy, options)).transpose()?)
-}
-
-/// Must run inside the runtime, on which traces are sent.
-fn tracer(flags: &flags::Server) -> anyhow::Result<Option<trace::Tracer>> {
-    let Some(path) = &flags.tracing_config_file else { return Ok(None) };
-    let config = trace::Config::read(path)?;
-    let instance = apiserver::identity(&cluster::host_name()?);
-    Ok(Some(trace::Tracer::start(&config, "apiserver", &instance)))
-}
-
 fn admission(flags: &flags::Server) -> anyhow::Result<admission::Options> {
     let (on, off) = (&flags.enable_admission_plugins, &flags.disable_admission_plugins);
     admission::Options::new(on, off, flags.admission_control_config_file.as_deref()).map_err(anyhow::Error::msg)
-}
-
-fn encryption_source(flags: &flags::Server, paths: &Paths) -> encryption::Source {
-    match &flags.encryption_provider_config {
-        Some(path) => encryption::Source::Config(path.clone()),
-        None if flags.datastore.is_shared() => encryption::Source::SharedKeys(paths.encryption_keys()),
-        None => encryption::Source::OwnKeys(paths.encryption_keys()),
-    }
-}
-
-/// What servers of one cluster have in common, made by the first of them.
-fn make_shared(flags: &flags::Server, paths: &Paths) -> anyhow::Result<()> {
-    Identities::make_shared(paths)?;
-    if flags.encryption_provider_config.is_none() {
-        Encryption::open(encryption_source(flags, paths))?;
-    }
-    Ok(())
 }
 
 fn serve(running: &mut Running, listener: TcpListener) -> anyhow::Result<()> {
