@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+
+/// Of these there is one at least wherever something has begun, or was made ready for it.
+const BEGUN: [&str; 5] = ["store", "pki", "node-pki", "encryption.keys", "token"];
 
 /// A data directory. Its content is for its owner's eyes only.
 #[derive(Clone, Debug)]
@@ -13,13 +16,19 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Makes the directory if there is none, and closes it to others if there was.
+    /// Makes the directory if there is none, and closes it to others if there was: not one that is in other use.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
         made.with_context(|| format!("cannot make the data directory {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("cannot use {}", root.display()))?;
         close(&root).with_context(|| format!("cannot close {} to others", root.display()))?;
         Ok(Self { root })
+    }
+
+    /// The directory, to be removed with all that is in it.
+    pub fn open_to_remove(root: &Path) -> anyhow::Result<Self> {
+        ensure!(is_own(root)?, "{} is no data directory of Keelson", root.display());
+        Self::open(root)
     }
 
     pub fn root(&self) -> &Path {
@@ -92,16 +101,48 @@ impl Paths {
     }
 }
 
-fn close(directory: &Path) -> std::io::Result<()> {
+fn close(directory: &Path) -> anyhow::Result<()> {
     let mut permissions = fs::metadata(directory)?.permissions();
     if permissions.mode() & 0o077 == 0 {
         return Ok(());
     }
+    ensure!(is_own(directory)?, "it holds something else than data of Keelson: choose another, or chmod 700 it");
     permissions.set_mode(0o700);
-    fs::set_permissions(directory, permissions)
+    Ok(fs::set_permissions(directory, permissions)?)
+}
+
+/// Whether a server or an agent has begun in the directory, or nobody has.
+fn is_own(directory: &Path) -> std::io::Result<bool> {
+    if BEGUN.iter().any(|name| directory.join(name).exists()) {
+        return Ok(true);
+    }
+    let mut others = fs::read_dir(directory)?.flatten().filter(|entry| entry.file_name() != "lost+found");
+    Ok(others.next().is_none())
 }
 
 fn sha2_prefix(bytes: &[u8]) -> String {
     use sha2::Digest;
     machinery::strconv::hex(&sha2::Sha256::digest(bytes)[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_other_use_is_neither_closed_nor_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |mode: u32| {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let opened = Paths::open(directory.path()).is_ok();
+            let removable = Paths::open_to_remove(directory.path()).is_ok();
+            (opened, removable, fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777)
+        };
+        assert_eq!(at(0o755), (true, true, 0o700), "an empty one is anybody's");
+        fs::write(directory.path().join("letters"), "").unwrap();
+        assert_eq!(at(0o755), (false, false, 0o755));
+        assert_eq!(at(0o700), (true, false, 0o700), "its owner has closed it");
+        fs::create_dir(directory.path().join("pki")).unwrap();
+        assert_eq!(at(0o755), (true, true, 0o700));
+    }
 }

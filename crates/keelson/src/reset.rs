@@ -12,9 +12,10 @@ pub async fn run(flags: flags::Reset) -> anyhow::Result<()> {
         println!("{} does not exist: nothing to reset", directory.display());
         return Ok(());
     }
-    let paths = Paths::open(directory)?;
-    // Whoever holds the lock of the store is a server that runs.
-    drop(store::Sqlite::open(&paths.store()).context("stop the server first")?);
+    let paths = Paths::open_to_remove(directory)?;
+    for (locked, needed) in [(paths.store(), "stop the server first"), (paths.node_pki(), "stop the agent first")] {
+        drop(store::lock(&locked).context(needed)?);
+    }
     let stopped = containers::embedded::reset(&paths.containers(), &paths.run()).await;
     stopped.context("cannot remove the containers")?;
     let anything: network::links::Cidr = "0.0.0.0/0".parse()?;

@@ -44,6 +44,8 @@ pub async fn run(flags: flags::Agent) -> anyhow::Result<()> {
     signals::start_logging();
     let shutdown = signals::shutdown()?;
     let paths = Paths::open(&flags.data.data_dir)?;
+    // Kept while the agent runs.
+    let _lock = store::lock(&paths.node_pki())?;
     let name = flags.node.node_name.clone().map_or_else(cluster::host_name, Ok)?;
     let address = flags.node.node_ip.or_else(cluster::own_address);
     let address = address.context("this machine has no address; name one by --node-ip")?;

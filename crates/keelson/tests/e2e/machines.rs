@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::manifests::{IMAGE, all, server};
-use crate::support::{Cluster, Machine, until, until_within};
+use crate::support::{Cluster, Machine, Output, until, until_within};
 
 const SERVER: &str = "10.99.0.1";
 const OTHER: &str = "10.99.0.2";
@@ -54,6 +54,8 @@ fn a_second_machine_joins_runs_pods_and_is_missed_when_it_is_lost() {
     assert_eq!(cluster.kubectl("logs on-n2").lines().next(), Some("on-n2 serves on port 8080"));
     assert!(cluster.sh("pod/on-n2", "cat /proc/net/route").code == 0);
 
+    let refused = Output::of(cluster.program().args(["reset", "--data-dir"]).arg(&joined)).fails();
+    assert!(refused.contains("is in use by process"), "{refused}");
     cluster.kill(&joined);
     let ready = ".status.conditions[?(@.type==\"Ready\")].status";
     until_within(LOSS, "n2 is lost", || (cluster.field("node n2", ready) == "Unknown").then_some(()));
