@@ -1,5 +1,6 @@
 //! `x-kubernetes-validations`: rules in CEL, compiled once.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use expression::{CompileError, Environment, Program, Shape, Type as CelType};
@@ -80,14 +81,20 @@ fn compile_all(json: &Value, shape: Option<&Arc<Shape>>, rules: &[Value]) -> Vec
     let alone = Environment::new().with_shape(SELF, shape.clone());
     let with_old = alone.clone().with_shape(OLD_SELF, shape.clone());
     let with_optional = alone.clone().with_variable(OLD_SELF, CelType::optional(shape.to_type()));
+    // Paths are looked up in a schema without rules: this may be within the parse of it.
+    let bare = LazyCell::new(|| Schema::parse(&without_rules(json), false));
     let compile = |rule: &Value| {
         let optional = rule["optionalOldSelf"] == Value::Bool(true);
-        compile_rule(json, rule, &alone, if optional { &with_optional } else { &with_old })
+        let mut compiled = compile_rule(rule, &alone, if optional { &with_optional } else { &with_old });
+        if let (Some(Ok(_)), Some(at)) = (&compiled.program, rule["fieldPath"].as_str().filter(|at| !at.is_empty())) {
+            compiled.field_path = path::resolve(at, &bare, true).ok().map(|found| found.text);
+        }
+        compiled
     };
     rules.iter().map(compile).collect()
 }
 
-fn compile_rule(json: &Value, rule: &Value, alone: &Environment, environment: &Environment) -> Compiled {
+fn compile_rule(rule: &Value, alone: &Environment, environment: &Environment) -> Compiled {
     let text = |name: &str| rule[name].as_str().unwrap_or_default();
     let source = text("rule");
     if source.trim().is_empty() {
@@ -103,12 +110,6 @@ fn compile_rule(json: &Value, rule: &Value, alone: &Environment, environment: &E
     if !message.is_empty() {
         let wrong = "messageExpression must evaluate to a string";
         compiled.message = Some(compile_text(environment, message, "messageExpression ", &CelType::String, wrong));
-    }
-    let at = text("fieldPath");
-    if !at.is_empty() {
-        // The path is looked up in a schema without rules: this may be within the parse of it.
-        let bare = Schema::parse(&without_rules(json), false);
-        compiled.field_path = path::resolve(at, &bare, true).ok().map(|found| found.text);
     }
     compiled
 }

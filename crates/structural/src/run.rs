@@ -5,9 +5,8 @@ use machinery::field::{Error, ErrorKind, ErrorList, Path};
 use serde_json::Value;
 
 use crate::correlated::Correlated;
-use crate::lists::key_of;
 use crate::rules::{Rule, Rules};
-use crate::schema::{List, Schema};
+use crate::schema::Schema;
 
 /// Bytes that a message expression may give.
 const MESSAGE_MAX: usize = 5 * 1024;
@@ -108,16 +107,9 @@ impl Run<'_> {
 
     fn items<'a>(&mut self, schema: &'a Schema, path: &Path, items: &'a [Value], place: Place<'a, '_>) {
         let Some(of) = &schema.items else { return };
-        let before = place.old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for (index, item) in items.iter().enumerate() {
-            let old = match &schema.list {
-                List::Map(keys) => {
-                    let key = key_of(keys, item);
-                    before.iter().find(|old| old.is_object() && key_of(keys, old) == key)
-                }
-                List::Atomic | List::Set => None,
-            };
             let correlated = place.correlated.and_then(|of| of.item(index));
+            let old = correlated.as_ref().map(Correlated::old);
             let within = Place { old, correlated: correlated.as_ref(), parent_is_same: place.forgives() };
             self.value(of, &path.index(index), item, within, false);
         }

@@ -74,6 +74,8 @@ pub struct Schema {
     pub default: Option<Box<Value>>,
     pub checks: Option<Box<Checks>>,
     pub(crate) rules: Option<Box<Rules>>,
+    /// Whether this or anything in it has rules.
+    ruled: bool,
 }
 
 /// What values must be besides their type.
@@ -143,7 +145,7 @@ impl Schema {
             Some(of @ Value::Object(_)) => Additional::Of(Box::new(Self::inner(of))),
             _ => Additional::Unsaid,
         };
-        Self {
+        let mut schema = Self {
             of: json["type"].as_str().and_then(Type::parse),
             nullable: is("nullable"),
             int_or_string: is("x-kubernetes-int-or-string"),
@@ -157,7 +159,10 @@ impl Schema {
             default: json.get("default").filter(|value| !value.is_null()).cloned().map(Box::new),
             checks: Checks::parse(json).map(Box::new),
             rules: Rules::parse(json, root).map(Box::new),
-        }
+            ruled: false,
+        };
+        schema.ruled = schema.rules.is_some() || schema.below().any(Self::has_rules);
+        schema
     }
 
     fn inner(json: &Value) -> Self {
@@ -181,12 +186,14 @@ impl Schema {
         !matches!(self.additional, Additional::Unsaid)
     }
 
-    /// Whether anything in it has rules.
+    /// Whether this or anything in it has rules.
     pub fn has_rules(&self) -> bool {
-        self.rules.is_some()
-            || self.items.as_deref().is_some_and(Self::has_rules)
-            || self.additional().is_some_and(Self::has_rules)
-            || self.properties.values().any(Self::has_rules)
+        self.ruled
+    }
+
+    /// The schemas of what is in it, but for those that logic alone speaks of.
+    fn below(&self) -> impl Iterator<Item = &Self> {
+        self.items.as_deref().into_iter().chain(self.additional()).chain(self.properties.values())
     }
 }
 

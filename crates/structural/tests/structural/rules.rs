@@ -158,3 +158,19 @@ fn rules_that_cost_too_much_are_stopped() {
         "{errors:?}"
     );
 }
+
+/// A list whose items are told apart by their keys is gone through once, however long it is.
+#[test]
+fn items_find_what_they_were_before_in_long_lists() {
+    let item = with_rule(object(json!({"name": {"type": "string"}})), json!({"rule": "self.name == oldSelf.name"}));
+    let list = json!({
+        "type": "array", "items": item, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+    });
+    let items = |order: &mut dyn Iterator<Item = u32>| -> Value {
+        order.map(|name| json!({"name": name.to_string()})).collect()
+    };
+    const ITEMS: u32 = 100_000;
+    let (old, new) = (items(&mut (0..ITEMS)), items(&mut (0..ITEMS).rev()));
+    let found = run(&object(json!({"list": list})), &json!({"list": new}), Some(&json!({"list": old})));
+    assert_eq!(found, (vec![], vec![]));
+}
