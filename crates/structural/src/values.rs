@@ -55,6 +55,9 @@ impl Fault {
     }
 }
 
+/// Faults of one value that are told. A body of a few megabytes can have millions, each with its path.
+const FAULTS_MAX: usize = 1000;
+
 /// Faults, each once, and how much fitted: of alternatives that fail, the one is told of which most fitted.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -64,7 +67,7 @@ struct Outcome {
 
 impl Outcome {
     fn fail(&mut self, fault: Fault) {
-        if self.faults.iter().all(|known| known.text != fault.text) {
+        if self.faults.len() < FAULTS_MAX && self.faults.iter().all(|known| known.text != fault.text) {
             self.faults.push(fault);
         }
     }

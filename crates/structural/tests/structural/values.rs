@@ -200,3 +200,11 @@ fn what_an_update_leaves_alone_is_forgiven() {
         assert_eq!(new_faults(&schema, new, old), *wanted, "{old} -> {new}");
     }
 }
+
+/// Each fault repeats the path to it: a body of a few megabytes could make gigabytes of them.
+#[test]
+fn of_very_many_faults_the_first_are_told() {
+    let list = object(json!({"list": {"type": "array", "items": {"type": "string"}}}));
+    let faults = faults(&list, &json!({"list": vec![1; 500_000]}));
+    assert_eq!(faults.len(), 1000);
+}
