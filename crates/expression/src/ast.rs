@@ -7,6 +7,9 @@ use crate::source::{NOWHERE, Offset};
 /// Names a node: its place in the tables of offsets, types and overloads.
 pub type Id = u32;
 
+/// Larger trees are refused: macros write out again what they are called on.
+pub const NODES_MAX: usize = 1 << 18;
+
 /// Deeper trees are refused, which bounds the recursion of all that walks them.
 pub const HEIGHT_MAX: u16 = 250;
 
@@ -130,6 +133,8 @@ pub struct Builder {
     offsets: Vec<Offset>,
     /// A node was made that is higher than `HEIGHT_MAX`.
     pub too_deep: bool,
+    /// There were to be more than `NODES_MAX` nodes.
+    pub too_large: bool,
 }
 
 impl Builder {
@@ -159,8 +164,12 @@ impl Builder {
         Expr { id, height: height.min(HEIGHT_MAX), kind }
     }
 
-    /// The same expression once more, under ids of its own.
+    /// The same expression once more, under ids of its own; nothing of one in a tree that is too large.
     pub fn copy(&mut self, expr: &Expr) -> Expr {
+        self.too_large |= self.count() > NODES_MAX;
+        if self.too_large {
+            return self.at(self.offset(expr.id), Kind::Literal(Literal::Null));
+        }
         let mut copy = expr.clone();
         self.renumber(&mut copy);
         copy

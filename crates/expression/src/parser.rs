@@ -1,6 +1,8 @@
 //! From text to a tree, by recursive descent and precedence climbing.
 
-use crate::ast::{Builder, Call, Element, Entry, Expr, Field, HEIGHT_MAX, Id, Kind, Literal, Select, Struct, operator};
+use crate::ast::{
+    Builder, Call, Element, Entry, Expr, Field, HEIGHT_MAX, Id, Kind, Literal, NODES_MAX, Select, Struct, operator,
+};
 use crate::lexer::{self, Token, TokenKind};
 use crate::macros::{self, Macros};
 use crate::source::{Issues, NOWHERE, Offset};
@@ -421,7 +423,14 @@ impl<'t> Parser<'t> {
     }
 
     fn checked(&mut self, expr: Expr) -> Parsed {
-        if self.builder.too_deep { Err(self.too_deep()) } else { Ok(expr) }
+        if self.builder.too_deep {
+            return Err(self.too_deep());
+        }
+        if self.builder.too_large {
+            self.issues.report(NOWHERE, format!("expression expands to more than {NODES_MAX} nodes"));
+            return Err(Stop);
+        }
+        Ok(expr)
     }
 
     fn too_deep(&mut self) -> Stop {

@@ -1,7 +1,7 @@
 use expression::{Environment, Error, PER_CALL_LIMIT, Program, Type, Value};
 use serde_json::json;
 
-use crate::{environment, failure};
+use crate::{environment, failure, outcome};
 
 /// Why an evaluation ended before its end.
 fn stopped(program: &Program, variables: &[(&str, Value<'_>)], limit: u64) -> Error {
@@ -78,4 +78,12 @@ fn a_pattern_is_compiled_once_and_many_are_too_many() {
     assert_eq!(evaluated(5000, "'[a-z]' + string(x % 10)"), Ok("true".to_owned()));
     assert_eq!(evaluated(5000, "'[a-z]' + string(x)"), Err(Error::CostLimit));
     assert_eq!(evaluated(100, "r'\\pL{' + string(500 + x) + '}'"), Err(Error::CostLimit));
+}
+
+#[test]
+fn macros_that_repeat_what_they_are_called_on_end() {
+    let mapped = |times: usize| format!("optional.of(1){}.hasValue()", ".optMap(x, x)".repeat(times));
+    assert!(Environment::new().compile(&mapped(3)).is_ok());
+    let error = outcome(&Environment::new().compile(&mapped(60)));
+    assert_eq!(error, "ERROR: <input>:-1:0: expression expands to more than 262144 nodes");
 }
