@@ -1,6 +1,13 @@
 //! JSONPath as Kubernetes has it: where a value is in an object (upstream: client-go util/jsonpath).
 
+use std::cell::Cell;
+
 use serde_json::Value;
+
+/// How deep filters may be within filters.
+const NESTING_MAX: usize = 16;
+/// Values that one search looks at: each `..` multiplies them, and so does each filter within a filter.
+const VISITS_MAX: usize = 1 << 20;
 
 /// A parsed path: `.status.conditions[?(@.type=="Ready")].status`.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,27 +59,32 @@ const OPERATORS: [(&str, Operator); 6] = [
 impl JsonPath {
     /// Reads a path, with or without a dollar sign before it; nothing for what is none.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::within(text, NESTING_MAX)
+    }
+
+    /// Where filters may be so much deeper.
+    fn within(text: &str, nesting: usize) -> Option<Self> {
         let text = text.trim();
         let mut rest = text.strip_prefix('$').unwrap_or(text);
         let mut steps = Vec::new();
         while !rest.is_empty() {
-            let (step, behind) = step(rest)?;
+            let (step, behind) = step(rest, nesting)?;
             steps.extend(step);
             rest = behind;
         }
         Some(Self(steps))
     }
 
-    /// All that the path leads to, in order.
+    /// All that the path leads to, in order; of what takes too long to find, nothing.
     pub fn find<'a>(&self, root: &'a Value) -> Vec<&'a Value> {
-        let follow =
-            |values: Vec<&'a Value>, step: &Step| values.into_iter().flat_map(|value| step.of(value)).collect();
-        self.0.iter().fold(vec![root], follow)
+        let search = Search { left: Cell::new(VISITS_MAX) };
+        let found = search.follow(self, root);
+        if search.is_over() { Vec::new() } else { found }
     }
 }
 
 /// One step and what is behind it; a lone dot is none.
-fn step(text: &str) -> Option<(Option<Step>, &str)> {
+fn step(text: &str, nesting: usize) -> Option<(Option<Step>, &str)> {
     if text.len() > 2 && text.starts_with("..") {
         // The second dot goes with the name that follows.
         return Some((Some(Step::Below), if text[2..].starts_with('[') { &text[2..] } else { &text[1..] }));
@@ -86,7 +98,7 @@ fn step(text: &str) -> Option<(Option<Step>, &str)> {
     }
     if let Some(inner) = text.strip_prefix('[') {
         let end = closing(inner)?;
-        return Some((Some(bracket(inner[..end].trim())?), &inner[end + 1..]));
+        return Some((Some(bracket(inner[..end].trim(), nesting)?), &inner[end + 1..]));
     }
     let (name, rest) = name(text);
     (!name.is_empty()).then_some((Some(Step::Field(name)), rest))
@@ -125,16 +137,16 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(text: &str) -> Option<Step> {
+fn bracket(text: &str, nesting: usize) -> Option<Step> {
     if text == "*" {
         return Some(Step::All);
     }
     if let Some(filter) = text.strip_prefix("?(").and_then(|rest| rest.strip_suffix(')')) {
-        return filter_of(filter);
+        return filter_of(filter, nesting.checked_sub(1)?);
     }
     let parts = split(text);
     if parts.len() > 1 {
-        return Some(Step::AnyOf(parts.into_iter().map(bracket).collect::<Option<_>>()?));
+        return Some(Step::AnyOf(parts.into_iter().map(|part| bracket(part, nesting)).collect::<Option<_>>()?));
     }
     if let Some(name) = quoted(text) {
         return Some(Step::Field(name));
@@ -172,7 +184,7 @@ fn quoted(text: &str) -> Option<String> {
     Some(inner.replace(&format!("\\{quote}"), &quote.to_string()))
 }
 
-fn filter_of(text: &str) -> Option<Step> {
+fn filter_of(text: &str, nesting: usize) -> Option<Step> {
     let mut quote = None;
     for (at, character) in text.char_indices() {
         match (quote, character) {
@@ -181,8 +193,8 @@ fn filter_of(text: &str) -> Option<Step> {
             (None, '\'' | '"') => quote = Some(character),
             (None, _) => {
                 if let Some((sign, operator)) = OPERATORS.iter().find(|(sign, _)| text[at..].starts_with(sign)) {
-                    let right = operand(&text[at + sign.len()..])?;
-                    return Some(Step::Where(operand(&text[..at])?, *operator, right));
+                    let right = operand(&text[at + sign.len()..], nesting)?;
+                    return Some(Step::Where(operand(&text[..at], nesting)?, *operator, right));
                 }
                 if ['!', '='].contains(&character) {
                     return None;
@@ -190,24 +202,15 @@ fn filter_of(text: &str) -> Option<Step> {
             }
         }
     }
-    operand(text).map(Step::Having)
+    operand(text, nesting).map(Step::Having)
 }
 
-fn operand(text: &str) -> Option<Operand> {
+fn operand(text: &str, nesting: usize) -> Option<Operand> {
     let text = text.trim();
     if let Some(path) = text.strip_prefix('@') {
-        return JsonPath::parse(path).map(Operand::Path);
+        return JsonPath::within(path, nesting).map(Operand::Path);
     }
     quoted(text).map(Value::from).or_else(|| serde_json::from_str(text).ok()).map(Operand::Literal)
-}
-
-impl Operand {
-    fn of<'a>(&'a self, item: &'a Value) -> Option<&'a Value> {
-        match self {
-            Self::Path(path) => path.find(item).into_iter().next(),
-            Self::Literal(value) => Some(value),
-        }
-    }
 }
 
 impl Operator {
@@ -228,29 +231,63 @@ impl Operator {
     }
 }
 
-impl Step {
-    fn of<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        match self {
-            Self::Field(name) => value.get(name).into_iter().collect(),
-            Self::Index(index) => item(value, *index).into_iter().collect(),
-            Self::Slice(from, to, step) => slice(value, *from, *to, *step),
-            Self::All => entries(value),
-            Self::Below => {
+/// One search, and how many values it may still look at.
+struct Search {
+    left: Cell<usize>,
+}
+
+impl Search {
+    fn is_over(&self) -> bool {
+        self.left.get() == 0
+    }
+
+    fn follow<'a>(&self, path: &JsonPath, root: &'a Value) -> Vec<&'a Value> {
+        let take =
+            |values: Vec<&'a Value>, step: &Step| values.into_iter().flat_map(|value| self.step(step, value)).collect();
+        path.0.iter().fold(vec![root], take)
+    }
+
+    fn step<'a>(&self, step: &Step, value: &'a Value) -> Vec<&'a Value> {
+        let width = if matches!(step, Step::Field(_) | Step::Index(_)) { 0 } else { width(value) };
+        self.left.set(self.left.get().saturating_sub(1 + width));
+        if self.is_over() {
+            return Vec::new();
+        }
+        match step {
+            Step::Field(name) => value.get(name).into_iter().collect(),
+            Step::Index(index) => item(value, *index).into_iter().collect(),
+            Step::Slice(from, to, apart) => slice(value, *from, *to, *apart),
+            Step::All => entries(value),
+            Step::Below => {
                 let mut found = vec![value];
-                entries(value).into_iter().for_each(|entry| found.extend(self.of(entry)));
+                entries(value).into_iter().for_each(|entry| found.extend(self.step(step, entry)));
                 found
             }
-            Self::AnyOf(steps) => steps.iter().flat_map(|step| step.of(value)).collect(),
-            Self::Where(left, operator, right) => {
-                let holds = |item: &Value| match (left.of(item), right.of(item)) {
+            Step::AnyOf(steps) => steps.iter().flat_map(|step| self.step(step, value)).collect(),
+            Step::Where(left, operator, right) => {
+                let holds = |item: &Value| match (self.operand(left, item), self.operand(right, item)) {
                     (Some(left), Some(right)) => operator.holds(left, right),
                     _ => false,
                 };
                 entries(value).into_iter().filter(|item| holds(item)).collect()
             }
-            Self::Having(operand) => entries(value).into_iter().filter(|item| operand.of(item).is_some()).collect(),
+            Step::Having(operand) => {
+                entries(value).into_iter().filter(|item| self.operand(operand, item).is_some()).collect()
+            }
         }
     }
+
+    fn operand<'a>(&self, operand: &'a Operand, item: &'a Value) -> Option<&'a Value> {
+        match operand {
+            Operand::Path(path) => self.follow(path, item).into_iter().next(),
+            Operand::Literal(value) => Some(value),
+        }
+    }
+}
+
+/// How many items or fields a value has.
+fn width(value: &Value) -> usize {
+    value.as_array().map_or_else(|| value.as_object().map_or(0, serde_json::Map::len), Vec::len)
 }
 
 fn entries(value: &Value) -> Vec<&Value> {
@@ -311,5 +348,16 @@ mod tests {
         check(".list[9]", json!([]));
         assert_eq!(JsonPath::parse(".a[b"), None);
         assert_eq!(JsonPath::parse(".a[?(@.x = 1)]"), None);
+    }
+    #[test]
+    fn filters_end_somewhere_and_so_do_searches() {
+        let nested = |times: usize| format!(".a{}{}", "[?(@.b".repeat(times), ")]".repeat(times));
+        assert!(JsonPath::parse(&nested(NESTING_MAX)).is_some());
+        assert_eq!(JsonPath::parse(&nested(200_000)), None);
+        let deep = (0..100).fold(json!({"b": 1}), |inner, _| json!({"a": inner}));
+        let found = |path: &str| JsonPath::parse(path).expect("it is a path").find(&deep).len();
+        assert_eq!(found(&"..a".repeat(3)), (1..=98).map(|first| first * (first + 1) / 2).sum::<usize>());
+        assert_eq!(found(&"..a".repeat(9)), 0);
+        assert_eq!(found("..a[?(@..a[?(@..a[?(@..a[?(@..b == 2)])])])]"), 0);
     }
 }
