@@ -210,6 +210,21 @@ async fn patches_that_make_absurd_documents_are_refused() {
 }
 
 #[tokio::test]
+async fn an_object_does_not_grow_without_end() {
+    let wire = Wire::start().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i", "args": ["a"]}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    wire.api.post(path, &json!({"metadata": {"name": "grows"}, "spec": spec})).await.expect(201);
+    let longer =
+        json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "x".repeat(2 << 20)}]);
+    let patch = async || shown(&wire.send("PATCH", &format!("{path}/grows"), JSON_PATCH, longer.to_string()).await);
+    assert_eq!(patch().await, "200");
+    assert_eq!(patch().await, "413 RequestEntityTooLarge: etcdserver: request is too large");
+    wire.api.delete(&format!("{path}/grows")).await.expect(200);
+}
+
+#[tokio::test]
 async fn queries_that_mean_nothing_are_refused() {
     let wire = Wire::start().await;
     let garbage = "A".repeat(60_000);

@@ -31,6 +31,10 @@ mod update;
 pub use together::Along;
 use together::Together;
 
+/// Bytes of an object: more than one request can bring, so that many can not make an object that holds up everybody who
+/// reads it. An etcd takes less.
+const OBJECT_BYTES_MAX: usize = 4 << 20;
+
 /// What came of a write under a condition.
 pub(crate) enum Outcome {
     Written(Arc<Entry>),
@@ -83,6 +87,9 @@ impl Registry {
         trace::event("About to Encode", Vec::new);
         let json = Bytes::from(object.to_bytes());
         trace::event("Encode succeeded", || vec![attribute("len", json.len())]);
+        if json.len() > OBJECT_BYTES_MAX {
+            return Err(of_store(store::Error::TooLarge("etcdserver: request is too large".to_owned())));
+        }
         let _in_use = self.0.transformer.hold(key);
         let value = self.0.transformer.to_storage(key, json.clone()).map_err(ApiError::internal)?;
         trace::event("TransformToStorage succeeded", Vec::new);
