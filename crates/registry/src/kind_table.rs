@@ -95,7 +95,9 @@ impl KindTable {
     /// The other versions under which objects of `kind` are served.
     pub fn equivalents(&self, kind: &'static KindDef) -> impl Iterator<Item = &'static KindDef> {
         let storage = self.storage(kind);
-        self.served().filter(move |other| !ptr::eq(*other, kind) && ptr::eq(self.storage(other), storage))
+        let related = kind.custom.map_or(&self.built_in.all, |custom| &custom.family().served);
+        let is_same = move |other: &&'static KindDef| !ptr::eq(*other, kind) && ptr::eq(self.storage(other), storage);
+        related.iter().copied().filter(|other| self.is_served(other)).filter(is_same)
     }
 
     /// An object of `from` as `to`, which is another version of the same.

@@ -2,6 +2,7 @@
 //!
 //! upstream: apiserver/pkg/admission/plugin/policy/generic/policy_dispatcher.go
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use auth::View;
@@ -45,11 +46,13 @@ pub async fn select<'p, P: Framed>(
     policies: &'p [Arc<Item<P>>],
     bindings: &'p [Arc<Item<Binding>>],
 ) -> Selected<'p, P> {
+    let mut by_policy: HashMap<&str, Vec<&Binding>> = HashMap::new();
+    for binding in bindings.iter().map(|item| &item.value) {
+        by_policy.entry(&binding.policy).or_default().push(binding);
+    }
     let mut selected = Vec::new();
     for policy in policies.iter().map(|item| &item.value) {
-        let own = bindings.iter().map(|item| &item.value).filter(|binding| binding.policy == policy.frame().name);
-        let own: Vec<&Binding> = own.collect();
-        if !own.is_empty() {
+        if let Some(own) = by_policy.remove(policy.frame().name.as_str()) {
             of_policy(registry, view, subject, policy, own, &mut selected).await;
         }
     }
