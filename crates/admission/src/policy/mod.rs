@@ -20,7 +20,7 @@ use auth::view::Resource;
 use auth::{Authorizer, View};
 use kinds::KindDef;
 use machinery::error::Answered;
-use machinery::{ApiError, Cause, Object, Reason};
+use machinery::{ApiError, Cause, GroupResource, Object, Reason};
 use registry::Registry;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ use crate::reinvocation::Rounds;
 use crate::subject::{Seen, Subject};
 use frame::{Action, Binding, Frame};
 use metrics::Metrics;
-use select::{Invocation, Misconfigured, select};
+use select::{Invocation, Misconfigured, Selected, select};
 use validating::{Decision, Verdict};
 
 const FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
@@ -99,6 +99,7 @@ impl Policies {
         }
         let policies = self.validating.get(&*self.view);
         let selected = select(registry, &*self.view, &subject, &policies, &bindings).await;
+        self.check_namespace(&subject, &selected)?;
         let mut findings = Findings::default();
         for selected in selected {
             match selected {
@@ -129,6 +130,7 @@ impl Policies {
         let policies = self.mutating.get(&*self.view);
         let now = Subject { object: Some(object), ..subject };
         let selected = select(registry, &*self.view, &now, &policies, &bindings).await;
+        self.check_namespace(&now, &selected)?;
         rounds.policies.begin(rounds.second, Some(object));
         let mut problems = Problems::default();
         for selected in selected {
@@ -139,6 +141,16 @@ impl Policies {
         }
         rounds.policies.end(Some(object));
         problems.tell(&Subject { object: Some(object), ..subject })
+    }
+
+    /// Whatever policies say of failures, none is asked about what is in no namespace that there is.
+    fn check_namespace<P>(&self, subject: &Subject<'_>, selected: &Selected<'_, P>) -> Result<(), ApiError> {
+        let name = subject.request.namespace;
+        let is_there = || self.view.field(Resource::NAMESPACES, "", name, "metadata.name").is_some();
+        if name.is_empty() || selected.iter().all(Result::is_err) || is_there() {
+            return Ok(());
+        }
+        Err(ApiError::not_found(&GroupResource::new("", "namespaces"), name))
     }
 
     async fn change(

@@ -72,8 +72,8 @@ async fn listed(registry: &Registry, kind: &'static KindDef, namespace: &str) ->
     Ok(list.items.iter().map(|entry| entry.object()).collect())
 }
 
-/// The kind of this name, if it is served.
+/// The kind of this name, if there are objects of it.
 pub fn kind(registry: &Registry, of: &GroupVersionKind) -> Result<&'static KindDef, String> {
     let unknown = || format!("failed to find resource referenced by paramKind: '{of}'");
-    registry.kinds().by_gvk(of).ok_or_else(unknown)
+    registry.kinds().by_gvk(of).filter(|kind| !kind.virtual_kind).ok_or_else(unknown)
 }

@@ -1,7 +1,7 @@
 //! ValidatingAdmissionPolicies and their bindings.
 
-use machinery::{ApiError, UserInfo};
-use registry::{Context, Patch, Registry, Target};
+use machinery::{ApiError, Object, UserInfo};
+use registry::{Context, DeleteOptions, Patch, Registry, Target};
 use serde_json::{Value, json};
 
 use crate::webhooks::rule;
@@ -248,6 +248,39 @@ async fn parameters_are_found_by_name_and_by_label() {
     policy(&registry, "rule", nodes, json!({"paramRef": {"name": "one", "parameterNotFoundAction": "Deny"}})).await;
     let error = create(&registry, "nodes", "", named("n")).await.unwrap_err().message;
     assert!(error.ends_with(clusterwide), "{error}");
+}
+
+#[tokio::test]
+async fn a_policy_can_not_take_what_is_never_stored_for_parameters() {
+    let registry = cluster_with_namespace().await;
+    let reviews = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"});
+    let spec = json!({"paramKind": reviews, "validations": [{"expression": "true"}]});
+    policy(&registry, "rule", spec, json!({"paramRef": {"name": "a", "parameterNotFoundAction": "Allow"}})).await;
+    let error = attempt(&registry, json!({})).await.unwrap_err().message;
+    let why = "failed to configure policy: failed to find resource referenced by paramKind: 'authentication.k8s.io/v1, \
+               Kind=TokenReview'";
+    assert!(error.ends_with(why), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_in_a_namespace_that_is_gone_passes_no_policy() {
+    let (registry, cx) = (cluster_with_namespace().await, administrator());
+    let rules = json!({"resourceRules": [rule("DELETE /v1/configmaps")]});
+    let spec = json!({
+        "matchConstraints": rules, "failurePolicy": "Ignore", "validations": [{"expression": "namespaceObject == null"}],
+    });
+    policy(&registry, "rule", spec, json!({})).await;
+    create(&registry, "configmaps", "dev", named("a")).await.unwrap();
+    let options = DeleteOptions::default();
+    registry.delete(&cx, kind("namespaces"), "", "dev", &options).await.unwrap();
+    let finalized = |namespace: &mut Object| {
+        namespace.remove(&["spec", "finalizers"]);
+        Ok(())
+    };
+    registry.mutate(&cx, kind("namespaces"), "", "dev", "finalize", finalized).await.unwrap();
+    registry.get(kind("namespaces"), "", "dev", "").await.unwrap_err();
+    let error = registry.delete(&cx, kind("configmaps"), "dev", "a", &options).await.unwrap_err();
+    assert_eq!((error.code(), error.message.as_str()), (404, "namespaces \"dev\" not found"));
 }
 
 #[tokio::test]
