@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use registry::Operation;
 use tokio::time::Instant;
 
+use super::metrics::Shown;
 use crate::subject::Subject;
 
 /// Failures in a row after which a webhook is taken to be broken,
@@ -36,8 +37,15 @@ struct State {
     failures: u32,
     /// The first of these failures.
     since: Option<Instant>,
-    /// When it was last asked while it is taken to be broken.
-    open: Option<Instant>,
+    open: Option<Open>,
+}
+
+/// It is taken to be broken.
+struct Open {
+    /// When it was last asked.
+    asked: Instant,
+    /// Dropped with this, also where the webhook itself goes.
+    _shown: Shown,
 }
 
 /// What changed by an outcome.
@@ -59,8 +67,8 @@ impl Breaker {
         if was_open { Change::Closed } else { Change::None }
     }
 
-    /// Notes that it could not be called, or answered no review.
-    pub fn failed(&self, now: Instant) -> Change {
+    /// Notes that it could not be called, or answered no review; `show` shows it as long as it is taken to be broken.
+    pub fn failed(&self, now: Instant, show: impl FnOnce() -> Shown) -> Change {
         let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         let since = *state.since.get_or_insert(now);
@@ -68,7 +76,7 @@ impl Breaker {
         if !broken || state.open.is_some() {
             return Change::None;
         }
-        state.open = Some(now);
+        state.open = Some(Open { asked: now, _shown: show() });
         Change::Opened
     }
 
@@ -76,8 +84,8 @@ impl Breaker {
     pub fn skips(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         match &mut state.open {
-            Some(asked) if now.duration_since(*asked) >= PROBE => {
-                *asked = now;
+            Some(open) if now.duration_since(open.asked) >= PROBE => {
+                open.asked = now;
                 false
             }
             open => open.is_some(),
@@ -106,36 +114,53 @@ fn is_component(user: &UserInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+
     use super::*;
 
     #[test]
     fn failures_in_a_row_that_last_open_it_and_an_answer_closes_it() {
-        let (breaker, start) = (Breaker::new(true), clock::monotonic());
+        let (breaker, start, gauge) = (Breaker::new(true), clock::monotonic(), Gauge::default());
         let at = |seconds| start + Duration::from_secs(seconds);
+        let fails = |seconds| breaker.failed(at(seconds), || Shown::by(&gauge));
         for second in 0..9 {
-            assert_eq!(breaker.failed(at(second)), Change::None);
+            assert_eq!(fails(second), Change::None);
         }
         assert_eq!(breaker.succeeded(), Change::None);
-        assert_eq!(breaker.failed(at(20)), Change::None);
-        assert_eq!(breaker.failed(at(40)), Change::None, "few failures are none, however long they last");
+        assert_eq!(fails(20), Change::None);
+        assert_eq!(fails(40), Change::None, "few failures are none, however long they last");
         for _ in 0..2 {
-            assert_eq!(breaker.failed(at(40)), Change::None);
+            assert_eq!(fails(40), Change::None);
         }
         assert!(!breaker.skips(at(40)));
-        assert_eq!(breaker.failed(at(40)), Change::Opened);
-        assert_eq!(breaker.failed(at(41)), Change::None);
+        assert_eq!(fails(40), Change::Opened);
+        assert_eq!(fails(41), Change::None);
         assert!(breaker.skips(at(41)) && breaker.is_open());
+        assert_eq!(gauge.get(), 1);
         assert!(!breaker.skips(at(70)), "one asks");
         assert!(breaker.skips(at(70)));
         assert_eq!(breaker.succeeded(), Change::Closed);
         assert!(!breaker.skips(at(71)) && !breaker.is_open());
+        assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_webhook_that_goes_is_not_broken_any_more() {
+        let (breaker, start, gauge) = (Breaker::new(true), clock::monotonic(), Gauge::default());
+        for second in 0..20 {
+            breaker.failed(start + Duration::from_secs(second), || Shown::by(&gauge));
+        }
+        assert_eq!(gauge.get(), 1);
+        drop(breaker);
+        assert_eq!(gauge.get(), 0);
     }
 
     #[test]
     fn an_administrator_can_switch_it_off() {
         let (breaker, start) = (Breaker::new(false), clock::monotonic());
         for second in 0..60 {
-            assert_eq!(breaker.failed(start + Duration::from_secs(second)), Change::None);
+            let change = breaker.failed(start + Duration::from_secs(second), || Shown::by(&Gauge::default()));
+            assert_eq!(change, Change::None);
         }
         assert!(!breaker.is_open());
     }

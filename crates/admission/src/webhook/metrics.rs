@@ -155,8 +155,9 @@ impl Metrics {
         self.skipped.get_or_create(&named(hook, step)).inc();
     }
 
-    pub fn set_broken(&self, hook: &Hook, step: Step, broken: bool) {
-        self.broken.get_or_create(&named(hook, step)).set(u64::from(broken));
+    /// Shows a webhook as broken until what is answered is dropped.
+    pub fn show_broken(&self, hook: &Hook, step: Step) -> Shown {
+        Shown::by(&self.broken.get_or_create(&named(hook, step)))
     }
 
     pub fn condition_excluded(&self, hook: &Hook, step: Step, operation: Operation) {
@@ -165,6 +166,22 @@ impl Metrics {
 
     pub fn condition_failed(&self, hook: &Hook, step: Step, operation: Operation) {
         self.condition_errors.get_or_create(&condition(hook, step, operation)).inc();
+    }
+}
+
+/// A gauge that is one until this is dropped.
+pub struct Shown(Gauge<u64, AtomicU64>);
+
+impl Shown {
+    pub fn by(gauge: &Gauge<u64, AtomicU64>) -> Self {
+        gauge.set(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }
 

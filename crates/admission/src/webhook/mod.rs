@@ -303,9 +303,9 @@ impl Webhooks {
     /// Tells the breaker how a call went, and others what came of that.
     fn watch_over(&self, registry: &Registry, call: &Call<'_>, answered: bool) {
         let breaker = &call.hook.breaker;
-        let change = if answered { breaker.succeeded() } else { breaker.failed(clock::monotonic()) };
+        let show = || self.metrics.show_broken(call.hook, call.step);
+        let change = if answered { breaker.succeeded() } else { breaker.failed(clock::monotonic(), show) };
         if change != Change::None {
-            self.metrics.set_broken(call.hook, call.step, change == Change::Opened);
             event::tell(registry, call.hook, call.step, change);
         }
     }
