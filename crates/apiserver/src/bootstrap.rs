@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use auth::authn::HeaderNames;
 use futures::future::try_join_all;
 use machinery::{ApiError, Object, Reason};
+use registry::service::SERVICE_NAME;
 use registry::{Context, Registry};
 use serde_json::{Value, json};
 
@@ -225,7 +226,7 @@ fn endpoint_slice(addresses: &[IpAddr], port: u16) -> Object {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
             "name": "kubernetes", "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "kubernetes"},
+            "labels": {SERVICE_NAME: "kubernetes"},
         },
         "addressType": family,
         "endpoints": endpoints,

@@ -3,6 +3,9 @@
 use machinery::{ApiError, Object};
 use serde_json::Value;
 
+/// The label by which EndpointSlices name their Service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
 /// One of the ready endpoints of a service that `is_meant` takes; `pick` chooses below a bound. The port goes by name or
 /// number, or is the only one.
 pub fn endpoint(

@@ -18,7 +18,6 @@ use super::target::{Place, Target};
 pub const ANSWER_MAX: usize = 5 << 20;
 /// Webhooks whose connections are kept; of more, all are begun anew.
 const CLIENTS_MAX: usize = 512;
-const OF_SERVICE: &str = "kubernetes.io/service-name";
 
 /// Clients by what they call, and by what they show there.
 pub struct Clients {
@@ -90,7 +89,7 @@ impl Resolve for Endpoints {
             return Ok(service::join(of.str(&["spec", "externalName"]), &port.to_string()));
         }
         let mut slices = self.view.list(Resource::ENDPOINT_SLICES, &self.namespace);
-        slices.retain(|slice| slice.str(&["metadata", "labels", OF_SERVICE]) == self.name);
+        slices.retain(|slice| slice.str(&["metadata", "labels", service::SERVICE_NAME]) == self.name);
         service::endpoint(&of, &slices, &port.to_string(), |_| true, clock::random_below).map_err(|error| error.message)
     }
 }

@@ -156,7 +156,7 @@ impl Server {
         let kind = self.kind("discovery.k8s.io", "v1", "endpointslices")?;
         let slices = self.registry().lister(kind).list(service.namespace());
         let own = |labels: &std::collections::BTreeMap<String, String>| {
-            labels.get("kubernetes.io/service-name").is_some_and(|name| name == service.name())
+            labels.get(service::SERVICE_NAME).is_some_and(|name| name == service.name())
         };
         Ok(slices.iter().filter(|slice| own(slice.labels())).map(|slice| slice.object()).collect())
     }
