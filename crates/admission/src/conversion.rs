@@ -27,6 +27,6 @@ impl ConversionWebhooks {
 impl Converter for ConversionWebhooks {
     async fn call(&self, webhook: &'static Webhook, review: &Value) -> Result<Value, String> {
         let target = Target::from_client_config(&webhook.client)?;
-        self.0.post(&target, review, TIMEOUT).await.map_err(|error| error.to_string())
+        self.0.post(&target, review.to_string().into(), TIMEOUT).await.map_err(|error| error.to_string())
     }
 }

@@ -248,7 +248,7 @@ impl Endpoint {
     }
 
     pub async fn post(&self, body: &Value, timeout: Duration) -> Result<Value, webhook::Error> {
-        self.client.post_json(&self.url, self.credentials.headers(), body, timeout).await
+        self.client.post_json(&self.url, self.credentials.headers(), body.to_string().into(), timeout).await
     }
 }
 

@@ -90,15 +90,15 @@ impl Client {
         Self { http, answer_bytes_max: bounds.answer_bytes_max }
     }
 
-    /// Sends a JSON document and reads the one that is answered.
+    /// Sends the text of a JSON document and reads the one that is answered.
     pub async fn post_json(
         &self,
         url: &str,
         headers: HeaderMap,
-        body: &Value,
+        body: Bytes,
         timeout: Duration,
     ) -> Result<Value, Error> {
-        let mut request = Request::new(Bytes::from(body.to_string()));
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.headers_mut() = headers;
         request.headers_mut().insert(CONTENT_TYPE, JSON);

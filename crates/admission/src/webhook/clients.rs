@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::webhook::{Bounds, Client, Config, Error, Identity, Resolve};
 use auth::view::Resource;
 use auth::{KubeconfigUser, KubeconfigUsers, View};
+use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use registry::service;
@@ -63,7 +64,7 @@ impl Clients {
     }
 
     /// Posts a review and answers what came back. Waits for `timeout` at most, and tells the webhook so.
-    pub async fn post(&self, target: &Target, review: &Value, timeout: Duration) -> Result<Value, Error> {
+    pub async fn post(&self, target: &Target, review: Bytes, timeout: Duration) -> Result<Value, Error> {
         let url = format!("{}?timeout={}s", target.url(), timeout.as_secs());
         let user = self.users.of(&target.host_port());
         let identity =

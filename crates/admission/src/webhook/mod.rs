@@ -284,7 +284,7 @@ impl Webhooks {
         let uid = clock::uuid();
         let review = review::ask(version, &uid, subject, kind, seen.objects());
         let clients = if step == Step::Mutating { &self.mutating_clients } else { &self.validating_clients };
-        let answer = match clients.post(target, &review, hook.timeout).await {
+        let answer = match clients.post(target, review, hook.timeout).await {
             Ok(answered) => answer::read(version, &uid, step == Step::Mutating, answered)
                 .map_err(|why| Failure::Calling { why, code: 503 }),
             Err(::webhook::Error::Config(why)) => Err(unreachable(&why)),
