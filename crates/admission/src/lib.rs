@@ -3,8 +3,8 @@
 //!
 //! A plugin is a function over [`Admit`] and the object. It reads the watch cache and writes nothing but the
 //! object; [`resource_quota`] alone counts what it lets pass, and stands at the end for that reason.
-//! Names, order and texts are upstream's; `RBACEscalation`, `ParamAccess`, `CertificateRequester` and `DRAAdminAccess`
-//! are checks that upstream keeps in the storage of these kinds.
+//! Names, order and texts are upstream's; `RBACEscalation`, `ParamAccess` and `DRAAdminAccess` are checks that upstream
+//! keeps in the storage of these kinds.
 
 mod admin_access;
 mod always;
@@ -94,7 +94,6 @@ const MUTATING: &[(&str, Mutate)] = &[
     ("RuntimeClass", runtime_class::mutate),
     ("DefaultIngressClass", default_classes::ingress),
     ("PodTopologyLabels", topology_labels::mutate),
-    ("CertificateRequester", certificates::requester),
 ];
 
 const VALIDATING: &[(&str, Validate)] = &[
@@ -286,8 +285,10 @@ impl BuiltIn {
         self.mutate_round(registry, request, object.as_deref_mut(), &mut rounds).await?;
         if rounds.changed {
             rounds.second = true;
-            self.mutate_round(registry, request, object, &mut rounds).await?;
+            self.mutate_round(registry, request, object.as_deref_mut(), &mut rounds).await?;
         }
+        // Last: nobody else has a say in who asks for a certificate.
+        object.into_iter().for_each(|object| certificates::requester(&self.admit(registry, request), object));
         Ok(())
     }
 

@@ -38,7 +38,7 @@ const WAITING: [&str; 6] = [
     "ValidatingAdmissionWebhook",
 ];
 /// Checks that upstream keeps elsewhere, where nobody can switch them off.
-const ALWAYS: [&str; 4] = ["CertificateRequester", "DRAAdminAccess", "ParamAccess", "RBACEscalation"];
+const ALWAYS: [&str; 3] = ["DRAAdminAccess", "ParamAccess", "RBACEscalation"];
 
 pub struct Options {
     off: Vec<&'static str>,

@@ -1,11 +1,13 @@
 //! MutatingAdmissionPolicies and their bindings, where they are served.
 
-use machinery::{ApiError, Object};
-use registry::Registry;
+use auth::csr;
+use auth::pki::LeafSpec;
+use machinery::{ApiError, Object, UserInfo};
+use registry::{Context, Registry};
 use serde_json::{Value, json};
 
 use crate::webhooks::rule;
-use crate::{administrator, cluster_of, create, create_as, named, set_up};
+use crate::{administrator, cluster_of, create, create_as, kind, named, set_up};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 
@@ -161,4 +163,22 @@ async fn a_policy_is_asked_again_after_a_later_one_changed_the_object() {
     policy(&never, "a", apply(copies), json!({"reinvocationPolicy": "Never"})).await;
     policy(&never, "b", apply("Object{metadata: Object.metadata{annotations: {'x': 'y'}}}"), json!({})).await;
     assert_eq!(pod(&never).await.unwrap().str(&["metadata", "labels", "seen"]), "early");
+}
+
+#[tokio::test]
+async fn nobody_says_for_another_who_asks_for_a_certificate() {
+    let registry = cluster().await;
+    let path = "CREATE certificates.k8s.io/v1/certificatesigningrequests";
+    let forged = patch(
+        "[JSONPatch{op: 'add', path: '/spec/username', value: 'root'}, JSONPatch{op: 'add', path: '/spec/groups', value: ['system:masters']}]",
+    );
+    policy(&registry, "forger", forged, json!({"matchConstraints": {"resourceRules": [rule(path)]}})).await;
+    let (pem, _) = csr::new_request(&LeafSpec::client("jane", &[])).unwrap();
+    let request = csr::object("a", csr::CLIENT_SIGNER, &pem);
+    let (cx, kind) = (
+        Context { user: UserInfo::new("jane", &[]), ..Context::default() },
+        kind("certificatesigningrequests.certificates.k8s.io"),
+    );
+    let made = registry.create(&cx, kind, "", request).await.unwrap().object();
+    assert_eq!((made.str(&["spec", "username"]), made.list(&["spec", "groups"]).len()), ("jane", 1));
 }
