@@ -1,6 +1,6 @@
 //! `/openapi/v2` and `/openapi/v3`, made on first use and kept compressed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read as _, Write as _};
 
 use bytes::Bytes;
@@ -23,7 +23,13 @@ use crate::server::Server;
 
 /// Documents by their path and content type. A few hundred kilobytes once all have been asked for.
 #[derive(Default)]
-pub struct Documents(Mutex<HashMap<(String, &'static str), Kept>>);
+pub struct Documents {
+    kept: Mutex<HashMap<Key, Kept>>,
+    /// Held while one is made, which takes a while and memory: who asks for the same meanwhile finds it made.
+    making: tokio::sync::Mutex<()>,
+}
+
+type Key = (String, &'static str);
 
 /// A document, and what it was made of: it is made anew when that has changed.
 struct Kept {
@@ -35,6 +41,29 @@ struct Kept {
 struct Document {
     gzip: Bytes,
     etag: HeaderValue,
+}
+
+impl Documents {
+    fn find(&self, key: &Key, of: &str) -> Option<Document> {
+        self.kept.lock().get(key).filter(|kept| kept.of == of).map(|kept| kept.document.clone())
+    }
+
+    /// Forgets those of versions that are not among `kinds` any more.
+    fn keep(&self, key: Key, document: Kept, kinds: &[&'static KindDef]) {
+        let served: HashSet<(&str, &str)> = kinds.iter().map(|kind| (kind.group, kind.version)).collect();
+        let mut kept = self.kept.lock();
+        kept.retain(|(path, _), _| version_of(path).is_none_or(|version| served.contains(&version)));
+        kept.insert(key, document);
+    }
+}
+
+/// Group and version whose schemas alone are at a path.
+fn version_of(path: &str) -> Option<(&str, &str)> {
+    match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+        ["openapi", "v3", "api", version] => Some(("", *version)),
+        ["openapi", "v3", "apis", group, version] => Some((*group, *version)),
+        _ => None,
+    }
 }
 
 impl Document {
@@ -101,20 +130,25 @@ impl Server {
         let key = (path.to_owned(), kind);
         let generation = self.registry().kinds().generation();
         let kinds: Vec<&'static KindDef> = self.registry().kinds().served().collect();
-        let parts = match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
-            ["openapi", "v2"] => self.aggregation().documents(self.registry()),
-            ["openapi", "v3", "apis", group, version] => {
+        let parts = match (path, version_of(path)) {
+            ("/openapi/v2", _) => self.aggregation().documents(self.registry()),
+            (_, Some((group, version))) => {
                 self.extension(group, version).and_then(|extension| extension.made_here()).into_iter().collect()
             }
             _ => Vec::new(),
         };
         let tags: Vec<&str> = parts.iter().map(|part| part.etag.as_str()).collect();
-        let of = made_of(path, &kinds).unwrap_or_else(|| format!("{generation} {}", tags.join(" ")));
-        if let Some(kept) = documents.0.lock().get(&key).filter(|kept| kept.of == of) {
-            return Ok(kept.document.clone());
+        let hash = version_of(path).and_then(|(group, version)| openapi::v3_hash(group, version, &kinds));
+        let of = hash.unwrap_or_else(|| format!("{generation} {}", tags.join(" ")));
+        if let Some(known) = documents.find(&key, &of) {
+            return Ok(known);
+        }
+        let _making = documents.making.lock().await;
+        if let Some(known) = documents.find(&key, &of) {
+            return Ok(known);
         }
         let wanted = path.to_owned();
-        // Printing a large document takes a while.
+        let among = kinds.clone();
         let made = tokio::task::spawn_blocking(move || {
             let value = match (make(&wanted, &kinds), parts.as_slice()) {
                 (Some(mut own), parts) => {
@@ -127,26 +161,16 @@ impl Server {
             Some(print(&value, kind))
         });
         let document = made.await.map_err(ApiError::internal)?.ok_or_else(ApiError::no_such_path)?;
-        documents.0.lock().insert(key, Kept { of, document: document.clone() });
+        documents.keep(key, Kept { of, document: document.clone() }, &among);
         Ok(document)
     }
 }
 
-/// The hash of one version's document; nothing for those that are made of everything.
-fn made_of(path: &str, kinds: &[&'static KindDef]) -> Option<String> {
-    match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
-        ["openapi", "v3", "api", version] => openapi::v3_hash("", version, kinds),
-        ["openapi", "v3", "apis", group, version] => openapi::v3_hash(group, version, kinds),
-        _ => None,
-    }
-}
-
 fn make(path: &str, kinds: &[&'static KindDef]) -> Option<Value> {
-    match path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice() {
-        ["openapi", "v2"] => Some(openapi::v2(kinds)),
-        ["openapi", "v3"] => Some(openapi::v3_index(kinds)),
-        ["openapi", "v3", "api", version] => openapi::v3("", version, kinds),
-        ["openapi", "v3", "apis", group, version] => openapi::v3(group, version, kinds),
+    match (path, version_of(path)) {
+        ("/openapi/v2", _) => Some(openapi::v2(kinds)),
+        ("/openapi/v3", _) => Some(openapi::v3_index(kinds)),
+        (_, Some((group, version))) => openapi::v3(group, version, kinds),
         _ => None,
     }
 }
@@ -183,4 +207,28 @@ fn content_type(call: &Call, path: &str) -> Result<&'static str, ApiError> {
     first.ok_or_else(|| {
         ApiError::new(Reason::NotAcceptable, "only the following media types are accepted: application/json")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_go_with_what_they_describe() {
+        static APPS: KindDef = KindDef { group: "apps", version: "v1", ..KindDef::PLAIN };
+        static ACME: KindDef = KindDef { group: "acme.com", version: "v1", ..KindDef::PLAIN };
+        let documents = Documents::default();
+        let kept = |path: &str, kinds: &[&'static KindDef]| {
+            let document = Kept { of: String::new(), document: Document::new(b"{}") };
+            documents.keep((path.to_owned(), JSON), document, kinds);
+            let mut paths: Vec<String> = documents.kept.lock().keys().map(|(path, _)| path.clone()).collect();
+            paths.sort();
+            paths.join(" ")
+        };
+        kept("/openapi/v2", &[&APPS, &ACME]);
+        kept("/openapi/v3/apis/apps/v1", &[&APPS, &ACME]);
+        let all = "/openapi/v2 /openapi/v3/apis/acme.com/v1 /openapi/v3/apis/apps/v1";
+        assert_eq!(kept("/openapi/v3/apis/acme.com/v1", &[&APPS, &ACME]), all);
+        assert_eq!(kept("/openapi/v2", &[&APPS]), "/openapi/v2 /openapi/v3/apis/apps/v1");
+    }
 }
