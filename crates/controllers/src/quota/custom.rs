@@ -19,7 +19,7 @@ use crate::discovery::{Served, discover};
 /// How long a count waits for the first list of a kind.
 const SYNC_MAX: Duration = Duration::from_secs(30);
 
-/// Kinds that quotas count, each watched from the first time on.
+/// Kinds that quotas count, each watched from the first time on until it is served no more.
 pub struct CustomCounts {
     client: Client,
     /// By resource, as quotas name it: `widgets.example.com`.
@@ -28,8 +28,16 @@ pub struct CustomCounts {
 
 struct Kind {
     objects: Mutex<BTreeSet<ObjectKey>>,
-    synced: watch::Sender<bool>,
+    state: watch::Sender<State>,
     task: Mutex<Option<AbortHandle>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Listing,
+    Synced,
+    /// It is not served, at least not in this version.
+    Gone,
 }
 
 impl Drop for Kind {
@@ -44,21 +52,29 @@ impl CustomCounts {
     }
 
     /// How many objects of a resource there are in a namespace; nothing while it is not served. `changed` is told the
-    /// namespace whenever that may have changed.
+    /// namespace whenever that may have changed, or nothing where it may have in all of them.
     pub async fn count(
         &self,
         resource: &str,
         namespace: &str,
-        changed: impl Fn(&str) + Send + Sync + 'static,
+        changed: impl Fn(Option<&str>) + Send + Sync + 'static,
     ) -> Option<usize> {
-        let known = self.kinds.lock().get(resource).cloned();
-        let kind = match known {
+        let kind = match self.known(resource) {
             Some(kind) => kind,
             None => self.watch(self.served(resource).await?, changed),
         };
-        let mut synced = kind.synced.subscribe();
-        let waited = tokio::time::timeout(SYNC_MAX, synced.wait_for(|synced| *synced)).await;
-        waited.is_ok().then(|| kind.objects.lock().iter().filter(|key| &*key.namespace == namespace).count())
+        let mut state = kind.state.subscribe();
+        let waited = tokio::time::timeout(SYNC_MAX, state.wait_for(|state| *state != State::Listing)).await;
+        let synced = waited.is_ok_and(|state| state.is_ok_and(|state| *state == State::Synced));
+        synced.then(|| kind.objects.lock().iter().filter(|key| &*key.namespace == namespace).count())
+    }
+
+    fn known(&self, resource: &str) -> Option<Arc<Kind>> {
+        let mut kinds = self.kinds.lock();
+        if kinds.get(resource).is_some_and(|kind| *kind.state.borrow() == State::Gone) {
+            kinds.remove(resource);
+        }
+        kinds.get(resource).cloned()
     }
 
     async fn served(&self, resource: &str) -> Option<Served> {
@@ -67,10 +83,12 @@ impl CustomCounts {
         found.served.into_iter().find(|served| served.group_resource() == resource && served.namespaced)
     }
 
-    fn watch(&self, served: Served, changed: impl Fn(&str) + Send + Sync + 'static) -> Arc<Kind> {
+    fn watch(&self, served: Served, changed: impl Fn(Option<&str>) + Send + Sync + 'static) -> Arc<Kind> {
         let mut kinds = self.kinds.lock();
-        let new =
-            || Arc::new(Kind { objects: Mutex::default(), synced: watch::Sender::new(false), task: Mutex::default() });
+        let new = || {
+            let state = watch::Sender::new(State::Listing);
+            Arc::new(Kind { objects: Mutex::default(), state, task: Mutex::default() })
+        };
         let kind = kinds.entry(served.group_resource()).or_insert_with(new).clone();
         let mut task = kind.task.lock();
         if task.is_none() {
@@ -82,7 +100,12 @@ impl CustomCounts {
     }
 }
 
-async fn follow(client: Client, served: Served, kind: std::sync::Weak<Kind>, changed: impl Fn(&str) + Send + Sync) {
+async fn follow(
+    client: Client,
+    served: Served,
+    kind: std::sync::Weak<Kind>,
+    changed: impl Fn(Option<&str>) + Send + Sync,
+) {
     let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client, &served.resource);
     let mut events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
     let mut listed = BTreeSet::new();
@@ -93,21 +116,32 @@ async fn follow(client: Client, served: Served, kind: std::sync::Weak<Kind>, cha
             Ok(watcher::Event::InitApply(object)) => drop(listed.insert(ObjectKey::of(&object.metadata))),
             Ok(watcher::Event::InitDone) => {
                 let before = std::mem::replace(&mut *kind.objects.lock(), listed.clone());
-                kind.synced.send_replace(true);
-                before.symmetric_difference(&listed).for_each(|key| changed(&key.namespace));
+                kind.state.send_replace(State::Synced);
+                before.symmetric_difference(&listed).for_each(|key| changed(Some(&key.namespace)));
             }
             Ok(watcher::Event::Apply(object)) => {
                 let key = ObjectKey::of(&object.metadata);
                 if kind.objects.lock().insert(key.clone()) {
-                    changed(&key.namespace);
+                    changed(Some(&key.namespace));
                 }
             }
             Ok(watcher::Event::Delete(object)) => {
                 let key = ObjectKey::of(&object.metadata);
                 kind.objects.lock().remove(&key);
-                changed(&key.namespace);
+                changed(Some(&key.namespace));
+            }
+            Err(error) if is_gone(&error) => {
+                kind.state.send_replace(State::Gone);
+                return changed(None);
             }
             Err(error) => debug!(%error, "watch failed, trying again"),
         }
     }
+}
+
+/// Whether there is nothing to watch at this path.
+fn is_gone(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    let (InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error)) = error else { return false };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }

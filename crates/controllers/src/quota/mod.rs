@@ -105,8 +105,8 @@ impl QuotaController {
                 continue;
             }
             let (quotas, queue) = (self.quotas.clone(), self.queue.lock().clone());
-            let changed = move |namespace: &str| {
-                let near = quotas.in_namespace(namespace);
+            let changed = move |namespace: Option<&str>| {
+                let near = namespace.map_or_else(|| quotas.list(), |namespace| quotas.in_namespace(namespace));
                 near.iter().for_each(|quota| queue.iter().for_each(|queue| queue.add(ObjectKey::of(&quota.metadata))));
             };
             match self.custom.count(resource, namespace, changed).await {

@@ -31,6 +31,23 @@ impl Cluster {
         })
         .await;
     }
+
+    /// Defines widgets in one version, and waits until they are served.
+    async fn widgets(&self, version: &str) -> Api<DynamicObject> {
+        let schema = json!({ "openAPIV3Schema": { "type": "object" } });
+        let versions = json!([{ "name": version, "served": true, "storage": true, "schema": schema }]);
+        let definition = json!({ "metadata": { "name": "widgets.example.com" }, "spec": { "group": "example.com",
+            "names": { "plural": "widgets", "kind": "Widget" }, "scope": "Namespaced", "versions": versions } });
+        let definition: CustomResourceDefinition = serde_json::from_value(definition).expect("a definition");
+        let definitions = Api::all(self.client.clone());
+        definitions.create(&PostParams::default(), &definition).await.expect("it is valid");
+        self.until::<CustomResourceDefinition>("it is served", |all| {
+            let conditions = all.list().first().and_then(|of| of.status.clone()?.conditions).unwrap_or_default();
+            conditions.iter().any(|of| of.type_ == "Established" && of.status == "True")
+        })
+        .await;
+        Api::namespaced_with(self.client.clone(), "default", &widgets_in(version))
+    }
 }
 
 /// Makes secrets, and takes each away again.
@@ -94,22 +111,8 @@ async fn many_writers_never_have_more_than_the_quota_allows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn custom_resources_are_counted_and_refused() {
     let cluster = Cluster::start().await;
-    let version = json!({ "name": "v1", "served": true, "storage": true,
-        "schema": { "openAPIV3Schema": { "type": "object" } } });
-    let definition = json!({ "metadata": { "name": "widgets.example.com" }, "spec": { "group": "example.com",
-        "names": { "plural": "widgets", "kind": "Widget" }, "scope": "Namespaced", "versions": [version] } });
-    let definition: CustomResourceDefinition = serde_json::from_value(definition).expect("a definition");
-    let definitions = Api::all(cluster.client.clone());
-    definitions.create(&PostParams::default(), &definition).await.expect("it is valid");
-    cluster
-        .until::<CustomResourceDefinition>("it is served", |all| {
-            let conditions = all.list().first().and_then(|of| of.status.clone()?.conditions).unwrap_or_default();
-            conditions.iter().any(|of| of.type_ == "Established" && of.status == "True")
-        })
-        .await;
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Widget"), "widgets");
-    let widgets = Api::<DynamicObject>::namespaced_with(cluster.client.clone(), "default", &resource);
-    let make = async |name| widgets.create(&PostParams::default(), &DynamicObject::new(name, &resource)).await;
+    let widgets = cluster.widgets("v1").await;
+    let make = async |name| widgets.create(&PostParams::default(), &widget("v1", name)).await;
     make("before").await.expect("nothing limits widgets");
     let counted = "count/widgets.example.com";
     cluster.limit(counted, 2).await;
@@ -126,4 +129,33 @@ async fn custom_resources_are_counted_and_refused() {
     widgets.delete("before", &DeleteParams::default()).await.expect("it is there");
     cluster.until_used(counted, 1).await;
     make("b").await.expect("there is room again");
+}
+
+fn widgets_in(version: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", version, "Widget"), "widgets")
+}
+
+fn widget(version: &str, name: &str) -> DynamicObject {
+    DynamicObject::new(name, &widgets_in(version))
+}
+
+/// What is watched of the old version goes with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_resources_that_come_back_as_another_version_are_counted_again() {
+    let cluster = Cluster::start().await;
+    let counted = "count/widgets.example.com";
+    let widgets = cluster.widgets("v1").await;
+    widgets.create(&PostParams::default(), &widget("v1", "a")).await.expect("nothing limits widgets");
+    cluster.limit(counted, 3).await;
+    cluster.until_used(counted, 1).await;
+    cluster.api::<ResourceQuota>().delete("q", &DeleteParams::default()).await.expect("it is there");
+    let definitions = Api::<CustomResourceDefinition>::all(cluster.client.clone());
+    definitions.delete("widgets.example.com", &DeleteParams::default()).await.expect("it is there");
+    cluster.until::<CustomResourceDefinition>("it is gone", |all| all.list().is_empty()).await;
+    let widgets = cluster.widgets("v2").await;
+    for name in ["a", "b"] {
+        widgets.create(&PostParams::default(), &widget("v2", name)).await.expect("nothing limits widgets");
+    }
+    cluster.limit(counted, 3).await;
+    cluster.until_used(counted, 2).await;
 }
