@@ -47,18 +47,18 @@ impl Prune<'_> {
 
     /// Adds back what anyone owns, in each version that something is owned in; that of the pruned object first.
     fn add_back_owned(&self, merged: &Tree, pruned: Tree, version: &str, managed: &Managed) -> Tree {
-        let mut owned: Vec<(&str, Set)> = vec![(version, Set::default())];
+        let mut owned: Vec<(&str, Vec<Set>)> = vec![(version, Vec::new())];
         for entry in &managed.0 {
             let of = entry.identity.api_version.as_str();
             match owned.iter_mut().find(|(version, _)| *version == of) {
-                Some((_, fields)) => *fields = fields.union(&entry.fields),
-                None => owned.push((of, entry.fields.clone())),
+                Some((_, sets)) => sets.push(entry.fields.clone()),
+                None => owned.push((of, vec![entry.fields.clone()])),
             }
         }
-        owned.iter().fold(pruned, |pruned, (of, fields)| {
+        owned.into_iter().fold(pruned, |pruned, (of, sets)| {
             let Some(layout) = self.layout_of(of) else { return pruned };
             let there = self.convert(merged.clone(), version, of);
-            let kept = add_back(&there, &self.convert(pruned, version, of), fields, layout.form());
+            let kept = add_back(&there, &self.convert(pruned, version, of), &Set::union_all(sets), layout.form());
             self.convert(kept, of, version)
         })
     }

@@ -123,3 +123,26 @@ fn nobody_owns_what_the_server_decides() {
     );
     story.owned(&["apply one: .metadata.labels.x"]);
 }
+
+/// A client may say that thousands manage an object: each is gone through once, not with all that came before.
+#[test]
+fn very_many_managers_own_what_they_own() {
+    const MANAGERS: usize = 20_000;
+    let mut story = Story::config_map();
+    story.apply("one", "{data: {gone: x, kept: x}}");
+    let live = story.live.as_mut().unwrap();
+    let one = live.list(&["metadata", "managedFields"]).to_vec();
+    let other = |number: usize| {
+        json!({
+            "manager": format!("m{number}"), "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:data": {format!("f:k{number}"): {}}},
+        })
+    };
+    for number in 0..MANAGERS {
+        live.set(&["data", &format!("k{number}")], "x");
+    }
+    live.set(&["metadata", "managedFields"], one.into_iter().chain((0..MANAGERS).map(other)).collect::<Vec<_>>());
+    story.apply("one", "{data: {kept: x}}");
+    let data = story.live.as_ref().unwrap().map(&["data"]).unwrap();
+    assert_eq!((data.len(), data.contains_key("gone")), (MANAGERS + 1, false));
+}
