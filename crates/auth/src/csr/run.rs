@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use machinery::{ApiError, Object, Reason, UserInfo};
+use machinery::{ApiError, Object, Reason};
 use registry::{Context, Registry, WatchEvent, WatchOptions};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -109,21 +109,25 @@ impl Signer {
 
     /// Takes a request's next step; answers whether it could be written.
     async fn advance(&self, nodes: &Nodes, csr: &Object) -> bool {
-        let (subresource, change): (&'static str, Step) = match self.decide(nodes, csr) {
+        self.carry_out(csr, self.decide(nodes, csr)).await
+    }
+
+    async fn carry_out(&self, csr: &Object, step: Step) -> bool {
+        let subresource = match step {
             Step::Nothing => return true,
-            Step::Approve(message) => ("approval", Step::Approve(message)),
-            step => ("status", step),
-        };
-        let cx = Context {
-            user: UserInfo::new("system:apiserver", &[UserInfo::MASTERS]),
-            field_manager: "keelson".to_owned(),
-            ..Context::default()
+            Step::Approve(_) => "approval",
+            Step::Certificate(_) | Step::Fail(_) => "status",
         };
         let kind = self.registry.kinds().find(GROUP, "v1", "certificatesigningrequests").expect("served");
         let write = |object: &mut Object| {
-            write(object, &change);
+            if object.uid() != csr.uid() {
+                let why = "another request has taken its name";
+                return Err(ApiError::conflict(&kind.group_resource(), csr.name(), why));
+            }
+            write(object, &step);
             Ok(())
         };
+        let cx = Context { field_manager: "keelson".to_owned(), ..Context::of_server() };
         match self.registry.mutate(&cx, kind, "", csr.name(), subresource, write).await {
             Ok(_) => info!(request = csr.name(), subresource, "certificate signing request advanced"),
             Err(error) if error.reason == Reason::NotFound => {}
@@ -187,4 +191,39 @@ fn add_condition(csr: &mut Object, condition: &str, reason: &str, message: &str)
         "lastUpdateTime": now, "lastTransitionTime": now,
     }));
     csr.set(&["status", "conditions"], conditions);
+}
+
+#[cfg(test)]
+mod tests {
+    use registry::{Config, DeleteOptions, Hooks, Identity};
+
+    use super::*;
+    use crate::authz::Masters;
+    use crate::csr;
+    use crate::lineage::CLUSTER;
+
+    #[tokio::test]
+    async fn a_decision_is_about_the_request_that_was_looked_at() {
+        let (store, transformer) = (Arc::new(store::Memory::new()), Arc::new(Identity));
+        let config = Config { store, kinds: kinds::all(), transformer, hooks: Hooks::default() };
+        let registry = Registry::open(config).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Lineage::open(directory.path(), CLUSTER).unwrap();
+        let authorizer = Arc::new(Masters);
+        let signer = Signer { registry: registry.clone(), authority, authorizer };
+        let (kind, cx) = (kinds::find(GROUP, "v1", "certificatesigningrequests").unwrap(), Context::of_server());
+        let (pem, _) = csr::new_request(&csr::node_client_spec("n1")).unwrap();
+        let make = async || {
+            let request = csr::object("a", KUBELET_CLIENT_SIGNER, &pem);
+            registry.create(&cx, kind, "", request).await.unwrap().object()
+        };
+        let first = make().await;
+        registry.delete(&cx, kind, "", "a", &DeleteOptions::default()).await.unwrap();
+        let second = make().await;
+        for (looked_at, approves) in [(first, false), (second, true)] {
+            signer.carry_out(&looked_at, Step::Approve("it may")).await;
+            let now = registry.get(kind, "", "a", "").await.unwrap().object();
+            assert_eq!(has_condition(&now, "Approved"), approves);
+        }
+    }
 }
