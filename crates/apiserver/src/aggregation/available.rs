@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{join_all, try_join_all};
-use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, VIA};
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use machinery::{ApiError, Object, Reason, UserInfo};
 use registry::{Context, Registry, Watch, WatchOptions};
@@ -204,8 +204,8 @@ impl Server {
         let url = format!("https://{}{path}", self.endpoint(extension)?);
         let user =
             UserInfo { groups: vec![UserInfo::MASTERS.to_owned()], ..UserInfo::new("system:kube-aggregator", &[]) };
-        proxy::set_identity(&mut headers, &user);
-        headers.insert(VIA, self.aggregation().via.clone());
+        proxy::set_identity(&mut headers, &user)?;
+        self.set_passed(&mut headers);
         let mut request = Request::new(Bytes::new());
         *request.headers_mut() = headers;
         let answer = client.send(&url, request, CHECK_TIMEOUT).await;

@@ -42,9 +42,7 @@ impl Server {
         if !extension.available {
             return Err(ApiError::unavailable("service unavailable"));
         }
-        let via = &self.aggregation().via;
-        let by = |passed: &HeaderValue| passed.to_str().is_ok_and(|all| all.split(',').any(|by| by.trim() == via));
-        if call.headers().get_all(VIA).iter().any(by) {
+        if self.has_passed(call.headers()) {
             tracing::warn!(
                 extension = extension.name,
                 "requests come back: the extension's Service leads to this server"
@@ -53,9 +51,20 @@ impl Server {
         }
         let path = call.parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let backend = self.backend(extension, path)?;
-        call.parts.headers.append(VIA, via.clone());
-        set_identity(&mut call.parts.headers, &call.user);
+        set_identity(&mut call.parts.headers, &call.user).map_err(ApiError::internal)?;
+        self.set_passed(&mut call.parts.headers);
         forward::forward(self, call, None, backend).await
+    }
+
+    /// Notes that a request was here, by which it is known should an extension's address be that of this server.
+    pub(super) fn set_passed(&self, headers: &mut HeaderMap) {
+        headers.append(VIA, self.aggregation().via.clone());
+    }
+
+    fn has_passed(&self, headers: &HeaderMap) -> bool {
+        let via = &self.aggregation().via;
+        let by = |passed: &HeaderValue| passed.to_str().is_ok_and(|all| all.split(',').any(|by| by.trim() == via));
+        headers.get_all(VIA).iter().any(by)
     }
 
     /// Where the extension's server is, and how it is known.
@@ -83,24 +92,25 @@ impl Server {
     }
 }
 
-/// Tells who asks; what the client itself told by such headers went when it was authenticated.
-pub(super) fn set_identity(headers: &mut HeaderMap, user: &UserInfo) {
+/// Tells who asks; what the client itself told by such headers went when it was authenticated. The error names what
+/// fits no header: without it the request would be somebody else's.
+pub(super) fn set_identity(headers: &mut HeaderMap, user: &UserInfo) -> Result<(), String> {
     let mut add = |name: HeaderName, value: &str| {
-        // What does not fit a header can not be told.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.append(name, value);
-        }
+        let value = HeaderValue::try_from(value).map_err(|_| format!("{value:?} of the user fits no header"))?;
+        headers.append(name, value);
+        Ok::<_, String>(())
     };
-    add(USER, &user.name);
+    add(USER, &user.name)?;
     if !user.uid.is_empty() {
-        add(UID, &user.uid);
+        add(UID, &user.uid)?;
     }
-    user.groups.iter().for_each(|group| add(GROUP, group));
+    user.groups.iter().try_for_each(|group| add(GROUP, group))?;
     for (key, values) in &user.extra {
-        if let Ok(name) = HeaderName::try_from(format!("{EXTRA}{}", escape(key))) {
-            values.iter().for_each(|value| add(name.clone(), value));
-        }
+        let name = format!("{EXTRA}{}", escape(key));
+        let name = HeaderName::try_from(name).map_err(|_| format!("{key:?} of the user fits no header"))?;
+        values.iter().try_for_each(|value| add(name.clone(), value))?;
     }
+    Ok(())
 }
 
 /// A key as part of a header's name: what no such name may hold is percent-encoded.
@@ -118,11 +128,24 @@ mod tests {
         let mut headers = HeaderMap::new();
         let mut user = UserInfo { uid: "u1".to_owned(), ..UserInfo::new("jane", &["dev"]) };
         user.extra.insert("acme.com/project".to_owned(), vec!["one".to_owned(), "two".to_owned()]);
-        set_identity(&mut headers, &user);
+        set_identity(&mut headers, &user).unwrap();
         let all = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("x-remote-user"), ["jane"]);
         assert_eq!(all("x-remote-uid"), ["u1"]);
         assert_eq!(all("x-remote-group"), ["dev", "system:authenticated"]);
         assert_eq!(all("x-remote-extra-acme.com%2fproject"), ["one", "two"]);
+    }
+
+    #[test]
+    fn who_can_not_be_told_whole_is_not_told() {
+        let with_extra = |value: &str| {
+            let mut user = UserInfo::new("jane", &[]);
+            user.extra.insert("a".to_owned(), vec![value.to_owned()]);
+            user
+        };
+        for user in [UserInfo::new("a\nb", &[]), UserInfo::new("jane", &["dev", "a\nb"]), with_extra("a\nb")] {
+            let told = set_identity(&mut HeaderMap::new(), &user);
+            assert_eq!(told, Err("\"a\\nb\" of the user fits no header".to_owned()));
+        }
     }
 }
