@@ -1,15 +1,18 @@
 //! The condition Available of APIServices. (upstream: kube-aggregator pkg/controllers/status)
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{join_all, try_join_all};
+use futures::future::{join, join_all, select_ok, try_join_all};
 use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use machinery::{ApiError, Object, Reason, UserInfo};
-use registry::{Context, Registry, Watch, WatchOptions};
+use registry::service::SERVICE_NAME;
+use registry::{Context, Entry, Registry, Watch, WatchEvent, WatchOptions};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use webhook::Client;
 
 use super::extension::{Extension, Part};
@@ -22,7 +25,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// The same while one of them fails.
 const RECHECK_EVERY: Duration = Duration::from_secs(5);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often one check asks; one answer suffices.
+/// How often one check asks, all at once: not every endpoint may be well, and one answer suffices.
 const ATTEMPTS: usize = 5;
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_secs(10);
@@ -62,55 +65,46 @@ impl Server {
     }
 
     async fn keep_once(&self) -> Result<(), ApiError> {
-        let registry = self.registry();
         let context = Context::of_server();
-        let watch = async |kind| registry.watch(kind, "", &WatchOptions::default()).await;
-        let mut services = watch(self.kind("", "v1", "services")?).await?;
-        let mut slices = watch(self.kind("discovery.k8s.io", "v1", "endpointslices")?).await?;
-        let mut own = watch(kind(registry)).await?;
-        let mut definitions = watch(self.kind("apiextensions.k8s.io", "v1", "customresourcedefinitions")?).await?;
+        let mut watches = Watches::begin(self).await?;
         let mut ensured = None;
         loop {
-            for seen in [&mut services, &mut slices, &mut own, &mut definitions] {
-                pass_over(seen);
-            }
-            registry.settle().await?;
-            let generation = Some(registry.kinds().generation());
-            if ensured != generation {
-                local::ensure(registry, &context, &self.own_versions()).await?;
-                ensured = generation;
-            }
-            let pause = self.look(&context).await?;
-            let again = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending().await,
+            watches.pass_over();
+            self.ensure(&context, &mut ensured).await?;
+            let stored = self.look(&context).await?;
+            loop {
+                match watches.news(&stored).await {
+                    News::Definitions => self.ensure(&context, &mut ensured).await?,
+                    News::Extensions => break,
+                    News::End => return Ok(()),
                 }
-            };
-            // Without extensions nothing depends on Services.
-            let more = tokio::select! {
-                event = own.next() => event.is_some(),
-                event = definitions.next() => event.is_some(),
-                event = services.next(), if pause.is_some() => event.is_some(),
-                event = slices.next(), if pause.is_some() => event.is_some(),
-                () = again => true,
-            };
-            if !more {
-                return Ok(());
             }
         }
     }
 
-    /// Writes what has changed; answers when to look again, if nothing else tells.
-    async fn look(&self, context: &Context) -> Result<Option<Duration>, ApiError> {
+    /// Makes APIServices for all that is served, if that has changed since they were `ensured`.
+    async fn ensure(&self, context: &Context, ensured: &mut Option<u64>) -> Result<(), ApiError> {
+        let registry = self.registry();
+        registry.settle().await?;
+        let generation = Some(registry.kinds().generation());
+        if *ensured != generation {
+            local::ensure(registry, context, &self.own_versions()).await?;
+            *ensured = generation;
+        }
+        Ok(())
+    }
+
+    /// Writes what has changed; answers with the APIServices that it looked at.
+    async fn look(&self, context: &Context) -> Result<Looked, ApiError> {
         let registry = self.registry();
         let stored: Vec<Object> = registry.lister(kind(registry)).list("").iter().map(|entry| entry.object()).collect();
         let conditions = join_all(stored.iter().map(|of| self.condition(of))).await;
         let written = stored.iter().zip(&conditions).map(|(of, condition)| write(registry, context, of, condition));
         try_join_all(written).await?;
-        let extensions = stored.iter().filter(|of| Extension::read(of).is_some()).count();
         let failing = conditions.iter().any(|condition| !condition.available);
-        Ok((extensions > 0).then_some(if failing { RECHECK_EVERY } else { CHECK_EVERY }))
+        let again = clock::monotonic() + if failing { RECHECK_EVERY } else { CHECK_EVERY };
+        let services = stored.iter().filter_map(Extension::read).map(|of| (of.namespace, of.service)).collect();
+        Ok(Looked { stored, services, again })
     }
 
     async fn condition(&self, of: &Object) -> Condition {
@@ -127,11 +121,9 @@ impl Server {
         match self.ask(&read).await {
             Err(why) => Condition::missing("FailedDiscoveryCheck", why),
             Ok(resources) => {
-                let known = self.extension(&read.group, &read.version);
-                let schemas = self.ask_for_schemas(&read).await;
-                if let Some(extension) = known {
-                    self.ask_for_document(&extension).await;
-                    if extension.learn(resources, schemas) {
+                if let Some(extension) = self.extension(&read.group, &read.version) {
+                    let asking = join(self.ask_for_schemas(&extension), self.ask_for_document(&extension));
+                    if extension.learn(resources, asking.await.0) {
                         self.aggregation().changed();
                     }
                 }
@@ -147,15 +139,10 @@ impl Server {
 
     /// What the server serves, by the document that each server of an extension must have.
     async fn ask(&self, extension: &Extension) -> Result<Vec<Value>, String> {
-        let client = self.client_of(extension)?;
-        let mut last = String::new();
-        for _ in 0..ATTEMPTS {
-            match self.ask_once(&client, extension, &extension.path()).await {
-                Ok(document) => return Ok(document["resources"].as_array().cloned().unwrap_or_default()),
-                Err(why) => last = why,
-            }
-        }
-        Err(last)
+        let (client, path) = (self.client_of(extension)?, extension.path());
+        let attempts = (0..ATTEMPTS).map(|_| Box::pin(self.ask_once(&client, extension, &path)));
+        let (document, _) = select_ok(attempts).await?;
+        Ok(document["resources"].as_array().cloned().unwrap_or_default())
     }
 
     /// Where the extension's schemas are. Not every server has some.
@@ -173,7 +160,7 @@ impl Server {
         let known = extension.document();
         let tag = known.and_then(|known| HeaderValue::try_from(known.etag.as_str()).ok());
         headers.extend(tag.map(|tag| (IF_NONE_MATCH, tag)));
-        let Ok(answer) = self.exchange(&client, extension, "/openapi/v2", headers).await else { return };
+        let Ok((answer, _)) = self.exchange(&client, extension, "/openapi/v2", headers).await else { return };
         let Ok(document) = serde_json::from_slice(answer.body()) else { return };
         let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
         let etag = tag.map_or_else(|| crate::digest::hex(answer.body()), str::to_owned);
@@ -185,22 +172,22 @@ impl Server {
     }
 
     async fn ask_once(&self, client: &Client, extension: &Extension, path: &str) -> Result<Value, String> {
-        let answer = self.exchange(client, extension, path, HeaderMap::new()).await?;
+        let (answer, url) = self.exchange(client, extension, path, HeaderMap::new()).await?;
         let status = answer.status().as_u16();
         if !(200..300).contains(&status) {
-            let url = format!("https://{}{path}", self.endpoint(extension)?);
             return Err(format!("failing or missing response from {url}: bad status from {url}: {status}"));
         }
         Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 
+    /// The answer, and of whom it is.
     async fn exchange(
         &self,
         client: &Client,
         extension: &Extension,
         path: &str,
         mut headers: HeaderMap,
-    ) -> Result<Response<Bytes>, String> {
+    ) -> Result<(Response<Bytes>, String), String> {
         let url = format!("https://{}{path}", self.endpoint(extension)?);
         let user =
             UserInfo { groups: vec![UserInfo::MASTERS.to_owned()], ..UserInfo::new("system:kube-aggregator", &[]) };
@@ -208,12 +195,13 @@ impl Server {
         self.set_passed(&mut headers);
         let mut request = Request::new(Bytes::new());
         *request.headers_mut() = headers;
-        let answer = client.send(&url, request, CHECK_TIMEOUT).await;
-        answer.map_err(|error| format!("failing or missing response from {url}: {error}"))
+        match client.send(&url, request, CHECK_TIMEOUT).await {
+            Ok(answer) => Ok((answer, url)),
+            Err(error) => Err(format!("failing or missing response from {url}: {error}")),
+        }
     }
 
-    /// Groups and versions that this server serves itself.
-    /// Each version once; one that is built in is not custom, whatever definitions add to it.
+    /// Groups and versions that this server serves itself. Each version once; one that is built in is not custom, whatever definitions add to it.
     fn own_versions(&self) -> Vec<Own> {
         let own =
             |group: &str, version: &str, custom| Own { group: group.to_owned(), version: version.to_owned(), custom };
@@ -226,9 +214,89 @@ impl Server {
     }
 }
 
-/// What has come in already is seen by the next look.
-fn pass_over(watch: &mut Watch) {
-    while watch.next().now_or_never().flatten().is_some() {}
+/// The APIServices at a look, and when the next one is due if nothing else happens.
+struct Looked {
+    stored: Vec<Object>,
+    /// Namespaces and names of the Services that extensions are behind.
+    services: HashSet<(String, String)>,
+    again: Instant,
+}
+
+impl Looked {
+    /// What a look writes itself is no news: an extension that fails otherwise each time would be asked without end.
+    fn is_news(&self, of: &Entry) -> bool {
+        let (of, spec) = (of.object(), &["spec"]);
+        let same = |known: &Object| known.uid() == of.uid() && known.get(spec) == of.get(spec);
+        !self.stored.iter().any(same)
+    }
+
+    fn needs(&self, namespace: &str, service: &str) -> bool {
+        self.services.contains(&(namespace.to_owned(), service.to_owned()))
+    }
+}
+
+/// What a look depends on.
+struct Watches {
+    own: Watch,
+    definitions: Watch,
+    services: Watch,
+    slices: Watch,
+}
+
+/// What has happened since a look.
+enum News {
+    Definitions,
+    Extensions,
+    /// A watch is over.
+    End,
+}
+
+impl Watches {
+    async fn begin(server: &Server) -> Result<Self, ApiError> {
+        let watch = async |kind| server.registry().watch(kind, "", &WatchOptions::default()).await;
+        Ok(Self {
+            own: watch(kind(server.registry())).await?,
+            definitions: watch(server.kind("apiextensions.k8s.io", "v1", "customresourcedefinitions")?).await?,
+            services: watch(server.kind("", "v1", "services")?).await?,
+            slices: watch(server.kind("discovery.k8s.io", "v1", "endpointslices")?).await?,
+        })
+    }
+
+    /// What has come in already is seen by the next look.
+    fn pass_over(&mut self) {
+        for watch in [&mut self.own, &mut self.definitions, &mut self.services, &mut self.slices] {
+            while watch.next().now_or_never().flatten().is_some() {}
+        }
+    }
+
+    async fn news(&mut self, looked: &Looked) -> News {
+        let of_slice = |slice: &Entry| {
+            let service = slice.labels().get(SERVICE_NAME);
+            service.is_some_and(|service| looked.needs(slice.namespace(), service))
+        };
+        let more = tokio::select! {
+            more = news_of(&mut self.own, |of| looked.is_news(of)) => more,
+            more = news_of(&mut self.services, |of| looked.needs(of.namespace(), of.name())) => more,
+            more = news_of(&mut self.slices, of_slice) => more,
+            event = self.definitions.next() => match event {
+                Some(_) => return News::Definitions,
+                None => false,
+            },
+            () = tokio::time::sleep_until(looked.again), if !looked.services.is_empty() => true,
+        };
+        if more { News::Extensions } else { News::End }
+    }
+}
+
+/// Waits for something that matters; whether there was any.
+async fn news_of(watch: &mut Watch, matters: impl Fn(&Entry) -> bool) -> bool {
+    loop {
+        match watch.next().await {
+            Some(WatchEvent::Added(of) | WatchEvent::Modified(of) | WatchEvent::Deleted(of)) if !matters(&of) => {}
+            Some(WatchEvent::Bookmark { .. }) => {}
+            event => return event.is_some(),
+        }
+    }
 }
 
 /// What is wrong before anybody is asked.

@@ -36,8 +36,11 @@ pub(crate) struct Aggregation {
 struct Known {
     /// Of the APIServices in the cache that these were read from; nothing before the first.
     version: Option<u64>,
-    extensions: HashMap<(String, String), Arc<Extension>>,
+    extensions: Extensions,
 }
+
+/// By group and version.
+type Extensions = HashMap<(String, String), Arc<Extension>>;
 
 impl Default for Aggregation {
     fn default() -> Self {
@@ -84,7 +87,7 @@ impl Aggregation {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// An extension that is still the same keeps its connections and what is known of it.
+    /// An extension that is still the same keeps its connections and what is known of it, whoever else looks just now.
     fn current(&self, registry: &Registry) -> Arc<Known> {
         let lister = self.services.get_or_init(|| registry.lister(kind(registry)));
         let version = Some(lister.version());
@@ -92,20 +95,25 @@ impl Aggregation {
         if known.version == version {
             return known;
         }
-        let services = lister.list("");
-        let services = services.iter().map(|entry| entry.object());
-        let extensions = services.filter_map(|service| Extension::read(&service)).map(|extension| {
-            let key = (extension.group.clone(), extension.version.clone());
-            let extension = match known.extensions.get(&key) {
-                Some(before) => extension.after(before),
-                None => Arc::new(extension),
-            };
-            (key, extension)
+        self.known.rcu(|known| match known.version == version {
+            true => known.clone(),
+            false => Arc::new(Known { version, extensions: read(lister, known) }),
         });
-        let known = Arc::new(Known { version, extensions: extensions.collect() });
-        self.known.store(known.clone());
-        known
+        self.known.load_full()
     }
+}
+
+fn read(lister: &Lister, known: &Known) -> Extensions {
+    let services = lister.list("").into_iter().map(|entry| entry.object());
+    let extensions = services.filter_map(|service| Extension::read(&service)).map(|extension| {
+        let key = (extension.group.clone(), extension.version.clone());
+        let extension = match known.extensions.get(&key) {
+            Some(before) => extension.after(before),
+            None => Arc::new(extension),
+        };
+        (key, extension)
+    });
+    extensions.collect()
 }
 
 fn kind(registry: &Registry) -> &'static KindDef {

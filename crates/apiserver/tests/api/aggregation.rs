@@ -1,18 +1,20 @@
 //! Groups that another server serves, through this one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Response;
+use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
 use webhook::testing::{self, Asked, Server};
 
 use crate::support::{Api, Options, start_with};
@@ -58,7 +60,10 @@ async fn extension(cluster: &Cluster) -> (Server, String) {
     extension_that(cluster, answer).await
 }
 
-async fn extension_that(cluster: &Cluster, answers: fn(&Asked) -> Response<String>) -> (Server, String) {
+async fn extension_that(
+    cluster: &Cluster,
+    answers: impl Fn(&Asked) -> Response<String> + Send + Sync + 'static,
+) -> (Server, String) {
     let (tls, ca) = extension_tls(cluster);
     (testing::serve(tls, move |asked| Box::pin(std::future::ready(answers(&asked)))).await, ca)
 }
@@ -375,4 +380,74 @@ async fn watches_and_upgraded_connections_pass_through() {
         assert!(watch.read_line(&mut line).await.unwrap() > 0, "the second event comes as it happens");
     }
     serving.abort();
+}
+
+#[tokio::test]
+async fn an_extension_that_leads_back_here_ends_there() {
+    let cluster = cluster().await;
+    let (tls, ca) = extension_tls(&cluster);
+    let (passed, back) = (Arc::new(AtomicUsize::new(0)), cluster.api.server.service());
+    let times = passed.clone();
+    let server = testing::serve(tls, move |asked| {
+        let widgets = asked.path.ends_with("/widgets");
+        times.fetch_add(usize::from(widgets), Ordering::SeqCst);
+        let back = back.clone();
+        Box::pin(async move {
+            if !widgets {
+                return answer(&asked);
+            }
+            let mut request = Request::get(&asked.path).body(String::new()).unwrap();
+            *request.headers_mut() = asked.headers;
+            request.headers_mut().insert("authorization", "Bearer admin".parse().unwrap());
+            let answered = crate::support::collect(back.oneshot(request).await.unwrap()).await;
+            Response::builder().status(answered.status).body(answered.text().to_owned()).unwrap()
+        })
+    })
+    .await;
+    cluster.register(server.address.port(), trusting(&ca)).await;
+    cluster.until(NAME, "Passed").await;
+    let refused = cluster.api.get("/apis/acme.com/v1/namespaces/shop/widgets").await;
+    assert_eq!(refused.problem(), "503 ServiceUnavailable: the APIService v1.acme.com leads back to this server");
+    assert_eq!(passed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_answer_of_several_suffices() {
+    let cluster = cluster().await;
+    let (tls, ca) = extension_tls(&cluster);
+    let hangs = AtomicUsize::new(1);
+    let server = testing::serve(tls, move |asked| {
+        let hangs = hangs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        Box::pin(async move {
+            match hangs {
+                true => std::future::pending().await,
+                false => answer(&asked),
+            }
+        })
+    })
+    .await;
+    cluster.register(server.address.port(), trusting(&ca)).await;
+    // Sooner than the one that hangs is given up.
+    tokio::time::timeout(Duration::from_secs(4), cluster.until(NAME, "Passed")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_extension_that_fails_otherwise_each_time_is_left_in_peace_meanwhile() {
+    let cluster = cluster().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let times = asked.clone();
+    let (server, ca) = extension_that(&cluster, move |_| {
+        let time = times.fetch_add(1, Ordering::SeqCst);
+        Response::builder().status(500 + u16::try_from(time % 100).unwrap()).body(String::new()).unwrap()
+    })
+    .await;
+    cluster.register(server.address.port(), trusting(&ca)).await;
+    cluster.until(NAME, "FailedDiscoveryCheck").await;
+    let services = "/api/v1/namespaces/ext/services";
+    for number in 0..50 {
+        let service = json!({"metadata": {"name": format!("other-{number}")}, "spec": {"ports": [{"port": 80}]}});
+        cluster.api.post(services, &service).await.expect(201);
+    }
+    // Its Service and it itself were news once each.
+    assert!(asked.load(Ordering::SeqCst) <= 10, "{asked:?}");
 }
