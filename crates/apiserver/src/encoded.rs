@@ -59,7 +59,7 @@ impl Encoding {
         Bytes::from([&head, item.as_ref(), ENVELOPE_TAIL].concat())
     }
 
-    /// The object as it stands in a list.
+    /// The object as others are put around it; JSON lists leave the type of a whole one out.
     fn item(self, entry: &Entry) -> Bytes {
         match (self.protobuf, self.partial) {
             (false, false) => entry.json(),
@@ -204,12 +204,22 @@ enum Form {
 }
 
 impl Form {
-    /// Hands the printed item to `put`; what is kept with the entry is not even counted as shared for that.
-    fn print(&self, entry: &Entry, put: impl FnOnce(&[u8])) {
+    /// Appends the printed item.
+    fn print(&self, entry: &Entry, chunk: &mut BytesMut) {
         match self {
-            Self::Encoded(Encoding { protobuf: false, partial: false }) => put(entry.json_bytes()),
-            Self::Encoded(encoding) => put(&encoding.item(entry)),
-            Self::Rows(kind, include) => put(table::row(kind, &entry.object(), *include).to_string().as_bytes()),
+            Self::Encoded(Encoding { protobuf: false, partial: false }) => {
+                entry.json_in_list().into_iter().for_each(|piece| chunk.put_slice(piece));
+            }
+            Self::Encoded(encoding) => {
+                let item = encoding.item(entry);
+                if encoding.protobuf {
+                    chunk.put_slice(&length_head(item.len()));
+                }
+                chunk.put_slice(&item);
+            }
+            Self::Rows(kind, include) => {
+                chunk.put_slice(table::row(kind, &entry.object(), *include).to_string().as_bytes());
+            }
         }
     }
 
@@ -250,15 +260,10 @@ impl Iterator for Joined {
                 chunk.put_slice(std::mem::take(&mut self.tail));
                 break;
             };
-            let first = std::mem::take(&mut self.first);
-            self.form.print(&entry, |item| {
-                if self.form.is_protobuf() {
-                    chunk.put_slice(&length_head(item.len()));
-                } else if !first {
-                    chunk.put_u8(b',');
-                }
-                chunk.put_slice(item);
-            });
+            if !std::mem::take(&mut self.first) && !self.form.is_protobuf() {
+                chunk.put_u8(b',');
+            }
+            self.form.print(&entry, &mut chunk);
         }
         (!chunk.is_empty()).then(|| chunk.freeze())
     }

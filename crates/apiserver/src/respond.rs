@@ -192,7 +192,7 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
             })
         }
         Shape::Whole | Shape::Discovery => {
-            let items: Vec<Value> = objects.into_iter().map(Object::into_value).collect();
+            let items: Vec<Value> = objects.into_iter().map(|object| in_list(kind, object)).collect();
             json!({
                 "kind": kind.list_kind(), "apiVersion": kind.group_version().to_string(),
                 "metadata": metadata, "items": items,
@@ -200,6 +200,15 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
         }
     };
     document(call, accept, StatusCode::OK, kind.schema, &shown)
+}
+
+/// Objects of built-in kinds leave their type to the list.
+fn in_list(kind: &KindDef, mut object: Object) -> Value {
+    if kind.custom.is_none() {
+        object.remove(&["apiVersion"]);
+        object.remove(&["kind"]);
+    }
+    object.into_value()
 }
 
 fn joined(call: &Call, format: Format, mut pieces: Joined) -> Answer {

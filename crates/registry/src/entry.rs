@@ -25,11 +25,19 @@ pub struct Entry {
     json: Bytes,
     /// The protobuf message, and [`ENVELOPE_TAIL`] behind it.
     protobuf: OnceLock<Bytes>,
-    /// Where the digits of the resource version start in `json`; zero when the object has no metadata.
-    splice: u32,
+    marks: Marks,
     selectable: OnceLock<Box<Selectable>>,
     /// What webhooks made of it.
     converted: OnceLock<Box<Mutex<Converted>>>,
+}
+
+/// Places in the JSON of an entry; zero for what is not there.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    /// Where the digits of the resource version start.
+    version: u32,
+    /// Where the key `kind` starts, if it stands before the metadata.
+    kind: u32,
 }
 
 /// What webhooks made of an entry, each of another version, and what they are being asked for.
@@ -60,6 +68,9 @@ pub struct Selectable {
 }
 
 const FIELD: &[u8] = b"\"resourceVersion\":\"";
+const METADATA: &[u8] = b"\"metadata\":{";
+const API_VERSION: &[u8] = b"\"apiVersion\":";
+const KIND: &[u8] = b"\"kind\":";
 
 /// What closes a watch event around the object: kept with it, so that events share the bytes.
 const EVENT_TAIL: &[u8] = b"}\n";
@@ -80,16 +91,18 @@ impl Entry {
         // What was not written yet has no version to show.
         let start = metadata_start(stored).filter(|_| revision > 0);
         let Some(at) = start else {
-            return Self::raw(kind, key, prefix, revision, [stored, EVENT_TAIL].concat(), 0);
+            return Self::raw(kind, key, prefix, revision, [stored, EVENT_TAIL].concat(), Marks::default());
         };
+        let kind_key = key_start(&stored[..at], KIND).unwrap_or_default();
+        let marks = Marks { version: (at + FIELD.len()) as u32, kind: kind_key as u32 };
         let close: &[u8] = if stored.get(at) == Some(&b'}') { b"\"" } else { b"\"," };
         let digits = revision.to_string();
         let parts = [&stored[..at], FIELD, digits.as_bytes(), close, &stored[at..], EVENT_TAIL];
-        Self::raw(kind, key, prefix, revision, parts.concat(), at + FIELD.len())
+        Self::raw(kind, key, prefix, revision, parts.concat(), marks)
     }
 
     /// `json` has its tail already.
-    fn raw(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, json: Vec<u8>, splice: usize) -> Self {
+    fn raw(kind: &'static KindDef, key: &str, prefix: usize, revision: Revision, json: Vec<u8>, marks: Marks) -> Self {
         Self {
             key: key.into(),
             prefix: prefix as u16,
@@ -97,7 +110,7 @@ impl Entry {
             revision,
             json: Bytes::from(json),
             protobuf: OnceLock::new(),
-            splice: splice as u32,
+            marks,
             selectable: OnceLock::new(),
             converted: OnceLock::new(),
         }
@@ -131,13 +144,13 @@ impl Entry {
 
     /// The same object as a later write left it: what a deletion delivers.
     pub fn at_revision(&self, revision: Revision) -> Self {
-        let start = self.splice as usize;
+        let start = self.marks.version as usize;
         let old = self.revision.to_string().len();
         let json = match start {
             0 => self.json.to_vec(),
             _ => [&self.json[..start], revision.to_string().as_bytes(), &self.json[start + old..]].concat(),
         };
-        let later = Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, start);
+        let later = Self::raw(self.kind, &self.key, usize::from(self.prefix), revision, json, self.marks);
         let converted = self.converted.get().map(|converted| converted.lock().known.clone()).unwrap_or_default();
         converted.iter().for_each(|entry| later.keep_converted(entry.at_revision(revision).into()));
         later
@@ -168,8 +181,15 @@ impl Entry {
     }
 
     /// The same, borrowed.
-    pub fn json_bytes(&self) -> &[u8] {
+    fn json_bytes(&self) -> &[u8] {
         &self.json[..self.json.len() - EVENT_TAIL.len()]
+    }
+
+    /// The same in the pieces that stand in a list: objects of built-in kinds leave their type to the list.
+    pub fn json_in_list(&self) -> [&[u8]; 3] {
+        let json = self.json_bytes();
+        let untyped = self.kind.custom.is_none().then(|| without_type(json, self.marks.kind as usize)).flatten();
+        untyped.unwrap_or([json, b"", b""])
     }
 
     /// The object's metadata as JSON.
@@ -261,11 +281,22 @@ impl fmt::Debug for Entry {
 
 /// Where the fields of the top-level `metadata` start: just behind its opening brace.
 fn metadata_start(json: &[u8]) -> Option<usize> {
-    const METADATA: &[u8] = b"\"metadata\":{";
+    key_start(json, METADATA).map(|start| start + METADATA.len())
+}
+
+/// What is around `apiVersion` and `kind`, behind each of which other fields come. `kind` is where that key starts.
+fn without_type(json: &[u8], kind: usize) -> Option<[&[u8]; 3]> {
+    let api_version = key_start(json.get(..kind)?, API_VERSION)?;
+    let behind = |key: usize, name: &[u8]| string_end(json, key + name.len()) + "\",".len();
+    Some([&json[..api_version], json.get(behind(api_version, API_VERSION)..kind)?, json.get(behind(kind, KIND)..)?])
+}
+
+/// Where a key of the object itself starts. `key` ends with what its value starts with.
+fn key_start(json: &[u8], key: &[u8]) -> Option<usize> {
     let (mut depth, mut at) = (0usize, 0);
     while at < json.len() {
         match json[at] {
-            b'"' if depth == 1 && json[at..].starts_with(METADATA) => return Some(at + METADATA.len()),
+            b'"' if depth == 1 && json[at..].starts_with(key) => return Some(at),
             b'"' => at = string_end(json, at),
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth -= 1,
@@ -333,6 +364,25 @@ mod tests {
         let wanted = r#"{"resourceVersion":"7","annotations":{"a":"}\"{"},"name":"a"}"#;
         assert_eq!(std::str::from_utf8(entry(stored).metadata_json()).unwrap(), wanted);
         assert_eq!(entry("{}").metadata_json(), b"{}");
+    }
+
+    #[test]
+    fn in_a_list_a_built_in_object_has_no_type() {
+        let pieces = |entry: &Entry| String::from_utf8(entry.json_in_list().concat()).unwrap();
+        for (stored, wanted) in [
+            (
+                r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#,
+                r#"{"metadata":{"resourceVersion":"7","name":"a"}}"#,
+            ),
+            (
+                r#"{"action":"\"kind\":","apiVersion":"v1","data":{"kind":"x"},"kind":"ConfigMap","last":"","metadata":{}}"#,
+                r#"{"action":"\"kind\":","data":{"kind":"x"},"last":"","metadata":{"resourceVersion":"7"}}"#,
+            ),
+            (r#"{"data":{},"metadata":{}}"#, r#"{"data":{},"metadata":{"resourceVersion":"7"}}"#),
+        ] {
+            assert_eq!(pieces(&entry(stored)), wanted);
+            assert_eq!(pieces(&entry(stored).at_revision(7)), wanted);
+        }
     }
 
     #[test]

@@ -111,6 +111,18 @@ async fn tables_and_metadata_are_given_where_asked_for() {
 }
 
 #[tokio::test]
+async fn objects_in_a_list_leave_their_type_to_it() {
+    let api = ready().await;
+    api.post(CONFIG_MAPS, &config_map("web")).await.expect(201);
+    for path in [CONFIG_MAPS.to_owned(), format!("{CONFIG_MAPS}?pretty=true")] {
+        let list = api.get(&path).await.expect(200);
+        let item = &list["items"][0];
+        assert_eq!((&list["kind"], &item["metadata"]["name"]), (&json!("ConfigMapList"), &json!("web")));
+        assert_eq!((&item["kind"], &item["apiVersion"]), (&json!(null), &json!(null)));
+    }
+}
+
+#[tokio::test]
 async fn yaml_is_read_and_what_is_unknown_is_told() {
     let api = ready().await;
     let body = "kind: ConfigMap\nmetadata: {name: web}\ndata: {mode: \"0644\"}\nextra: 1\n";

@@ -19,6 +19,7 @@ async fn a_definition_serves_its_objects_until_it_is_deleted() {
     assert_eq!((&made["spec"], &made["metadata"]["generation"]), (&json!({"size": 1}), &json!(1)));
     let list = cluster.api.get(WIDGETS).await.expect(200);
     assert_eq!((&list["kind"], &list["items"][0]["metadata"]["name"]), (&json!("WidgetList"), &json!("a")));
+    assert_eq!(list["items"][0]["kind"], "Widget");
     let larger = json!({"spec": {"size": 2}});
     let patched = cluster.api.patch(&format!("{WIDGETS}/a"), "application/merge-patch+json", &larger).await;
     assert_eq!(patched.expect(200)["metadata"]["generation"], 2);
