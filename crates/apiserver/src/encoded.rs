@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kinds::KindDef;
 use machinery::ApiError;
 use machinery::protobuf::{self, ENVELOPE_TAIL};
-use registry::table::{self, IncludeObject};
+use registry::table::{self, MetaVersion, Rows};
 use registry::{Entry, List};
 use serde_json::{Value, json};
 
@@ -15,18 +15,15 @@ use crate::respond;
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
-/// What every PartialObjectMetadata is.
-const META_VERSION: &str = "meta.k8s.io/v1";
 const PARTIAL: &str = "PartialObjectMetadata";
 const PARTIAL_LIST: &str = "PartialObjectMetadataList";
-const PARTIAL_HEAD: &[u8] = br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
 
 /// A form that needs no tree: each object in it is kept with its entry, or cut out of what is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Encoding {
     protobuf: bool,
-    /// Metadata alone.
-    partial: bool,
+    /// Metadata alone, in this version.
+    partial: Option<MetaVersion>,
 }
 
 impl Encoding {
@@ -38,8 +35,8 @@ impl Encoding {
             Format::Json | Format::Yaml => return None,
         };
         match accept.shape {
-            Shape::Whole => Some(Self { protobuf, partial: false }),
-            Shape::Metadata => Some(Self { protobuf, partial: true }),
+            Shape::Whole => Some(Self { protobuf, partial: None }),
+            Shape::Metadata => Some(Self { protobuf, partial: Some(accept.version) }),
             Shape::Table | Shape::Discovery => None,
         }
     }
@@ -62,31 +59,34 @@ impl Encoding {
     /// The object as others are put around it; JSON lists leave the type of a whole one out.
     fn item(self, entry: &Entry) -> Bytes {
         match (self.protobuf, self.partial) {
-            (false, false) => entry.json(),
-            (false, true) => Bytes::from([PARTIAL_HEAD, entry.metadata_json(), b"}"].concat()),
-            (true, false) => entry.protobuf(),
-            (true, true) => entry.metadata_protobuf(),
+            (false, None) => entry.json(),
+            (false, Some(version)) => Bytes::from([partial_head(version), entry.metadata_json(), b"}"].concat()),
+            (true, None) => entry.protobuf(),
+            (true, Some(_)) => entry.metadata_protobuf(),
         }
     }
 
     fn type_of(self, kind: &KindDef) -> (String, &str) {
-        if self.partial { (META_VERSION.to_owned(), PARTIAL) } else { (kind.group_version().to_string(), kind.kind) }
+        match self.partial {
+            Some(version) => (version.api_version().to_owned(), PARTIAL),
+            None => (kind.group_version().to_string(), kind.kind),
+        }
     }
 
     fn list_type_of(self, kind: &KindDef) -> (String, String) {
-        if self.partial {
-            return (META_VERSION.to_owned(), PARTIAL_LIST.to_owned());
+        match self.partial {
+            Some(version) => (version.api_version().to_owned(), PARTIAL_LIST.to_owned()),
+            None => (kind.group_version().to_string(), kind.list_kind()),
         }
-        (kind.group_version().to_string(), kind.list_kind())
     }
 
     /// A watch event in two pieces, of which the second is the entry's own wherever it can be.
     pub fn event(self, event: &'static str, entry: &Entry) -> [Bytes; 2] {
         match (self.protobuf, self.partial) {
-            (false, false) => [json_event_head(event), entry.json_to_event_end()],
-            (true, false) => self.protobuf_event(event, entry.kind(), entry.protobuf_to_envelope_end()),
-            (false, true) => json_event(event, &self.item(entry)),
-            (true, true) => {
+            (false, None) => [json_event_head(event), entry.json_to_event_end()],
+            (true, None) => self.protobuf_event(event, entry.kind(), entry.protobuf_to_envelope_end()),
+            (false, Some(_)) => json_event(event, &self.item(entry)),
+            (true, Some(_)) => {
                 let object = [&self.item(entry), ENVELOPE_TAIL].concat();
                 self.protobuf_event(event, entry.kind(), Bytes::from(object))
             }
@@ -159,6 +159,14 @@ pub fn list_metadata(list: &List) -> Value {
     metadata
 }
 
+/// What stands before the metadata.
+fn partial_head(version: MetaVersion) -> &'static [u8] {
+    match version {
+        MetaVersion::V1 => br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#,
+        MetaVersion::V1Beta1 => br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1beta1","metadata":"#,
+    }
+}
+
 fn json_event_head(event: &'static str) -> Bytes {
     Bytes::from_static(match event {
         "ADDED" => b"{\"type\":\"ADDED\",\"object\":",
@@ -191,23 +199,23 @@ fn protobuf_event(event: &str, api_version: &str, kind: &str, object: Bytes) -> 
 }
 
 /// A list as a table, piece by piece: only the rows of one piece are in memory.
-pub fn table(kind: &'static KindDef, list: List, include: IncludeObject) -> Joined {
-    let empty = table::render(kind, std::iter::empty(), list_metadata(&list), include, true).to_string();
+pub fn table(kind: &'static KindDef, list: List, shown: Rows) -> Joined {
+    let empty = table::render(kind, std::iter::empty(), list_metadata(&list), shown, true).to_string();
     let head = empty.strip_suffix("]}").expect("the rows come last").as_bytes().to_vec();
-    Joined::new(Form::Rows(kind, include), head, list.items, b"]}\n")
+    Joined::new(Form::Rows(kind, shown), head, list.items, b"]}\n")
 }
 
 /// How the items of a list are printed.
 enum Form {
     Encoded(Encoding),
-    Rows(&'static KindDef, IncludeObject),
+    Rows(&'static KindDef, Rows),
 }
 
 impl Form {
     /// Appends the printed item.
     fn print(&self, entry: &Entry, chunk: &mut BytesMut) {
         match self {
-            Self::Encoded(Encoding { protobuf: false, partial: false }) => {
+            Self::Encoded(Encoding { protobuf: false, partial: None }) => {
                 entry.json_in_list().into_iter().for_each(|piece| chunk.put_slice(piece));
             }
             Self::Encoded(encoding) => {
@@ -217,8 +225,8 @@ impl Form {
                 }
                 chunk.put_slice(&item);
             }
-            Self::Rows(kind, include) => {
-                chunk.put_slice(table::row(kind, &entry.object(), *include).to_string().as_bytes());
+            Self::Rows(kind, shown) => {
+                chunk.put_slice(table::row(kind, &entry.object(), *shown).to_string().as_bytes());
             }
         }
     }

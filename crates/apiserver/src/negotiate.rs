@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use kinds::KindDef;
 use machinery::{ApiError, Reason};
+use registry::table::MetaVersion;
 
 use crate::query::Query;
 
@@ -43,6 +44,8 @@ pub enum Shape {
 pub struct Accept {
     pub format: Format,
     pub shape: Shape,
+    /// Of a table, or of metadata alone.
+    pub version: MetaVersion,
     pub pretty: bool,
 }
 
@@ -88,8 +91,8 @@ pub fn accept(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Accept
     let mut clauses: Vec<Clause<'_>> = header.split(',').map(Clause::parse).collect();
     clauses.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.wildcards().cmp(&b.wildcards())));
     let served = clauses.iter().find_map(|clause| Some((clause.served(offer)?, clause)));
-    let ((format, shape), clause) = served.ok_or_else(|| not_acceptable(offer.media_types()))?;
-    Ok(Accept { format, shape, pretty: pretty || clause.param("pretty") == "1" })
+    let ((format, shape, version), clause) = served.ok_or_else(|| not_acceptable(offer.media_types()))?;
+    Ok(Accept { format, shape, version, pretty: pretty || clause.param("pretty") == "1" })
 }
 
 pub fn not_acceptable(accepted: &str) -> ApiError {
@@ -130,7 +133,7 @@ impl<'a> Clause<'a> {
         self.media.matches('*').count()
     }
 
-    fn served(&self, offer: Offer) -> Option<(Format, Shape)> {
+    fn served(&self, offer: Offer) -> Option<(Format, Shape, MetaVersion)> {
         let format = match self.media {
             "application/json" | "*/*" | "application/*" => Format::Json,
             "application/yaml" => Format::Yaml,
@@ -140,14 +143,15 @@ impl<'a> Clause<'a> {
         if !["", "watch"].contains(&self.param("stream")) {
             return None;
         }
+        let version = if self.param("v") == "v1beta1" { MetaVersion::V1Beta1 } else { MetaVersion::V1 };
         let shape = match (self.param("g"), self.param("v"), self.param("as")) {
             (_, _, "") => Shape::Whole,
-            ("meta.k8s.io", "v1", "Table") => Shape::Table,
-            ("meta.k8s.io", "v1", "PartialObjectMetadata" | "PartialObjectMetadataList") => Shape::Metadata,
+            ("meta.k8s.io", "v1" | "v1beta1", "Table") => Shape::Table,
+            ("meta.k8s.io", "v1" | "v1beta1", "PartialObjectMetadata" | "PartialObjectMetadataList") => Shape::Metadata,
             ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") => Shape::Discovery,
             _ => return None,
         };
-        offer.has(format, shape).then_some((format, shape))
+        offer.has(format, shape).then_some((format, shape, version))
     }
 }
 
@@ -232,7 +236,9 @@ mod tests {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         assert_eq!(negotiated(table, OBJECTS), Ok((Format::Json, Shape::Table)));
         assert!(negotiated(table, Offer::DISCOVERY).is_err());
-        let kubectl = format!("{table},application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json");
+        let beta = "application/json;as=Table;v=v1beta1;g=meta.k8s.io";
+        assert_eq!(negotiated(beta, OBJECTS), Ok((Format::Json, Shape::Table)));
+        let kubectl = format!("{table},{beta},application/json");
         assert_eq!(negotiated(&kubectl, Offer::PLAIN), Ok((Format::Json, Shape::Whole)));
         let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(negotiated(aggregated, Offer::DISCOVERY), Ok((Format::Json, Shape::Discovery)));

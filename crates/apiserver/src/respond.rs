@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use kinds::KindDef;
 use machinery::protobuf::{self, ENVELOPE_TAIL};
 use machinery::{ApiError, Object};
-use registry::table::{self, IncludeObject};
+use registry::table::{self, IncludeObject, Rows};
 use registry::{Entry, List};
 use serde_json::{Value, json};
 
@@ -153,21 +153,22 @@ pub fn object(call: &Call, accept: Accept, kind: &KindDef, status: StatusCode, o
     let shown = match accept.shape {
         Shape::Table => {
             let metadata = json!({"resourceVersion": object.resource_version()});
-            table::render(kind, std::iter::once(&object), metadata, include_object(call), true)
+            table::render(kind, std::iter::once(&object), metadata, rows(call, accept), true)
         }
-        Shape::Metadata => table::partial_metadata(&object),
+        Shape::Metadata => table::partial_metadata(&object, accept.version),
         Shape::Whole | Shape::Discovery => object.into_value(),
     };
     document(call, accept, status, kind.schema, &shown)
 }
 
-/// `includeObject` of a table.
-pub fn include_object(call: &Call) -> IncludeObject {
-    match call.query.get("includeObject") {
+/// How a table shows its rows.
+pub fn rows(call: &Call, accept: Accept) -> Rows {
+    let include = match call.query.get("includeObject") {
         "None" => IncludeObject::None,
         "Object" => IncludeObject::Object,
         _ => IncludeObject::Metadata,
-    }
+    };
+    Rows { include, version: accept.version }
 }
 
 /// A list in the shape asked for.
@@ -178,16 +179,17 @@ pub fn list(call: &Call, accept: Accept, kind: &'static KindDef, list: List) -> 
     }
     let list = if accept.shape == Shape::Table { table::in_order(kind, list) } else { list };
     if (accept.shape, accept.format, accept.pretty) == (Shape::Table, Format::Json, false) {
-        return joined(call, Format::Json, encoded::table(kind, list, include_object(call)));
+        return joined(call, Format::Json, encoded::table(kind, list, rows(call, accept)));
     }
     let metadata = encoded::list_metadata(&list);
     let objects: Vec<Object> = list.items.iter().map(|entry| entry.object()).collect();
     let shown = match accept.shape {
-        Shape::Table => table::render(kind, objects.iter(), metadata, include_object(call), true),
+        Shape::Table => table::render(kind, objects.iter(), metadata, rows(call, accept), true),
         Shape::Metadata => {
-            let items: Vec<Value> = objects.iter().map(table::partial_metadata).collect();
+            let items: Vec<Value> =
+                objects.iter().map(|object| table::partial_metadata(object, accept.version)).collect();
             json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "kind": "PartialObjectMetadataList", "apiVersion": accept.version.api_version(),
                 "metadata": metadata, "items": items,
             })
         }

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt as _};
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::{ApiError, Object};
-use registry::table::{self, IncludeObject};
+use registry::table::{self, Rows};
 use registry::{Entry, Watch, WatchEvent};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
@@ -51,7 +51,7 @@ pub fn answer(
     if accept.format == Format::Yaml {
         return Err(negotiate::not_acceptable(STREAMED));
     }
-    let framer = Framer { kind, encoding: encoding(accept), include: respond::include_object(call), header: true };
+    let framer = Framer { kind, encoding: encoding(accept), shown: respond::rows(call, accept), header: true };
     let deadline = Box::pin(tokio::time::sleep_until(deadline));
     let frames = frames(Running { watch, framer, counts, deadline, closing, ended: false, _guard: guard });
     let pieces = frames.flat_map(futures::stream::iter);
@@ -110,7 +110,7 @@ struct Framer {
     kind: &'static KindDef,
     /// None for tables, which are made for each watcher.
     encoding: Option<Encoding>,
-    include: IncludeObject,
+    shown: Rows,
     /// Columns are described in the first table only.
     header: bool,
 }
@@ -139,7 +139,7 @@ impl Framer {
     fn table(&mut self, object: &Object) -> Value {
         let header = std::mem::take(&mut self.header);
         let metadata = json!({"resourceVersion": object.resource_version()});
-        table::render(self.kind, std::iter::once(object), metadata, self.include, header)
+        table::render(self.kind, std::iter::once(object), metadata, self.shown, header)
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
 
     fn framer(shape: Shape) -> Framer {
         let accept = Accept { shape, pretty: true, ..Accept::default() };
-        Framer { kind: &PLAIN, encoding: encoding(accept), include: IncludeObject::Metadata, header: true }
+        Framer { kind: &PLAIN, encoding: encoding(accept), shown: Rows::default(), header: true }
     }
 
     fn added() -> WatchEvent {

@@ -1,4 +1,4 @@
-//! Objects as `meta.k8s.io/v1` Tables and PartialObjectMetadata, from the columns of their kind.
+//! Objects as `meta.k8s.io` Tables and PartialObjectMetadata, from the columns of their kind.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -19,18 +19,42 @@ pub enum IncludeObject {
     Object,
 }
 
+/// The version of `meta.k8s.io` that a client asks for; both look the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetaVersion {
+    #[default]
+    V1,
+    V1Beta1,
+}
+
+impl MetaVersion {
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
+}
+
+/// How rows are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rows {
+    pub include: IncludeObject,
+    pub version: MetaVersion,
+}
+
 /// A Table of `objects`. `metadata` is the list's metadata; `header` says whether columns are described.
 pub fn render<'a>(
     kind: &KindDef,
     objects: impl Iterator<Item = &'a Object>,
     metadata: Value,
-    include: IncludeObject,
+    shown: Rows,
     header: bool,
 ) -> Value {
-    let rows: Vec<Value> = objects.map(|object| row(kind, object, include)).collect();
+    let rows: Vec<Value> = objects.map(|object| row(kind, object, shown)).collect();
     let definitions = if header { definitions(kind) } else { Value::Null };
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+        "kind": "Table", "apiVersion": shown.version.api_version(), "metadata": metadata,
         "columnDefinitions": definitions, "rows": rows,
     })
 }
@@ -104,14 +128,14 @@ pub fn in_order(kind: &KindDef, mut list: List) -> List {
 }
 
 /// One row of a table.
-pub fn row(kind: &KindDef, object: &Object, include: IncludeObject) -> Value {
+pub fn row(kind: &KindDef, object: &Object, shown: Rows) -> Value {
     let cells = cells(kind, object);
-    let shown = match include {
+    let included = match shown.include {
         IncludeObject::None => Value::Null,
-        IncludeObject::Metadata => partial_metadata(object),
+        IncludeObject::Metadata => partial_metadata(object, shown.version),
         IncludeObject::Object => Value::Object(object.0.clone()),
     };
-    let mut row = json!({"cells": cells, "object": shown});
+    let mut row = json!({"cells": cells, "object": included});
     if let Some([reason, message]) = (kind.completed)(object) {
         row["conditions"] = json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]);
     }
@@ -119,9 +143,9 @@ pub fn row(kind: &KindDef, object: &Object, include: IncludeObject) -> Value {
 }
 
 /// The object's metadata alone, as a PartialObjectMetadata.
-pub fn partial_metadata(object: &Object) -> Value {
+pub fn partial_metadata(object: &Object, version: MetaVersion) -> Value {
     let metadata = object.0.get("metadata").cloned().unwrap_or_else(|| json!({}));
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+    json!({"kind": "PartialObjectMetadata", "apiVersion": version.api_version(), "metadata": metadata})
 }
 
 #[cfg(test)]
@@ -129,6 +153,8 @@ mod tests {
     use super::*;
 
     const PLAIN: KindDef = KindDef { kind: "ConfigMap", resource: "configmaps", ..KindDef::PLAIN };
+
+    const NO_OBJECT: Rows = Rows { include: IncludeObject::None, version: MetaVersion::V1 };
 
     const WITH_DATA: KindDef = KindDef {
         columns: &[
@@ -150,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_kind_without_columns_shows_name_and_age() {
-        let table = render(&PLAIN, [config_map()].iter(), json!({}), IncludeObject::Metadata, true);
+        let table = render(&PLAIN, [config_map()].iter(), json!({}), Rows::default(), true);
         assert_eq!(table["columnDefinitions"][0]["name"], "Name");
         assert_eq!(table["rows"][0]["cells"], json!(["web", "2026-01-01T00:00:00Z"]));
         assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
@@ -165,8 +191,7 @@ mod tests {
             }
         }
         let nodes = kinds::find("", "v1", "nodes").unwrap();
-        let definitions =
-            render(nodes, std::iter::empty(), json!({}), IncludeObject::None, true)["columnDefinitions"].take();
+        let definitions = render(nodes, std::iter::empty(), json!({}), NO_OBJECT, true)["columnDefinitions"].take();
         assert_eq!(
             definitions[7]["description"],
             "OS Image reported by the node from /etc/os-release (e.g. Debian GNU/Linux 7 (wheezy))."
@@ -179,12 +204,12 @@ mod tests {
         let pod = Object::from_value(json!({"metadata": {"name": "a"}, "status": {"phase": "Failed"}})).unwrap();
         let conditions =
             json!([{"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."}]);
-        assert_eq!(row(pods, &pod, IncludeObject::None)["conditions"], conditions);
+        assert_eq!(row(pods, &pod, NO_OBJECT)["conditions"], conditions);
     }
 
     #[test]
     fn cells_come_from_the_columns_of_the_kind() {
-        let table = render(&WITH_DATA, [config_map()].iter(), json!({}), IncludeObject::None, false);
+        let table = render(&WITH_DATA, [config_map()].iter(), json!({}), NO_OBJECT, false);
         assert_eq!(table["rows"], json!([{"cells": ["web", 2], "object": null}]));
         assert_eq!(table["columnDefinitions"], Value::Null);
     }

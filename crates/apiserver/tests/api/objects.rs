@@ -106,6 +106,13 @@ async fn tables_and_metadata_are_given_where_asked_for() {
     let metadata = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
     let list = api.send("GET", CONFIG_MAPS, &metadata, "").await.expect(200);
     assert_eq!((&list["kind"], &list["items"][0]["data"]), (&json!("PartialObjectMetadataList"), &json!(null)));
+    for (of, shown) in [("Table", "/rows/0/object"), ("PartialObjectMetadataList", "/items/0")] {
+        let beta = format!("application/json;as={of};v=v1beta1;g=meta.k8s.io");
+        let list = api.send("GET", CONFIG_MAPS, &[("accept", beta.as_str())], "").await.expect(200);
+        let shown = list.pointer(shown).unwrap();
+        assert_eq!((&list["kind"], &shown["kind"]), (&json!(of), &json!("PartialObjectMetadata")));
+        assert_eq!([&list, shown].map(|part| &part["apiVersion"]), ["meta.k8s.io/v1beta1"; 2]);
+    }
     let yaml = api.send("GET", &format!("{CONFIG_MAPS}/web"), &[("accept", "application/yaml")], "").await;
     assert!(yaml.text().contains("kind: ConfigMap"), "{}", yaml.text());
 }
