@@ -17,6 +17,8 @@ const DATA_NEW: &str = "..data_tmp";
 pub struct File {
     pub data: Vec<u8>,
     pub mode: u32,
+    /// Root where nobody is named.
+    pub owner: Option<u32>,
 }
 
 /// Files by their path in the volume, such as `a` or `dir/b`.
@@ -69,7 +71,9 @@ fn same(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<bool> {
         let full = dir.join(path);
         let meta = std::fs::metadata(&full)?;
         let mode = mode_for(file.mode, group);
-        let fits = meta.mode() & 0o7777 == mode && group.is_none_or(|group| meta.gid() == group);
+        let fits = meta.mode() & 0o7777 == mode
+            && meta.uid() == file.owner.unwrap_or(0)
+            && group.is_none_or(|group| meta.gid() == group);
         if !fits || std::fs::read(&full)? != file.data {
             return Ok(false);
         }
@@ -112,7 +116,7 @@ fn fill(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
         }
         std::fs::write(&full, &file.data)?;
         std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode_for(file.mode, group)))?;
-        std::os::unix::fs::chown(&full, None, group)?;
+        std::os::unix::fs::chown(&full, file.owner, group)?;
     }
     Ok(())
 }
@@ -171,7 +175,7 @@ mod tests {
     use super::*;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
-        let file = |data: &str| File { data: data.into(), mode: 0o644 };
+        let file = |data: &str| File { data: data.into(), mode: 0o644, owner: None };
         files.iter().map(|(path, data)| (path.to_string(), file(data))).collect()
     }
 
@@ -202,14 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn the_group_of_the_pod_may_read() {
+    fn the_owner_and_the_group_of_the_pod_may_read() {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
-        let secret = Payload::from([("k".to_string(), File { data: b"x".into(), mode: 0o400 })]);
-        write(dir.path(), &secret, Some(2000)).unwrap();
-        let meta = std::fs::metadata(dir.path().join("k")).unwrap();
-        assert_eq!((meta.mode() & 0o777, meta.gid()), (0o440, 2000));
-        assert!(!write(dir.path(), &secret, Some(2000)).unwrap());
+        let owned = |owner| Payload::from([("k".to_string(), File { data: b"x".into(), mode: 0o400, owner })]);
+        for owner in [None, Some(1000)] {
+            assert!(write(dir.path(), &owned(owner), Some(2000)).unwrap());
+            let meta = std::fs::metadata(dir.path().join("k")).unwrap();
+            assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o440, owner.unwrap_or(0), 2000));
+            assert!(!write(dir.path(), &owned(owner), Some(2000)).unwrap());
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Selection<'_> {
 }
 
 fn file(data: Vec<u8>, mode: i32) -> File {
-    File { data, mode: mode as u32 & 0o777 }
+    File { data, mode: mode as u32 & 0o777, owner: None }
 }
 
 fn config_map_data(map: &ConfigMap) -> HashMap<String, Vec<u8>> {
@@ -176,19 +176,28 @@ fn projection_payload(
             seconds: source.expiration_seconds.unwrap_or(3600),
         };
         let token = sources.tokens.get(&key).ok_or("failed to fetch token: none was issued")?;
-        let data = file(token.clone().into_bytes(), token_mode(mode, sources.pod));
-        return Ok([(source.path.clone(), data)].into());
+        return Ok([(source.path.clone(), token_file(token, mode, sources.pod))].into());
     }
     Err("this projection is not supported on this node".to_string())
 }
 
-/// Tokens are for the pod's user alone, unless an `fsGroup` or several users share them.
-fn token_mode(mode: Option<i32>, pod: &Pod) -> i32 {
-    let context = spec::spec(pod).security_context.as_ref();
-    match context.and_then(|context| context.fs_group) {
-        Some(_) => 0o600,
-        None => mode.unwrap_or(DEFAULT_MODE),
-    }
+/// Tokens are for the pod's user and its `fsGroup` alone, where either is known.
+fn token_file(token: &str, mode: Option<i32>, pod: &Pod) -> File {
+    let owner = only_user(pod);
+    let group = spec::spec(pod).security_context.as_ref().and_then(|context| context.fs_group);
+    let mode = if owner.is_some() || group.is_some() { 0o600 } else { mode.unwrap_or(DEFAULT_MODE) };
+    File { owner, ..file(token.as_bytes().to_vec(), mode) }
+}
+
+/// The user that all containers of a pod are told to run as, if it is the same one.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let spec = spec::spec(pod);
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let of = |container: &Container| container.security_context.as_ref()?.run_as_user;
+    let mut users =
+        spec.init_containers.iter().flatten().chain(&spec.containers).map(|container| of(container).or(of_pod));
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -235,6 +244,26 @@ mod tests {
         assert_eq!(show(config_map("none", None, None, false, &objects)), "! configmap \"none\" not found");
         assert_eq!(show(config_map("none", None, None, true, &objects)), "");
         assert_eq!(show(secret("s", None, Some(0o400), false, &objects)), "pw=hunter2 400");
+    }
+
+    #[test]
+    fn a_token_is_for_the_user_of_all_containers_and_the_group() {
+        for (of_pod, of_init, of_container, wanted) in [
+            (json!({}), json!({}), json!({}), "644 None"),
+            (json!({"runAsUser": 1000}), json!({}), json!({}), "600 Some(1000)"),
+            (json!({"fsGroup": 10}), json!({}), json!({}), "600 None"),
+            (json!({"runAsUser": 1000, "fsGroup": 10}), json!({}), json!({}), "600 Some(1000)"),
+            (json!({}), json!({"runAsUser": 7}), json!({"runAsUser": 7}), "600 Some(7)"),
+            (json!({"runAsUser": 1000}), json!({}), json!({"runAsUser": 7}), "644 None"),
+            (json!({}), json!({}), json!({"runAsUser": 7}), "644 None"),
+        ] {
+            let spec = json!({"securityContext": of_pod,
+                "initContainers": [{"name": "i", "securityContext": of_init}],
+                "containers": [{"name": "c", "securityContext": of_container}]});
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            let file = token_file("jwt", Some(0o644), &pod);
+            assert_eq!(format!("{:o} {:?}", file.mode, file.owner), wanted, "{spec}");
+        }
     }
 
     #[test]
