@@ -1,4 +1,5 @@
-//! Where the items of a merged list stand: as the patch has them, and the others near their old neighbours.
+//! Where the items of a merged list stand: as the patch has them, new ones first, and the others near their old
+//! neighbours.
 
 use std::collections::HashMap;
 
@@ -43,15 +44,15 @@ pub(super) fn ordered(merged: Vec<Value>, order: &[Value], live: &[Value], key: 
     interleave(patched, others, &live)
 }
 
-/// Joins two ordered lists; an item of the first comes first only where the server had it so.
+/// Joins two ordered lists; an item of the second comes first only where the server had it so.
 fn interleave(patched: Vec<Value>, others: Vec<Value>, live: &Positions<'_>) -> Vec<Value> {
     let mut joined = Vec::with_capacity(patched.len() + others.len());
     let placed = |item: Value| (live.get(&item), item);
     let mut patched = patched.into_iter().map(placed).peekable();
     let mut others = others.into_iter().map(placed).peekable();
     while let (Some((left, _)), Some((right, _))) = (patched.peek(), others.peek()) {
-        let precedes = left.zip(*right).is_some_and(|(left, right)| left < right);
-        joined.extend(if precedes { patched.next() } else { others.next() });
+        let precedes = right.zip(*left).is_some_and(|(right, left)| right < left);
+        joined.extend(if precedes { others.next() } else { patched.next() });
     }
     joined.extend(patched);
     joined.extend(others);
@@ -75,7 +76,8 @@ mod tests {
     fn items_of_the_patch_come_in_its_order() {
         check("abc", "cba", "abc", "cba");
         check("abcd", "db", "abcd", "acdb");
-        check("abx", "x", "ab", "abx");
-        check("abcx", "xa", "abc", "bcxa");
+        check("abx", "x", "ab", "xab");
+        check("abcx", "xa", "abc", "xabc");
+        check("abcx", "bx", "abc", "abxc");
     }
 }

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn containers_merge_by_name() {
         check_containers("a=1 b=1", json!({"containers": [{"name": "b", "image": "2"}]}), "a=1 b=2");
-        check_containers("a=1", json!({"containers": [{"name": "b", "image": "2"}]}), "a=1 b=2");
+        check_containers("a=1", json!({"containers": [{"name": "b", "image": "2"}]}), "b=2 a=1");
         check_containers("a=1 b=1", json!({"containers": [{"name": "a", "$patch": "delete"}]}), "b=1");
         check_containers("a=1", json!({"containers": [{"name": "c", "image": "3"}, {"$patch": "replace"}]}), "c=3");
         check_containers("a=1", json!({"containers": [{"name": "a", "image": null}]}), "a");
