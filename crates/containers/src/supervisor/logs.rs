@@ -1,4 +1,5 @@
-//! Container logs in CRI's format: `2026-01-01T00:00:00.000000000Z stdout F line`, with `P` for a part of a longer line.
+//! Container logs in CRI's format: `2026-01-01T00:00:00.000000000Z stdout F line`, with `P` for what has no line end: a
+//! part of a longer line, or the last words.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ impl Log {
             let rest = std::mem::take(&mut self.pending[stream as usize]);
             if !rest.is_empty() {
                 let mut entry = Vec::new();
-                push(&mut entry, stream, b'F', &rest, now);
+                push(&mut entry, stream, b'P', &rest, now);
                 self.file.write_all(&entry)?;
             }
         }
@@ -111,7 +112,7 @@ mod tests {
             "2026-01-01T00:00:00.000000005Z stdout F one\n\
              2026-01-01T00:00:00.000000005Z stderr F oops\n\
              2026-01-01T00:00:00.000000005Z stdout F two\n\
-             2026-01-01T00:00:00.000000005Z stdout F rest\n"
+             2026-01-01T00:00:00.000000005Z stdout P rest\n"
         );
     }
 
