@@ -1,6 +1,7 @@
 //! Connections through the server to nodes, pods and services: logs, exec, attach, port-forward, proxy.
 
 pub(crate) mod forward;
+mod links;
 mod options;
 mod place;
 mod pod;
@@ -39,7 +40,8 @@ impl Server {
             ("nodes" | "pods" | "services", "proxy") => {
                 self.admit_connection(call, kind, subresource).await?;
                 let backend = self.proxied(call, kind).await?;
-                forward::forward(self, call, Some(kind), backend).await
+                let place = links::Place::of(call, &backend);
+                Ok(place.lead_back(forward::forward(self, call, Some(kind), backend).await?).await)
             }
             _ => Err(ApiError::no_such_path()),
         }

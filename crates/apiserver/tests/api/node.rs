@@ -49,6 +49,15 @@ async fn node_answers(mut request: Request<Incoming>) -> Result<Response<Full<By
         let switching = switching.header(UPGRADE, "websocket").header(CONNECTION, "Upgrade");
         return Ok(switching.header("sec-websocket-protocol", "v5.channel.k8s.io").body(Full::default()).unwrap());
     }
+    let answer = Response::builder();
+    match request.uri().path() {
+        "/moved" => return Ok(answer.status(302).header("location", "/page").body(Full::default()).unwrap()),
+        "/page" => {
+            let page = Full::from("<a href=\"/x\">x</a>");
+            return Ok(answer.header("content-type", "text/html; charset=utf-8").body(page).unwrap());
+        }
+        _ => {}
+    }
     let (status, text) = match request.uri().path() {
         path if path.ends_with("/waiting") => {
             (400, "container \"waiting\" in pod \"web\" is waiting to start: ContainerCreating".to_owned())
@@ -56,7 +65,7 @@ async fn node_answers(mut request: Request<Incoming>) -> Result<Response<Full<By
         path if path.starts_with("/containerLogs/") => (200, format!("one\ntwo\n{uri}\n")),
         _ => (200, format!("node: {uri} {}", request.headers().contains_key("authorization"))),
     };
-    Ok(Response::builder().status(status).body(Full::from(text)).unwrap())
+    Ok(answer.status(status).body(Full::from(text)).unwrap())
 }
 
 /// A pod `web` with the containers `a` and `waiting` on a node that is reached at `node`.
@@ -106,6 +115,15 @@ async fn a_node_is_asked_without_the_clients_credentials() {
     let api = ready().await;
     let got = api.get("/api/v1/nodes/n1/proxy/stats/summary?only=cpu").await;
     assert_eq!(got.text(), "node: /stats/summary?only=cpu false");
+}
+
+#[tokio::test]
+async fn links_of_what_is_proxied_lead_back_through_the_server() {
+    let api = ready().await;
+    let page = api.get("/api/v1/nodes/n1/proxy/page").await;
+    assert_eq!(page.text(), "<a href=\"/api/v1/nodes/n1/proxy/x\">x</a>");
+    let moved = api.get("/api/v1/nodes/n1/proxy/moved").await;
+    assert_eq!(moved.headers["location"], "/api/v1/nodes/n1/proxy/page");
 }
 
 #[tokio::test]
