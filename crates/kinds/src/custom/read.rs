@@ -33,7 +33,7 @@ impl KindDef {
         let coerced = custom.coerce(&mut object.0, false);
         match coerced.and_then(|problems| decode::judged(policy, problems)) {
             Ok(problems) => Ok((object, problems)),
-            Err(reason) => Err(decode::invalid_patch(&value, reason)),
+            Err(reason) => Err(decode::invalid_patch(&value.to_string(), reason)),
         }
     }
 

@@ -9,6 +9,7 @@
 mod repeats;
 mod report;
 mod scalar;
+mod syntax;
 mod walk;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _};
@@ -20,6 +21,7 @@ use crate::names::{GroupVersion, GroupVersionKind};
 use crate::object::Object;
 use crate::strconv::hex;
 use report::Report;
+pub(crate) use syntax::{misread, no_map};
 pub(crate) use walk::{complete, is_zero};
 
 /// What becomes of unknown and duplicate fields.
@@ -49,20 +51,26 @@ pub fn decode_json(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(
     let parsed = walk(&mut deserializer, message, &mut report).and_then(|value| deserializer.end().map(|()| value));
     match parsed {
         Ok(value) => finish(value, message, policy, report),
-        Err(error) => Err(untyped(bytes, message, &format!("json parse error: {error}"))),
+        Err(error) => Err(untyped(bytes, message, &format!("json parse error: {}", fault(bytes, &error)))),
     }
+}
+
+/// What is wrong with JSON that could not be read.
+fn fault(bytes: &[u8], error: &serde_json::Error) -> String {
+    syntax::syntax_error(bytes).unwrap_or_else(|| error.to_string())
 }
 
 /// The same for YAML, of which the first document counts.
 pub fn decode_yaml(bytes: &[u8], message: &str, policy: FieldPolicy) -> Result<(Object, Vec<String>), ApiError> {
     let mut report = Report::of_yaml();
-    let parsed = serde_saphyr::with_deserializer_from_slice_with_options(bytes, yaml_options(), |deserializer| {
+    let first = first_document(bytes);
+    let parsed = serde_saphyr::with_deserializer_from_slice_with_options(first, yaml_options(), |deserializer| {
         walk(deserializer, message, &mut report)
     });
-    tell_repeats(bytes, &mut report);
+    tell_repeats(first, &mut report);
     match parsed {
         Ok(value) => finish(value, message, policy, report),
-        Err(error) => Err(untyped(bytes, message, &format!("yaml parse error: {error}"))),
+        Err(error) => Err(unreadable(bytes, message, &format!("yaml: {error}"))),
     }
 }
 
@@ -72,13 +80,13 @@ pub fn decode_patched(value: Value, message: &str, policy: FieldPolicy) -> Resul
     let walked = walk(&value, message, &mut report).map_err(|error| error.to_string());
     match walked.and_then(|walked| judge(policy, &report).map_or(Ok(walked), Err)) {
         Ok(walked) => finish(walked, message, policy, report),
-        Err(reason) => Err(invalid_patch(&value, reason)),
+        Err(reason) => Err(invalid_patch(&value.to_string(), reason)),
     }
 }
 
 /// The answer to a patch whose outcome makes no sense.
-pub fn invalid_patch(value: &Value, reason: String) -> ApiError {
-    let error = field::Error::invalid(&field::Path::new("patch"), value.to_string(), reason);
+pub fn invalid_patch(value: &str, reason: String) -> ApiError {
+    let error = field::Error::invalid(&field::Path::new("patch"), value, reason);
     ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &[error])
 }
 
@@ -91,23 +99,43 @@ pub fn judged(policy: FieldPolicy, problems: Vec<String>) -> Result<Vec<String>,
     }
 }
 
+/// Reads options, which are told what is wrong with them and no more.
+pub fn options_of_json(bytes: &[u8], message: &str) -> Result<Object, ApiError> {
+    let parsed = parse_json(bytes);
+    let why = |error: ApiError| format!("couldn't get version/kind; json parse error: {}", error.message);
+    options_of(parsed.map_err(|error| ApiError::bad_request(why(error)))?.0, message)
+}
+
+/// The same from YAML.
+pub fn options_of_yaml(bytes: &[u8], message: &str) -> Result<Object, ApiError> {
+    options_of(parse_yaml(bytes)?.0, message)
+}
+
+fn options_of(value: Value, message: &str) -> Result<Object, ApiError> {
+    let typed = typed(&value, message, "");
+    match typed.mismatch {
+        Some(mismatch) => Err(ApiError::bad_request(mismatch)),
+        None => Ok(Object::from_value(typed.value).unwrap_or_default()),
+    }
+}
+
 /// Reads an object of a `kind` without a message from JSON, and lists its duplicate fields.
 pub fn object_of_json(bytes: &[u8], kind: &str) -> Result<(Map<String, Value>, Vec<String>), ApiError> {
-    object_of(parse_json(bytes), bytes, kind, "json")
+    object_of(parse_json(bytes), bytes, kind, "couldn't get version/kind; json parse error: ")
 }
 
 /// The same from YAML.
 pub fn object_of_yaml(bytes: &[u8], kind: &str) -> Result<(Map<String, Value>, Vec<String>), ApiError> {
-    object_of(parse_yaml(bytes), bytes, kind, "yaml")
+    object_of(parse_yaml(bytes), bytes, kind, "")
 }
 
 fn object_of(
     parsed: Result<(Value, Vec<String>), ApiError>,
     bytes: &[u8],
     kind: &str,
-    language: &str,
+    before: &str,
 ) -> Result<(Map<String, Value>, Vec<String>), ApiError> {
-    let untyped = |why: &str| untyped(bytes, kind, &format!("{language} parse error: {why}"));
+    let untyped = |why: &str| unreadable(bytes, kind, &format!("{before}{why}"));
     match parsed {
         Ok((Value::Object(fields), duplicates)) => Ok((fields, duplicates)),
         Ok((Value::Null, duplicates)) => Ok((Map::new(), duplicates)),
@@ -140,19 +168,36 @@ pub fn parse_json(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = walk::Untyped { report: &mut report }.deserialize(&mut deserializer);
     let value = value.and_then(|value| deserializer.end().map(|()| value));
-    let value = value.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let value = value.map_err(|error| ApiError::bad_request(fault(bytes, &error)))?;
     Ok((value, report.problems))
 }
 
 /// Reads YAML (and so JSON too) without a schema, such as an applied configuration.
 pub fn parse_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     let mut report = Report::of_yaml();
-    let value = serde_saphyr::with_deserializer_from_slice_with_options(bytes, yaml_options(), |deserializer| {
+    let first = first_document(bytes);
+    let value = serde_saphyr::with_deserializer_from_slice_with_options(first, yaml_options(), |deserializer| {
         walk::Untyped { report: &mut report }.deserialize(deserializer)
     });
-    tell_repeats(bytes, &mut report);
-    let value = value.map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
+    tell_repeats(first, &mut report);
+    let value = value.map_err(|error| ApiError::bad_request(format!("yaml: {error}")))?;
     Ok((value, report.problems))
+}
+
+/// The bytes before the mark that ends the first document of a stream.
+fn first_document(bytes: &[u8]) -> &[u8] {
+    let (mut begun, mut at) = (false, 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let is_mark = |mark: &[u8]| {
+            line.strip_prefix(mark).is_some_and(|rest| rest.trim_ascii_start() != rest || rest.is_empty())
+        };
+        if begun && (is_mark(b"---") || is_mark(b"...")) {
+            return &bytes[..at];
+        }
+        begun |= !matches!(line.trim_ascii_start().first(), None | Some(b'#' | b'%'));
+        at += line.len();
+    }
+    bytes
 }
 
 /// Puts the repeated keys of a document, if it has some, before all else that is wrong with it.
@@ -216,7 +261,7 @@ fn untyped(bytes: &[u8], message: &str, reason: &str) -> ApiError {
 }
 
 /// The answer to a body of which not even the type can be read.
-pub(crate) fn unreadable(bytes: &[u8], message: &str, reason: &str) -> ApiError {
+pub fn unreadable(bytes: &[u8], message: &str, reason: &str) -> ApiError {
     let kind = message.rsplit('.').next().unwrap_or_default();
     ApiError::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {reason} ({})",

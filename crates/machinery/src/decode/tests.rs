@@ -157,6 +157,20 @@ fn yaml_reads_as_json_does() {
 }
 
 #[test]
+fn of_a_stream_of_documents_the_first_counts() {
+    let name = |text: &str| decode_yaml(text.as_bytes(), POD, FieldPolicy::Warn).map(|(pod, _)| pod.name().to_owned());
+    for text in [
+        "metadata: {name: a}\n---\nmetadata: {name: b}\n",
+        "# first\n%YAML 1.2\n--- # here\nmetadata: {name: a}\n...\nrubbish: [",
+        "---\nmetadata:\n  name: a\n--- \n",
+        "metadata:\n  name: a\n  annotations: {x: '---y'}\n",
+    ] {
+        assert_eq!(name(text).as_deref(), Ok("a"), "{text}");
+    }
+    assert_eq!(name("---\n---\nmetadata: {name: b}\n").as_deref(), Ok(""));
+}
+
+#[test]
 fn keys_that_yaml_repeats_are_told_by_their_lines() {
     let text = "\na:\n  b: 1\n  b: {x: 1, x: 2}\nc:\n- d: 1\n  d:\n    e: 2\na: null\n";
     let (value, problems) = parse_yaml(text.as_bytes()).expect("YAML");
