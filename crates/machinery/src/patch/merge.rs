@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
+use crate::decode::no_map;
 use crate::error::ApiError;
 
 /// Merges objects field by field; null removes, anything else replaces.
 pub fn merge_patch(document: Value, patch: &Value) -> Result<Value, ApiError> {
-    if !patch.is_object() {
-        return Err(ApiError::bad_request("Invalid JSON Patch"));
+    match patch {
+        Value::Object(_) => {}
+        Value::Null => return Err(ApiError::bad_request("Invalid JSON Patch")),
+        other => return Err(ApiError::bad_request(format!("error decoding patch: {}", no_map(other)))),
     }
     let mut document = document;
     ::json_patch::merge(&mut document, patch);
@@ -43,6 +46,8 @@ mod tests {
         let patched =
             merge_patch(json!({"a": {"b": 1, "c": 2}, "l": [1]}), &json!({"a": {"b": null, "d": 3}, "l": [2]}));
         assert_eq!(patched, Ok(json!({"a": {"c": 2, "d": 3}, "l": [2]})));
-        assert!(merge_patch(json!({}), &json!([])).is_err());
+        let refused = |patch| merge_patch(json!({}), &patch).unwrap_err().message;
+        let why = "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}";
+        assert_eq!((refused(json!([])).as_str(), refused(json!(null)).as_str()), (why, "Invalid JSON Patch"));
     }
 }

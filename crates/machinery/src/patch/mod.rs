@@ -5,7 +5,7 @@ mod merge;
 mod order;
 mod strategic;
 
-pub use json::{json_patch, json_patch_if};
+pub use json::{json_patch, json_patch_if, unknown_of_json_patch};
 pub use merge::merge_patch;
 pub use strategic::go_type;
 pub use strategic::strategic_merge_patch;
