@@ -6,6 +6,8 @@ use machinery::selector::LabelSelector;
 use machinery::{ApiError, GroupResource, GroupVersionKind, Object};
 use serde_json::{Value, json};
 
+use crate::write::meta::check_name;
+
 /// Where the kind keeps its replicas.
 pub fn paths(kind: &KindDef) -> Result<ScalePaths, ApiError> {
     match kind.subresource("scale") {
@@ -68,12 +70,7 @@ pub fn check(scale: &mut Object, namespace: &str, name: &str) -> Result<(), ApiE
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    if !["", name].contains(&scale.name()) {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({name})",
-            scale.name()
-        )));
-    }
+    check_name(name, scale)?;
     let replicas = replicas(scale);
     if replicas < 0 {
         let path = Path::new("spec").child("replicas");

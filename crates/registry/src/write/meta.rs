@@ -2,6 +2,7 @@
 
 use kinds::KindDef;
 use machinery::field::{Error, Path};
+use machinery::strconv::parse_uint;
 use machinery::{ApiError, GroupVersionKind, Object, Reason, apply};
 use serde_json::Value;
 
@@ -116,6 +117,17 @@ pub fn check_uid(kind: &KindDef, key: &str, name: &str, sent: &Object, is: &str)
     Err(ApiError::conflict(&kind.group_resource(), name, why))
 }
 
+/// A version of 0 is none, and what is no number is told before anything else.
+pub fn settle_version(object: &mut Object) -> Result<(), ApiError> {
+    match object.resource_version() {
+        "" => return Ok(()),
+        "0" => {}
+        other => return parse_uint(other).map(drop).map_err(|why| ApiError::new(Reason::Unknown, why)),
+    }
+    object.remove(&["metadata", "resourceVersion"]);
+    Ok(())
+}
+
 /// Refuses an update that was made from another version of the object, or would make it another object.
 ///
 /// Validation would say the latter too, but not before things are reserved under the uid.
@@ -132,10 +144,15 @@ pub fn check_preconditions(kind: &KindDef, new: &Object, old: &Object) -> Result
     Ok(())
 }
 
+/// Whether a write that names no version is made all the same.
+fn is_unconditional(kind: &KindDef, target: Target) -> bool {
+    kind.strategy.unconditional_update || !matches!(target, Target::Main | Target::Status)
+}
+
 /// Carries over what an update does not decide.
 pub fn inherit(kind: &KindDef, target: Target, new: &mut Object, old: &Object) {
     new.remove(&["metadata", "selfLink"]);
-    if new.resource_version().is_empty() && (kind.strategy.unconditional_update || target != Target::Main) {
+    if new.resource_version().is_empty() && is_unconditional(kind, target) {
         new.set(&["metadata", "resourceVersion"], old.resource_version());
     }
     for field in ["uid", "creationTimestamp"].iter().chain(DELETION) {

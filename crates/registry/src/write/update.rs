@@ -152,6 +152,7 @@ impl Registry {
         mut new: Object,
     ) -> Result<Outcome, ApiError> {
         let Subject { kind, namespace, name, target, tracking, admits, .. } = subject;
+        meta::settle_version(&mut new)?;
         meta::check_preconditions(kind, &new, old)?;
         meta::inherit(kind, target, &mut new, old);
         meta::check_version(kind, &new)?;

@@ -189,6 +189,28 @@ async fn a_put_creates_where_the_kind_allows_it() {
 }
 
 #[tokio::test]
+async fn a_status_too_is_put_over_the_version_that_the_kind_wants_named() {
+    let api = api().await;
+    let budgets = kind("policy", "v1", "poddisruptionbudgets");
+    let body = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {}}});
+    api.create(budgets, body.clone()).await.unwrap();
+    let put = async |version: &str| {
+        let mut body = object(body.clone());
+        body.set(&["metadata", "resourceVersion"], version);
+        api.registry
+            .update(&api.cx, budgets, "default", "b", Target::Status, body)
+            .await
+            .map_err(|error| error.to_string())
+    };
+    let unnamed = "poddisruptionbudgets.policy \"b\" is invalid: metadata.resourceVersion: Invalid value: 0: must be \
+                   specified for an update";
+    assert_eq!(put("0").await.err().as_deref(), Some(unnamed));
+    assert_eq!(put("").await.err().as_deref(), Some(unnamed));
+    let rubbish = r#"strconv.ParseUint: parsing "x": invalid syntax"#;
+    assert_eq!(put("x").await.err().as_deref(), Some(rubbish));
+}
+
+#[tokio::test]
 async fn generation_counts_changes_of_the_spec_alone() {
     let api = api().await;
     let deployments = kind("apps", "v1", "deployments");
