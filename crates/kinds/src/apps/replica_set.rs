@@ -10,7 +10,7 @@ use crate::columns::{AGE, CONTAINERS, IMAGES, NAME, SELECTOR, number};
 use crate::core::pod::defaults::default_template;
 use crate::core::pod::warnings::of_template;
 use crate::def::Description::Field;
-use crate::def::{Column, KindDef, SelectableField, Strategy, Subresource};
+use crate::def::{Column, KindDef, Strategy, Subresource};
 use crate::tree::default_status_number;
 
 pub static REPLICA_SET: KindDef = KindDef {
@@ -22,10 +22,6 @@ pub static REPLICA_SET: KindDef = KindDef {
     categories: &["all"],
     schema: "io.k8s.api.apps.v1.ReplicaSet",
     subresources: &[Subresource::Scale(SCALE), Subresource::Status],
-    selectable_fields: &[SelectableField {
-        name: "status.replicas",
-        value: |object| object.int(&["status", "replicas"]).unwrap_or(0).to_string(),
-    }],
     columns: &[
         NAME,
         Column::integer("Desired", Field("spec.replicas"), |object| number(object, &["spec", "replicas"])),

@@ -29,7 +29,7 @@ pub static JOB: KindDef = KindDef {
     categories: &["all"],
     schema: "io.k8s.api.batch.v1.Job",
     subresources: &[Subresource::Status],
-    unknown_field: Some(|field| format!("field label {field:?} not supported for batchv1.Job")),
+    unknown_field: Some(|field| format!("field label {field:?} not supported for Job")),
     selectable_fields: &[SelectableField {
         name: "status.successful",
         value: |job| job.int(&["status", "succeeded"]).unwrap_or(0).to_string(),

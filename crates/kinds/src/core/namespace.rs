@@ -35,10 +35,7 @@ pub static NAMESPACE: KindDef = KindDef {
         }),
         Subresource::Status,
     ],
-    selectable_fields: &[
-        SelectableField { name: "status.phase", value: phase },
-        SelectableField { name: "name", value: |namespace| namespace.name().to_owned() },
-    ],
+    selectable_fields: &[SelectableField { name: "status.phase", value: phase }],
     columns: &[
         NAME,
         Column::string("Status", Text("The status of the namespace"), |namespace| phase(namespace).into()),

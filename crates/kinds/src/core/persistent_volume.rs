@@ -14,7 +14,7 @@ use super::pod::warnings::{OLD_VOLUMES, of_node_term};
 use crate::check::{At, immutable, one_of, optional_name, positive_quantity, required, required_name, same};
 use crate::columns::{AGE, NAME, UNSET, access_modes, scalar, scalar_or};
 use crate::def::Description::{Field, Text};
-use crate::def::{Column, KindDef, Scope, SelectableField, Strategy, Subresource};
+use crate::def::{Column, KindDef, Scope, Strategy, Subresource};
 use crate::tree::{Map, child_or_new, default_text};
 
 pub static PERSISTENT_VOLUME: KindDef = KindDef {
@@ -25,7 +25,6 @@ pub static PERSISTENT_VOLUME: KindDef = KindDef {
     scope: Scope::Cluster,
     schema: "io.k8s.api.core.v1.PersistentVolume",
     subresources: &[Subresource::Status],
-    selectable_fields: &[SelectableField { name: "name", value: |volume| volume.name().to_owned() }],
     columns: &[
         NAME,
         Column::string("Capacity", Field("spec.capacity"), |volume| {
