@@ -184,9 +184,12 @@ fn validate_annotation(annotation: &At, policy: &str, environment: &Environment)
 
 /// What the controller found; its references are not parsed.
 pub fn validate_policy_status(policy: &Object, _: &Object) -> ErrorList {
-    let warnings = At::field(policy, "status").child("typeChecking").child("expressionWarnings");
+    let status = At::field(policy, "status");
+    let warnings = status.child("typeChecking").child("expressionWarnings");
     let fields = |warning: &At| ["warning", "fieldRef"].map(|field| required(&warning.child(field)));
-    warnings.items().iter().flat_map(fields).flatten().collect()
+    let mut errors: ErrorList = warnings.items().iter().flat_map(fields).flatten().collect();
+    errors.extend(crate::check::validate_conditions(&status.child("conditions")));
+    errors
 }
 
 pub fn validate_binding(binding: &Object) -> ErrorList {

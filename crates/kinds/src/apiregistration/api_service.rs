@@ -12,6 +12,7 @@ use crate::def::{Column, KindDef, Reset, Scope, Strategy, Subresource};
 use crate::tree::{child, condition, default, str_of};
 
 const SERVICE_PORT: i32 = 443;
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 pub static API_SERVICE: KindDef = KindDef {
     group: "apiregistration.k8s.io",
@@ -35,6 +36,7 @@ pub static API_SERVICE: KindDef = KindDef {
             service.into_iter().for_each(|service| default(service, "port", SERVICE_PORT));
         },
         validate,
+        validate_status_update: |service, _| validate_status(service),
         validate_name: path_segment_name,
         generation: false,
         unconditional_update: false,
@@ -49,6 +51,13 @@ pub static API_SERVICE: KindDef = KindDef {
     },
     ..KindDef::PLAIN
 };
+
+fn validate_status(service: &Object) -> ErrorList {
+    let conditions = At::field(service, "status").child("conditions").items();
+    let statuses = conditions.iter().map(|condition| condition.child("status"));
+    let unknown = statuses.filter(|status| !STATUSES.contains(&status.text()));
+    unknown.map(|status| Error::not_supported(&status.path, status.text(), &STATUSES)).collect()
+}
 
 fn service(object: &Object) -> Value {
     let field = |field| object.str(&["spec", "service", field]);

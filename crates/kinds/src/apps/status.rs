@@ -19,7 +19,8 @@ impl Counts {
         let mut errors: ErrorList = self.fields.iter().filter_map(|field| non_negative(&status.child(field))).collect();
         for (field, bound, called) in self.bounds {
             if count(field) > count(bound) {
-                errors.push(status.child(field).invalid(format!("cannot be greater than {called}")));
+                let (path, shown) = (status.path.child(field), count(field));
+                errors.push(Error::invalid(&path, shown, format!("cannot be greater than {called}")));
             }
         }
         let collisions = status.child("collisionCount");

@@ -30,6 +30,7 @@ pub static HORIZONTAL_POD_AUTOSCALER_V1: KindDef = KindDef {
         default: defaults::default_v1,
         validate: validate::validate_v1,
         generation: false,
+        validate_status_update: validate::validate_status_update,
         ..Strategy::WITH_STATUS
     },
     conversion: Some(Conversion { storage: ("autoscaling", "v2"), to_storage: v1_to_v2, from_storage: v2_to_v1 }),

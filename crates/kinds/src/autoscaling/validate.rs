@@ -15,6 +15,11 @@ const SELECT_POLICIES: &[&str] = &["Disabled", "Max", "Min"];
 const WINDOW_MAX: i64 = 3600;
 const PERIOD_MAX: i64 = 1800;
 
+pub fn validate_status_update(new: &Object, _: &Object) -> ErrorList {
+    let status = At::field(new, "status");
+    ["currentReplicas", "desiredReplicas"].iter().filter_map(|field| non_negative(&status.child(field))).collect()
+}
+
 pub fn validate_v1(scaler: &Object) -> ErrorList {
     let mut scaler = scaler.clone();
     v1_to_v2(&mut scaler);

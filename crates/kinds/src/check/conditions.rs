@@ -31,12 +31,14 @@ fn validate_condition(condition: &At) -> ErrorList {
         ["type", "status", "observedGeneration", "lastTransitionTime", "reason", "message"]
             .map(|field| condition.child(field));
     let mut errors = validate_label_name(of_type.text(), &of_type.path);
-    errors.extend((!STATUSES.contains(&status.text())).then(|| status.not_supported(STATUSES)));
+    errors.extend(
+        (!STATUSES.contains(&status.text())).then(|| Error::not_supported(&status.path, status.text(), STATUSES)),
+    );
     let negative = generation.int().is_some_and(|number| number < 0);
     errors.extend(negative.then(|| generation.invalid("must be greater than or equal to zero")));
-    errors.extend(time.is_empty().then(|| time.required("must be set")));
+    errors.extend(time.is_empty().then(|| time.required("")));
     if reason.is_empty() {
-        errors.push(reason.required("must be set"));
+        errors.push(reason.required(""));
     } else if !is_reason(reason.text()) {
         let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
         errors.push(reason.invalid(pattern(REASON, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples)));

@@ -5,7 +5,7 @@ use machinery::field::ErrorList;
 use machinery::validation::{path_segment_name, validate_label_selector};
 
 use crate::apps::{Counts, at_most_all};
-use crate::check::{At, int_or_percent, one_of};
+use crate::check::{At, int_or_percent, one_of, validate_conditions};
 use crate::columns::{AGE, NAME, number, scalar_or};
 use crate::def::Description::Text;
 use crate::def::{Column, KindDef, Strategy, Subresource};
@@ -42,12 +42,18 @@ pub static POD_DISRUPTION_BUDGET: KindDef = KindDef {
         validate_name: path_segment_name,
         default: |budget| default_status_number(budget, &COUNTS),
         validate,
-        validate_status_update: |new, old| Counts { fields: &COUNTS, bounds: &[] }.validate(new, old),
+        validate_status_update,
         unconditional_update: false,
         ..Strategy::WITH_STATUS
     },
     ..KindDef::PLAIN
 };
+
+fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = validate_conditions(&At::field(new, "status").child("conditions"));
+    errors.extend(Counts { fields: &COUNTS, bounds: &[] }.validate(new, old));
+    errors
+}
 
 fn validate(budget: &Object) -> ErrorList {
     let spec = At::field(budget, "spec");

@@ -127,7 +127,7 @@ fn what_drivers_tell_of_allocated_devices() {
             vec![
                 r#"status.devices[0].conditions[1].type: Duplicate value: "Ready""#,
                 r#"status.devices[0].conditions[1].status: Unsupported value: "Perhaps": supported values: "False", "True", "Unknown""#,
-                "status.devices[0].conditions[1].lastTransitionTime: Required value: must be set",
+                "status.devices[0].conditions[1].lastTransitionTime: Required value",
                 r#"status.devices[0].conditions[1].reason: Invalid value: "1": a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')"#,
                 r#"status.devices[0].data: Invalid value: "<value omitted>": must be a valid JSON object"#,
             ],

@@ -146,3 +146,74 @@ fn autoscalers() {
         )],
     );
 }
+
+#[test]
+fn a_status_that_makes_no_sense_is_refused() {
+    let (bad, missing) = (json!({"status": "Bad", "type": "X"}), json!({"type": "X", "status": "True"}));
+    let conditions = |condition: &Value| json!({"conditions": [condition]});
+    let unsupported =
+        |order: &str| format!(r#"status.conditions[0].status: Unsupported value: "Bad": supported values: {order}"#);
+    let (sorted, told) = (unsupported(r#""False", "True", "Unknown""#), unsupported(r#""True", "False", "Unknown""#));
+    let time = "status.conditions[0].lastTransitionTime: Required value";
+    let reason = "status.conditions[0].reason: Required value";
+    let negative = "must be greater than or equal to 0";
+    let [current, desired] =
+        ["current", "desired"].map(|of| format!("status.{of}Replicas: Invalid value: -1: {negative}"));
+    let failed = json!({"startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "Failed", "status": "True"}]});
+    let rows = [
+        ("policy", "poddisruptionbudgets", conditions(&bad), vec![sorted.as_str(), time, reason]),
+        ("policy", "poddisruptionbudgets", conditions(&missing), vec![time, reason]),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies", conditions(&missing), vec![time, reason]),
+        ("apiregistration.k8s.io", "apiservices", conditions(&bad), vec![told.as_str()]),
+        ("apiregistration.k8s.io", "apiservices", conditions(&missing), vec![]),
+        (
+            "autoscaling",
+            "horizontalpodautoscalers",
+            json!({"currentReplicas": -1, "desiredReplicas": -1}),
+            vec![current.as_str(), desired.as_str()],
+        ),
+        (
+            "apps",
+            "deployments",
+            json!({"replicas": -1, "readyReplicas": 0}),
+            vec![
+                "status.replicas: Invalid value: -1: must be greater than or equal to 0",
+                "status.updatedReplicas: Invalid value: 0: cannot be greater than status.replicas",
+                "status.readyReplicas: Invalid value: 0: cannot be greater than status.replicas",
+                "status.availableReplicas: Invalid value: 0: cannot be greater than status.replicas",
+            ],
+        ),
+        (
+            "batch",
+            "jobs",
+            json!({"ready": 2, "active": 1}),
+            vec!["status.ready: Invalid value: 2: cannot set more ready pods than active"],
+        ),
+        (
+            "batch",
+            "jobs",
+            json!({"uncountedTerminatedPods": {"succeeded": ["a"], "failed": ["a"]}}),
+            vec![r#"status.uncountedTerminatedPods.failed[0]: Duplicate value: "a""#],
+        ),
+        (
+            "batch",
+            "jobs",
+            json!({"completedIndexes": "1"}),
+            vec![
+                r#"status.completedIndexes: Invalid value: "1": cannot set non-empty completedIndexes when non-indexed completion mode"#,
+            ],
+        ),
+        (
+            "batch",
+            "jobs",
+            failed,
+            vec![
+                "status.conditions: Invalid value: cannot set Failed=True condition without the FailureTarget=true condition",
+            ],
+        ),
+    ];
+    for (group, resource, status, expected) in rows {
+        let told = super::subresource_errors(group, resource, "status", &json!({}), &json!({"status": status}));
+        assert_eq!(told, expected, "{resource} {status}");
+    }
+}

@@ -96,6 +96,11 @@ fn copy_resources(pod: &mut Object, spec: &Value, list: &str) {
     let by_name: HashMap<&str, &Value> =
         list_of(spec, list).iter().rev().map(|written| (str_of(written, "name"), written)).collect();
     let Some(containers) = pod.map_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut) else { return };
+    if containers.len() != list_of(spec, list).len() {
+        // For validation to refuse.
+        *containers = list_of(spec, list).to_vec();
+        return;
+    }
     for container in containers.iter_mut().filter_map(Value::as_object_mut) {
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
         let Some(written) = by_name.get(name) else { continue };

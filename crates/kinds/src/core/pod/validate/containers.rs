@@ -25,8 +25,8 @@ const EXIT_CODES_MAX: usize = 255;
 /// What only containers that stay may have.
 const OF_LASTING: [&str; 4] = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
 /// What an ephemeral container may not have.
-const NOT_EPHEMERAL: [&str; 7] =
-    ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources", "resizePolicy"];
+const NOT_EPHEMERAL: [&str; 6] =
+    ["ports", "livenessProbe", "readinessProbe", "startupProbe", "resources", "resizePolicy"];
 
 pub fn validate_containers(containers: &At, context: &Context) -> ErrorList {
     if containers.is_empty() {
@@ -105,8 +105,10 @@ pub fn validate_ephemeral_containers(spec: &At, context: &Context) -> ErrorList 
         let mounts = container.child("volumeMounts").items();
         let denied = container.set_children(&NOT_EPHEMERAL).into_iter();
         let denied = denied.chain(mounts.iter().flat_map(|mount| mount.set_children(&["subPath", "subPathExpr"])));
-        let text = "cannot be set for an Ephemeral Container";
-        errors.extend(denied.filter(|at| !at.is_empty()).map(|at| at.forbidden(text)));
+        let denied = denied.filter(|at| !at.is_empty());
+        // An empty one of these is there all the same.
+        let denied = denied.chain(container.set_children(&["lifecycle", "restartPolicy"]));
+        errors.extend(denied.map(|at| at.forbidden("cannot be set for an Ephemeral Container")));
     }
     errors
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use machinery::Object;
-use machinery::field::{Error, ErrorList, Path};
+use machinery::field::{Error, ErrorList};
 use machinery::validation::{dns1123_subdomain, qualified_name};
 use serde_json::Value;
 
@@ -22,8 +22,7 @@ pub fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = validate_annotation_updates(&annotations(new), &annotations(old));
     for (index, condition) in status.child("conditions").items().iter().enumerate() {
         let of_type = condition.child("type").text();
-        // Upstream's path.
-        let path = Path::new("metadata").child("conditions").index(index).child("Type");
+        let path = status.path.child("conditions").index(index).child("Type");
         let named = if SYSTEM_CONDITIONS.contains(&of_type) { Vec::new() } else { qualified_name(of_type) };
         errors.extend(named.into_iter().map(|text| Error::invalid(&path, of_type, text)));
     }
@@ -34,6 +33,9 @@ pub fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
     if !nominated.is_empty() && nominated.text() != was.child("nominatedNodeName").text() {
         errors.extend(nominated.check(dns1123_subdomain));
     }
+    let generation = status.child("observedGeneration");
+    let negative = generation.int().is_some_and(|generation| generation < 0);
+    errors.extend(negative.then(|| generation.invalid("must be a non-negative integer")));
     if !was.child("qosClass").is_empty() {
         errors.extend(immutable(&status.child("qosClass"), &was.child("qosClass")));
     }
@@ -42,6 +44,7 @@ pub fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
     }
     errors.extend(validate_claims(&status.child("resourceClaimStatuses"), new));
     errors.extend(validate_addresses(&status.child("podIPs")));
+    errors.extend(validate_lone_address(&status));
     errors.extend(validate_host_addresses(&status));
     errors
 }
@@ -92,10 +95,18 @@ fn validate_claims(statuses: &At, pod: &Object) -> ErrorList {
     errors
 }
 
+/// An address without a list is a list of one.
+fn validate_lone_address(status: &At) -> Option<Error> {
+    let (lone, list) = (status.child("podIP"), status.child("podIPs"));
+    let counts = !lone.is_empty() && list.items().is_empty();
+    counts.then(|| validate_ip(&lone.at(list.index_path(0)))).flatten()
+}
+
 /// At most one address of each family.
 fn validate_addresses(addresses: &At) -> ErrorList {
     let items = addresses.items();
-    let mut errors: ErrorList = items.iter().filter_map(|item| validate_ip(&item.child("ip"))).collect();
+    let mut errors: ErrorList =
+        items.iter().filter_map(|item| validate_ip(&item.child("ip").at(item.path.clone()))).collect();
     let parsed: Vec<IpAddr> = items.iter().filter_map(|item| item.child("ip").text().parse().ok()).collect();
     let both = parsed.iter().any(IpAddr::is_ipv4) && parsed.iter().any(IpAddr::is_ipv6);
     if items.len() > 2 || (items.len() == 2 && !both) {

@@ -130,6 +130,15 @@ fn init_and_ephemeral_containers_have_less() {
         [r#"spec.initContainers[0].name: Duplicate value: "web""#]
     );
     assert_eq!(
+        errors(
+            json!({"ephemeralContainers": [{"name": "e", "image": "x", "lifecycle": {}, "restartPolicy": "Always"}]})
+        ),
+        [
+            "spec.ephemeralContainers[0].lifecycle: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers[0].restartPolicy: Forbidden: cannot be set for an Ephemeral Container",
+        ]
+    );
+    assert_eq!(
         errors(json!({"ephemeralContainers": [{"name": "e", "image": "x", "ports": [{"containerPort": 1}]}]})),
         [
             "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
@@ -480,6 +489,30 @@ fn a_container_that_ended_for_good_stays_ended() {
 }
 
 #[test]
+fn a_pods_status_is_checked_in_upstreams_words() {
+    let told = |status: Value| {
+        let pod = |status| Object::from_value(json!({"spec": {"containers": []}, "status": status})).unwrap();
+        texts(validate_status_update(&pod(status), &pod(json!({}))))
+    };
+    let ip = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    let rows = [
+        (json!({"podIP": "x"}), format!(r#"status.podIPs[0]: Invalid value: "x": {ip}"#)),
+        (json!({"podIPs": [{"ip": "x"}]}), format!(r#"status.podIPs[0]: Invalid value: "x": {ip}"#)),
+        (
+            json!({"observedGeneration": -1}),
+            "status.observedGeneration: Invalid value: -1: must be a non-negative integer".to_owned(),
+        ),
+    ];
+    for (status, expected) in rows {
+        assert_eq!(told(status), [expected]);
+    }
+    assert!(
+        told(json!({"conditions": [{"type": "X Y"}]}))[0]
+            .starts_with(r#"status.conditions[0].Type: Invalid value: "X Y""#)
+    );
+}
+
+#[test]
 fn templates_are_checked_below_their_path() {
     let object = json!({"template": {"metadata": {"labels": {"a": "-"}}, "spec": {"restartPolicy": "Always", "dnsPolicy": "Default"}}});
     let errors = texts(validate_template(&At::field(&Object::from_value(object).unwrap(), "template")));
@@ -521,6 +554,9 @@ fn a_resize_changes_cpu_and_memory_alone() {
     let old = with(json!({"requests": {"cpu": "1"}}));
     let resize = |resources: Value| texts(validate_resize(&with(resources), &old));
     assert_eq!(resize(json!({"requests": {"cpu": "2", "memory": "1Gi"}})), [""; 0]);
+    let more = pod(json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]}));
+    let added = "spec.containers: Forbidden: containers may not be added or removed on resize";
+    assert!(texts(validate_resize(&more, &old)).contains(&added.to_owned()));
     assert_eq!(
         resize(json!({"requests": {"memory": "1Gi"}})),
         ["spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"]

@@ -190,7 +190,12 @@ pub fn validate_resize(new: &Object, old: &Object) -> ErrorList {
         errors.push(spec.forbidden("Pod running on node without support for resize"));
     }
     for list in ["initContainers", "containers"] {
-        for (now, was) in spec.child(list).items().iter().zip(&was.child(list).items()) {
+        let (now, was) = (spec.child(list), was.child(list));
+        if now.items().len() != was.items().len() {
+            errors.push(now.forbidden("containers may not be added or removed on resize"));
+            return errors;
+        }
+        for (now, was) in now.items().iter().zip(&was.items()) {
             errors.extend(validate_container_resize(now, was, &spec, list == "initContainers"));
         }
     }
