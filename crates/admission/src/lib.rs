@@ -82,6 +82,7 @@ const MUTATING: &[(&str, Mutate)] = &[
     ("NamespaceLifecycle", namespace_lifecycle::mutate),
     ("LimitRanger", limit_ranger::mutate),
     ("ServiceAccount", service_account::mutate),
+    ("NodeRestriction", node_restriction::mutate),
     ("TaintNodesByCondition", taint_nodes::mutate),
     ("AlwaysPullImages", always_pull_images::mutate),
     ("PodNodeSelector", pod_node_selector::mutate),

@@ -1,10 +1,11 @@
 //! The built-in plugins.
 
 use admission::Options;
-use machinery::{ApiError, Reason};
+use machinery::{ApiError, Reason, UserInfo};
+use registry::Context;
 use serde_json::{Value, json};
 
-use crate::{cluster, cluster_with, cluster_with_namespace, create, kind, named};
+use crate::{administrator, cluster, cluster_with, cluster_with_namespace, create, create_as, kind, named};
 
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}})
@@ -17,6 +18,28 @@ async fn content_follows_its_namespace_at_once() {
     assert_eq!((error.reason, error.message.as_str()), (Reason::NotFound, "namespaces \"dev\" not found"));
     create(&registry, "namespaces", "", named("dev")).await.unwrap();
     create(&registry, "configmaps", "dev", named("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_node_may_not_do_is_refused_before_it_is_validated() {
+    let registry = cluster_with_namespace().await;
+    create(&registry, "serviceaccounts", "dev", named("default")).await.unwrap();
+    let user = UserInfo::new("system:node:n1", &["system:nodes"]);
+    let node = Context { user, ..administrator() };
+    let invalid = json!({"metadata": {"name": "n2", "labels": {"a b": "c"}}});
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n1"}});
+    for (resource, namespace, body, expected) in [
+        ("nodes", "", invalid, r#"nodes "n2" is forbidden: node "n1" is not allowed to modify node "n2""#),
+        (
+            "pods",
+            "dev",
+            pod,
+            r#"pods "a" is forbidden: pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only create mirror pods"#,
+        ),
+    ] {
+        let error = create_as(&registry, &node, kind(resource), namespace, body).await.unwrap_err();
+        assert_eq!((error.reason, error.message.as_str()), (Reason::Forbidden, expected));
+    }
 }
 
 #[tokio::test]
