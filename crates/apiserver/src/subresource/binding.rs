@@ -3,7 +3,7 @@
 use http::StatusCode;
 use kinds::KindDef;
 use machinery::field::{self, Path};
-use machinery::{ApiError, GroupResource, GroupVersionKind, Object};
+use machinery::{ApiError, GroupResource, Object, Reason};
 use registry::Operation;
 use serde_json::{Value, json};
 
@@ -22,15 +22,18 @@ impl Server {
         let accept = plain_accept(call)?;
         let context = call.context()?;
         let mut binding = decode::object(call, &BINDING, context.field_validation).await?;
+        let (named, name) = (call.info.name.as_str(), binding.name().to_owned());
+        if !named.is_empty() && named != name {
+            return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+        }
+        if !["", call.info.namespace.as_str()].contains(&binding.namespace()) {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(ApiError::bad_request(why));
+        }
         check(&binding)?;
-        let name = match call.info.name.as_str() {
-            "" => binding.name(),
-            name if name != binding.name() && !binding.name().is_empty() => {
-                return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
-            }
-            name => name,
-        };
-        let name = name.to_owned();
+        if name.is_empty() {
+            return Err(ApiError::bad_request("Name parameter required."));
+        }
         let asked = Asked { subresource: "binding", name: &name, ..Asked::of(call, Operation::Create) };
         self.admit(&context, pods, asked, &mut binding).await?;
         let now = clock::format_time(clock::now());
@@ -56,7 +59,8 @@ fn check(binding: &Object) -> Result<(), ApiError> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(ApiError::invalid(&GroupVersionKind::new("", "v1", "Binding"), binding.name(), &problems))
+    // Upstream has no better code for it.
+    Err(ApiError::new(Reason::Unknown, field::aggregate(&problems)))
 }
 
 /// Gives the pod its node; the error says why it can not have it.

@@ -29,9 +29,6 @@ impl Server {
         let mut context = call.context()?;
         let mut eviction = decode::object(call, &EVICTION, context.field_validation).await?;
         let (namespace, name) = (call.info.namespace.as_str(), call.info.name.as_str());
-        if eviction.name().is_empty() {
-            eviction.set(&["metadata", "name"], name);
-        }
         if eviction.name() != name {
             return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
         }

@@ -25,6 +25,17 @@ async fn a_pod_is_bound_to_one_node() {
     let pod = api.get(&format!("{PODS}/web")).await.expect(200);
     assert_eq!(pod["spec"]["nodeName"], "n1");
     assert_eq!(pod["status"]["conditions"][0]["type"], "PodScheduled");
+    for (named, expected) in [
+        (json!({}), "400 BadRequest: name in URL does not match name in Binding object"),
+        (
+            json!({"name": "web", "namespace": "other"}),
+            "400 BadRequest: the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (json!({"name": "web"}), "500 : target.name: Required value"),
+    ] {
+        let refused = api.post(&format!("{PODS}/web/binding"), &json!({"metadata": named, "target": {}})).await;
+        assert_eq!(refused.problem(), expected);
+    }
     let again = api.post("/api/v1/namespaces/default/bindings", &binding("n2")).await;
     assert_eq!(
         again.problem(),
