@@ -68,6 +68,9 @@ pub struct Warnings(std::sync::Arc<parking_lot::Mutex<Vec<String>>>);
 impl Warnings {
     pub fn add(&self, warning: impl Into<String>) {
         let warning = warning.into();
+        if warning.is_empty() {
+            return;
+        }
         let mut warnings = self.0.lock();
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
             warnings.push(warning);

@@ -75,7 +75,10 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    match innermost.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == ErrorKind::UnexpectedEof => "EOF".to_owned(),
+        _ => innermost.to_string(),
+    }
 }
 
 /// Why no connection to `address` was made.
@@ -93,7 +96,13 @@ pub fn dial(address: &str, error: &io::Error) -> String {
 /// Why the other side is not whom it should be.
 pub fn handshake(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(problem)) = inner else { return error.to_string() };
+    let problem = match inner {
+        Some(rustls::Error::InvalidCertificate(problem)) => problem,
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            return "tls: first record does not look like a TLS handshake".to_owned();
+        }
+        _ => return error.to_string(),
+    };
     let why = match problem {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "certificate signed by unknown authority".to_owned()
