@@ -38,8 +38,7 @@ impl GarbageCollector {
     /// The requests for one object; nothing if its kind is not served.
     fn api(&self, id: &Identity) -> Result<Api<DynamicObject>, Error> {
         let served = self.monitors.served(&id.group, &id.kind);
-        let served =
-            served.ok_or_else(|| Error::Retry(format!("unable to get REST mapping for {}/{}", id.group, id.kind)))?;
+        let served = served.ok_or_else(|| unmapped(id))?;
         Ok(if served.namespaced {
             Api::namespaced_with(self.client.clone(), &id.namespace, &served.resource)
         } else {
@@ -47,10 +46,15 @@ impl GarbageCollector {
         })
     }
 
-    /// The object's metadata on the server, if it still is the same object.
+    /// The object's metadata on the server, if it still is the same object. That its kind is not served where it was
+    /// says nothing of the object.
     async fn live(&self, id: &Identity) -> Result<Option<ObjectMeta>, Error> {
-        let found = self.api(id)?.get_metadata_opt(&id.name).await?;
-        Ok(found.map(|object| object.metadata).filter(|found| meta::uid(found) == &*id.uid))
+        match self.api(id)?.get_metadata(&id.name).await {
+            Ok(found) => Ok(Some(found.metadata).filter(|found| meta::uid(found) == &*id.uid)),
+            Err(error) if is_about(&error, &id.name) => Ok(None),
+            Err(error) if error.is_not_found() => Err(unmapped(id)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn owner_state(&self, item: &Identity, owner: &OwnerReference) -> Result<OwnerState, Error> {
@@ -67,6 +71,9 @@ impl GarbageCollector {
             name: owner.name.clone(),
             uid: owner.uid.as_str().into(),
         };
+        if self.monitors.is_absent(&id) {
+            return Ok(OwnerState::Dangling);
+        }
         Ok(match self.live(&id).await? {
             None => OwnerState::Dangling,
             Some(found) if meta::is_terminating(&found) && meta::has_finalizer(&found, FOREGROUND) => {
@@ -197,6 +204,16 @@ impl GarbageCollector {
             _ => Ok(()),
         }
     }
+}
+
+fn unmapped(id: &Identity) -> Error {
+    Error::Retry(format!("unable to get REST mapping for {}/{}", id.group, id.kind))
+}
+
+/// Whether an error says that there is no object of this name, not that there is no such path.
+fn is_about(error: &kube::Error, name: &str) -> bool {
+    let details = error.status().filter(|_| error.is_not_found()).and_then(|status| status.details.as_ref());
+    details.is_some_and(|details| details.name == name)
 }
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! Metadata watches of every kind that can be deleted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ const SYNC_MAX: Duration = Duration::from_secs(30);
 /// The time that the server gets to serve a kind after its definition changed.
 const SETTLE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(10);
+/// Owners that are remembered when they are gone. (upstream: the size of absentOwnerCache)
+const ABSENT_MAX: usize = 500;
 
 /// Kinds that change too much and own nothing. (upstream: DefaultIgnoredResources)
 const IGNORED: [&str; 2] = ["events", "events.events.k8s.io"];
@@ -32,12 +34,18 @@ struct Monitor {
     served: Served,
     synced: watch::Receiver<bool>,
     task: AbortHandle,
+    known: Known,
 }
+
+/// What a monitor has seen and not seen go, for the one that comes after it.
+type Known = Arc<Mutex<HashSet<Uid>>>;
 
 pub struct Monitors {
     client: Client,
     shutdown: CancellationToken,
     graph: Mutex<Graph>,
+    /// Owners that went lately, the first at the front: their kind may go with them, and then nobody can be asked.
+    absent: Mutex<VecDeque<Identity>>,
     /// By group and kind.
     monitors: Mutex<HashMap<(String, String), Monitor>>,
     /// Whether discovery succeeded once.
@@ -52,6 +60,7 @@ impl Monitors {
             client,
             shutdown,
             graph: Mutex::default(),
+            absent: Mutex::default(),
             monitors: Mutex::default(),
             discovered: watch::Sender::new(false),
             redefined: Notify::new(),
@@ -83,8 +92,23 @@ impl Monitors {
     }
 
     pub fn gone(&self, uid: &str) {
-        let work = self.graph.lock().gone(uid);
+        let mut graph = self.graph.lock();
+        let owner = graph.node(uid).filter(|node| !node.dependents.is_empty()).map(|node| node.id.clone());
+        let work = graph.gone(uid);
+        drop(graph);
+        if let Some(owner) = owner {
+            let mut absent = self.absent.lock();
+            absent.push_back(owner);
+            if absent.len() > ABSENT_MAX {
+                absent.pop_front();
+            }
+        }
         self.queue(work);
+    }
+
+    /// Whether an owner is known to be gone, without asking the server.
+    pub fn is_absent(&self, owner: &Identity) -> bool {
+        self.absent.lock().contains(owner)
     }
 
     /// The kind under whatever version is watched.
@@ -137,14 +161,22 @@ impl Monitors {
         }
     }
 
-    /// Starts what is new and, if discovery was complete, ends what is gone.
+    /// Starts what is new, or served in another version, and, if discovery was complete, ends what is gone.
     fn watch_kinds(self: &Arc<Self>, served: impl Iterator<Item = Served>, complete: bool) {
         let mut monitors = self.monitors.lock();
         let mut present = HashSet::new();
         for served in served {
             let key = (served.resource.group.clone(), served.resource.kind.clone());
             present.insert(key.clone());
-            monitors.entry(key).or_insert_with(|| self.monitor(served));
+            let before = monitors.get(&key);
+            if before.is_some_and(|before| before.served.resource == served.resource) {
+                continue;
+            }
+            let known = before.map_or_else(Known::default, |before| {
+                before.task.abort();
+                before.known.clone()
+            });
+            monitors.insert(key, self.monitor(served, known));
         }
         if complete {
             monitors.retain(|key, monitor| {
@@ -157,17 +189,17 @@ impl Monitors {
         }
     }
 
-    fn monitor(self: &Arc<Self>, served: Served) -> Monitor {
+    fn monitor(self: &Arc<Self>, served: Served, known: Known) -> Monitor {
         let (sender, synced) = watch::channel(false);
         let span = info_span!("garbage monitor", kind = served.group_resource());
-        let task = tokio::spawn(self.clone().follow_kind(served.clone(), sender).instrument(span)).abort_handle();
-        Monitor { served, synced, task }
+        let following = self.clone().follow_kind(served.clone(), sender, known.clone());
+        let task = tokio::spawn(following.instrument(span)).abort_handle();
+        Monitor { served, synced, task, known }
     }
 
-    async fn follow_kind(self: Arc<Self>, served: Served, synced: watch::Sender<bool>) {
+    async fn follow_kind(self: Arc<Self>, served: Served, synced: watch::Sender<bool>, known: Known) {
         let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &served.resource);
         let mut events = watcher(api, watcher::Config::default()).backoff(WatchBackoff::default()).boxed();
-        let mut known: HashSet<Uid> = HashSet::new();
         let mut listed: HashSet<Uid> = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
@@ -176,17 +208,19 @@ impl Monitors {
                     listed.insert(self.observe(&served, &object));
                 }
                 Ok(watcher::Event::InitDone) => {
-                    known.difference(&listed).for_each(|uid| self.gone(uid));
-                    known = std::mem::take(&mut listed);
+                    let now = std::mem::take(&mut listed);
+                    let before = std::mem::replace(&mut *known.lock(), now.clone());
+                    before.difference(&now).for_each(|uid| self.gone(uid));
                     synced.send_replace(true);
                 }
                 Ok(watcher::Event::Apply(object)) => {
-                    known.insert(self.observe(&served, &object));
+                    let uid = self.observe(&served, &object);
+                    known.lock().insert(uid);
                     self.note_definition(&served);
                 }
                 Ok(watcher::Event::Delete(object)) => {
                     let uid = control::meta::uid(&object.metadata);
-                    known.remove(uid);
+                    known.lock().remove(uid);
                     self.gone(uid);
                     self.note_definition(&served);
                 }

@@ -1,5 +1,6 @@
 //! All controllers against a real API server over the memory store, with a stand-in for kubelets.
 
+mod garbage;
 mod quota;
 mod storage;
 
