@@ -95,7 +95,10 @@ fn evaluate(admit: &Admit<'_>, pod: &Object, enforced: Option<&Object>) -> Resul
         note("exempt", what.to_owned());
         return Ok(());
     }
-    let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", admit.request.namespace) else { return Ok(()) };
+    let Some(namespace) = admit.view.get(Resource::NAMESPACES, "", admit.request.namespace) else {
+        let why = format!("failed to lookup namespace {:?}", admit.request.namespace);
+        return enforced.map_or(Ok(()), |_| Err(ApiError::internal(why)));
+    };
     let (Policy { enforce, audit, warn }, problems) =
         Policy::of_labels(&namespace.labels(), admit.options.pod_security.defaults);
     if !problems.is_empty() {

@@ -36,6 +36,8 @@ fn levels_refuse_and_warn() {
     let (result, _) = create("strict", PLAIN);
     let expected = format!("pods \"a\" is forbidden: violates PodSecurity \"restricted:v1.30\": {PLAIN_VIOLATIONS}");
     assert_eq!(result, Err(expected));
+    let unknown = "Internal error occurred: failed to lookup namespace \"none\"".to_owned();
+    assert_eq!(create("none", PLAIN), (Err(unknown), vec![]));
 }
 
 #[test]
