@@ -1,5 +1,6 @@
 //! Lists: from the cache where it shows the revision asked for, else from the store's history.
 
+use std::ptr;
 use std::sync::Arc;
 
 use kinds::KindDef;
@@ -190,7 +191,7 @@ fn list_cached(resource: &Resource, applied: Revision, query: &Query<'_>) -> Lis
     let mut page = Page::new(query.limit);
     let counts = query.limit > 0 && query.selection.takes_all();
     let mut remaining = 0;
-    let revision = resource.scan(&query.prefix, &query.start, applied, |entry| {
+    let revision = scan_as(query.kind, resource, (&query.prefix, &query.start), applied, |entry| {
         if page.take(&query.selection, entry) {
             return true;
         }
@@ -198,6 +199,26 @@ fn list_cached(resource: &Resource, applied: Revision, query: &Query<'_>) -> Lis
         counts
     });
     query.answer(page, revision, counts.then_some(remaining))
+}
+
+/// [`Resource::scan`] for what is looked at as `kind`. Conversion takes a while, for which the cache is not held.
+pub(crate) fn scan_as(
+    kind: &'static KindDef,
+    resource: &Resource,
+    (prefix, start): (&str, &str),
+    applied: Revision,
+    mut visit: impl FnMut(&Arc<Entry>) -> bool,
+) -> Revision {
+    if ptr::eq(resource.kind(), kind) {
+        return resource.scan(prefix, start, applied, visit);
+    }
+    let mut found = Vec::new();
+    let revision = resource.scan(prefix, start, applied, |entry| {
+        found.push(entry.clone());
+        true
+    });
+    let _whole = found.iter().all(|entry| visit(entry));
+    revision
 }
 
 impl Query<'_> {

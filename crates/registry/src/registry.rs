@@ -20,7 +20,7 @@ use crate::entry::Entry;
 use crate::errors::of_store;
 use crate::keys::object_key;
 use crate::kind_table::KindTable;
-use crate::list::parse_revision;
+use crate::list::{parse_revision, scan_as};
 use crate::request::WatchOptions;
 use crate::scale;
 use crate::selection::Selection;
@@ -312,7 +312,7 @@ impl Registry {
         let converts = converts_by_webhook(selection.kind());
         let readable = if converts { selection.of_any_version() } else { selection.clone() };
         let mut objects = Vec::new();
-        let revision = resource.scan(&prefix, "", self.0.cache.applied(), |entry| {
+        let revision = scan_as(selection.kind(), resource, (&prefix, ""), self.0.cache.applied(), |entry| {
             objects.extend(readable.pick(entry));
             true
         });
