@@ -1,6 +1,6 @@
 //! Rules at work (upstream: schema/cel/validation.go).
 
-use expression::{Error as Failure, PER_CALL_LIMIT, RUNTIME_BUDGET, Value as Cel};
+use expression::{Error as Failure, PER_CALL_LIMIT, RUNTIME_BUDGET, Shape, Value as Cel};
 use machinery::field::{Error, ErrorKind, ErrorList, Path};
 use serde_json::Value;
 
@@ -69,6 +69,34 @@ impl Schema {
     }
 }
 
+/// What rules are about.
+struct At<'a, 'c> {
+    schema: &'a Schema,
+    path: &'c Path,
+    value: &'a Value,
+    place: Place<'a, 'c>,
+}
+
+impl<'a> At<'a, '_> {
+    fn type_name(&self) -> &'static str {
+        self.schema.of.map_or("", |of| of.name())
+    }
+
+    fn invalid(&self, text: String) -> Error {
+        Error::invalid(self.path, self.type_name(), text)
+    }
+
+    /// The variables of a rule.
+    fn bindings(&self, rule: &Rule, shape: &'a Shape) -> Result<Vec<(&'static str, Cel<'a>)>, Failure> {
+        let read = |value: &'a Value| Cel::new(value, shape);
+        let mut bindings = vec![("self", read(self.value)?)];
+        let before = self.place.old.map(read).transpose()?;
+        let before = if rule.optional_old_self { Some(Cel::optional(before)) } else { before };
+        bindings.extend(before.map(|before| ("oldSelf", before)));
+        Ok(bindings)
+    }
+}
+
 struct Run<'r> {
     budget: &'r mut Budget,
     warnings: &'r mut Vec<String>,
@@ -120,79 +148,71 @@ impl Run<'_> {
         self.budget.over = true;
     }
 
-    fn rules<'a>(&mut self, rules: &'a Rules, schema: &Schema, path: &Path, value: &'a Value, place: Place<'a, '_>) {
-        let of = schema.of.map_or("", |of| of.name());
-        let invalid = |text: String| Error::invalid(path, of, text);
+    fn rules<'a>(&mut self, rules: &'a Rules, schema: &'a Schema, path: &Path, value: &'a Value, place: Place<'a, '_>) {
+        let at = At { schema, path, value, place };
         let Some(shape) = &rules.shape else {
             let why = "failed to convert to declType for CEL validation rules";
-            return self.errors.push(invalid(format!("rule compiler initialization error: {why}")));
+            return self.errors.push(at.invalid(format!("rule compiler initialization error: {why}")));
         };
         if self.budget.left == 0 {
-            return self.stop(invalid(OUT_OF_BUDGET.to_owned()));
+            return self.stop(at.invalid(OUT_OF_BUDGET.to_owned()));
         }
         for rule in &rules.rules {
-            let program = match &rule.compiled.program {
-                None => continue,
-                Some(Err(why)) => {
-                    self.errors.push(invalid(format!("rule compile error: {why}")));
-                    continue;
-                }
-                Some(Ok(program)) => program,
-            };
-            if rule.compiled.uses_old_self && place.old.is_none() && !rule.optional_old_self {
-                continue;
+            if !self.budget.over {
+                self.rule(rule, shape, &at);
             }
-            let read = |value: &'a Value| Cel::new(value, shape);
-            let (now, before) = match (read(value), place.old.map(read).transpose()) {
-                (Ok(now), Ok(before)) => (now, before),
-                (Err(failure), _) | (_, Err(failure)) => {
-                    self.errors.push(invalid(format!("{failure} evaluating rule: {}", rule.shown())));
-                    continue;
-                }
-            };
-            let before = if rule.optional_old_self { Some(Cel::optional(before)) } else { before };
-            let mut bindings = vec![("self", now)];
-            bindings.extend(before.map(|before| ("oldSelf", before)));
-            let evaluated = program.evaluate(bindings.as_slice(), PER_CALL_LIMIT);
-            if evaluated.cost > self.budget.left {
-                return self.stop(invalid(OUT_OF_BUDGET.to_owned()));
+        }
+    }
+
+    fn rule<'a>(&mut self, rule: &'a Rule, shape: &'a Shape, at: &At<'a, '_>) {
+        let program = match &rule.compiled.program {
+            None => return,
+            Some(Err(why)) => return self.errors.push(at.invalid(format!("rule compile error: {why}"))),
+            Some(Ok(program)) => program,
+        };
+        if rule.compiled.uses_old_self && at.place.old.is_none() && !rule.optional_old_self {
+            return;
+        }
+        let failed = |failure: Failure| at.invalid(format!("{failure} evaluating rule: {}", rule.shown()));
+        let bindings = match at.bindings(rule, shape) {
+            Ok(bindings) => bindings,
+            Err(failure) => return self.errors.push(failed(failure)),
+        };
+        let evaluated = program.evaluate(bindings.as_slice(), PER_CALL_LIMIT);
+        if evaluated.cost > self.budget.left {
+            return self.stop(at.invalid(OUT_OF_BUDGET.to_owned()));
+        }
+        self.budget.left -= evaluated.cost;
+        match evaluated.value {
+            Ok(Cel::Bool(true)) => {}
+            Ok(_) => self.fault(rule, at, bindings.as_slice()),
+            Err(Failure::CostLimit) => self.stop(at.invalid(format!(
+                "'{}': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+                Failure::CostLimit,
+                rule.shown()
+            ))),
+            Err(Failure::NoOverload) => self.errors.push(at.invalid(format!(
+                "'{}': call arguments did not match a supported operator, function or macro signature for rule: {}",
+                Failure::NoOverload,
+                rule.shown()
+            ))),
+            Err(failure) => self.errors.push(failed(failure)),
+        }
+    }
+
+    /// What a rule says of a value that does not keep it.
+    fn fault(&mut self, rule: &Rule, at: &At<'_, '_>, bindings: &[(&str, Cel<'_>)]) {
+        let below = rule.compiled.field_path.as_deref();
+        let path = below.map_or_else(|| at.path.clone(), |below| at.path.child(below));
+        match self.message(rule, bindings) {
+            Ok(message) => {
+                let detail = message.unwrap_or_else(|| rule.fallback());
+                self.tell(rule, at.place, rule.error(&path, at.schema, at.value, detail));
             }
-            self.budget.left -= evaluated.cost;
-            match evaluated.value {
-                Ok(Cel::Bool(true)) => continue,
-                Ok(_) => {}
-                Err(Failure::CostLimit) => {
-                    let text = format!(
-                        "'{}': no further validation rules will be run due to call cost exceeds limit for rule: {}",
-                        Failure::CostLimit,
-                        rule.shown()
-                    );
-                    return self.stop(invalid(text));
-                }
-                Err(Failure::NoOverload) => {
-                    self.errors.push(invalid(format!(
-                        "'{}': call arguments did not match a supported operator, function or macro signature for \
-                         rule: {}",
-                        Failure::NoOverload,
-                        rule.shown()
-                    )));
-                    continue;
-                }
-                Err(failure) => {
-                    self.errors.push(invalid(format!("{failure} evaluating rule: {}", rule.shown())));
-                    continue;
-                }
+            Err(why) => {
+                self.tell(rule, at.place, Error::invalid(&path, at.type_name(), why));
+                self.budget.over = true;
             }
-            let at = rule.compiled.field_path.as_deref().map_or_else(|| path.clone(), |below| path.child(below));
-            let detail = match self.message(rule, bindings.as_slice()) {
-                Ok(message) => message.unwrap_or_else(|| rule.fallback()),
-                Err(why) => {
-                    self.tell(rule, place, Error::invalid(&at, of, why));
-                    self.budget.over = true;
-                    return;
-                }
-            };
-            self.tell(rule, place, rule.error(&at, schema, value, detail));
         }
     }
 
