@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::correlated::Correlated;
 use crate::rules::{Rule, Rules};
 use crate::schema::Schema;
+use crate::values::FAULTS_MAX;
 
 /// Bytes that a message expression may give.
 const MESSAGE_MAX: usize = 5 * 1024;
@@ -105,7 +106,7 @@ struct Run<'r> {
 
 impl Run<'_> {
     fn value<'a>(&mut self, schema: &'a Schema, path: &Path, value: &'a Value, place: Place<'a, '_>, root: bool) {
-        if value.is_null() || self.budget.over || !schema.has_rules() {
+        if value.is_null() || self.budget.over || self.told() >= FAULTS_MAX || !schema.has_rules() {
             return;
         }
         if let Some(rules) = &schema.rules {
@@ -141,6 +142,11 @@ impl Run<'_> {
             let within = Place { old, correlated: correlated.as_ref(), parent_is_same: place.forgives() };
             self.value(of, &path.index(index), item, within, false);
         }
+    }
+
+    /// How much is wrong already.
+    fn told(&self) -> usize {
+        self.errors.len() + self.warnings.len()
     }
 
     fn stop(&mut self, error: Error) {

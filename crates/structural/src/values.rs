@@ -56,7 +56,7 @@ impl Fault {
 }
 
 /// Faults of one value that are told. A body of a few megabytes can have millions, each with its path.
-const FAULTS_MAX: usize = 1000;
+pub(crate) const FAULTS_MAX: usize = 1000;
 
 /// Faults, each once, and how much fitted: of alternatives that fail, the one is told of which most fitted.
 #[derive(Debug, Default)]

@@ -174,3 +174,11 @@ fn items_find_what_they_were_before_in_long_lists() {
     let found = run(&object(json!({"list": list})), &json!({"list": new}), Some(&json!({"list": old})));
     assert_eq!(found, (vec![], vec![]));
 }
+
+#[test]
+fn of_very_many_faults_the_first_are_told() {
+    let item = with_rule(json!({"type": "string"}), json!({"rule": "self == 'a'"}));
+    let list = object(json!({"list": {"type": "array", "items": item}}));
+    let (errors, _) = run(&list, &json!({"list": vec!["b"; 100_000]}), None);
+    assert_eq!(errors.len(), 1000);
+}
