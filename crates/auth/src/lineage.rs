@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use filewatch::FileWatch;
+use files::FileWatch;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use x509_cert::certificate::Certificate;

@@ -4,9 +4,8 @@
 //! which are groups to the API: each goes into a relative distinguished name of its own, in order.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -433,21 +432,7 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
-    let fail = |source| Error::File { path: path.to_owned(), source };
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let write = || -> io::Result<()> {
-        fs::create_dir_all(dir)?;
-        // Of a name that no other writer has, nor one that was cut off: its file might be open to others.
-        let temporary = path.with_extension(format!("{}.new", clock::uuid()));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-            fs::remove_file(&temporary)?;
-            return Err(error);
-        }
-        fs::File::open(dir)?.sync_all()
-    };
-    write().map_err(fail)
+    files::replace(path, text, mode).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
@@ -675,20 +660,6 @@ mod tests {
             assert!(!summary.is_due() && !summary.has_ended());
         }
         assert!(Summary::of(&authority.certificate_pem().unwrap()).unwrap().is_authority);
-    }
-
-    #[test]
-    fn keys_are_closed_to_others_whatever_lies_about() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ca.key");
-        // What writing `ca.crt` left that was cut off.
-        let left = dir.path().join("ca.new");
-        fs::write(&left, "").unwrap();
-        fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
-        write_private(&path, "key").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "key");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use filewatch::FileWatch;
+use files::FileWatch;
 use tokio::sync::watch;
 
 use crate::lineage::{Generation, Lineage};

@@ -9,8 +9,7 @@
 //! ([`Phase`]): a new key reads, then it writes, then everything is stored anew and the others are retired.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -21,7 +20,7 @@ use crate::config::ConfigError;
 use crate::provider::{Provider, Providers};
 use crate::resources::Resources;
 use crate::{Rule, Rules};
-use filewatch::FileWatch;
+use files::FileWatch;
 
 /// Of the store.
 type Revision = u64;
@@ -264,18 +263,9 @@ fn new_line(name: String) -> Line {
     Line { name, secret, retired: None }
 }
 
-/// Puts a complete new file in the place of the old one.
 fn store(path: &Path, lines: &[Line]) -> Result<(), ConfigError> {
     let text: String = lines.iter().map(printed).collect();
-    let new = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    write().map_err(|error| unusable(path, error))
+    files::replace(path, &text, 0o600).map_err(|error| unusable(path, error))
 }
 
 /// Refuses a file that others may read.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use registry::Registry;
 
 use crate::{ConfigError, Encryption, Rules, Source, keys};
-use filewatch::FileWatch;
+use files::FileWatch;
 
 /// Wait between two looks at whether a write by the old rules is still under way.
 const SETTLE_EVERY: Duration = Duration::from_millis(20);

@@ -118,7 +118,7 @@ impl Certificates {
                 tracing::error!(error = format!("{error:#}"), "the certificates for the etcd stay as they were");
             }
         };
-        filewatch::follow(&self.files().collect::<Vec<_>>(), take_over).await;
+        files::follow(&self.files().collect::<Vec<_>>(), take_over).await;
     }
 
     fn read_again(&self) -> anyhow::Result<()> {

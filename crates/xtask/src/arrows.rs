@@ -15,7 +15,7 @@ const ORDER: &[&str] = &[
     "clock",
     "grpc",
     "trace",
-    "filewatch",
+    "files",
     "webhook",
     "machinery",
     "expression",

@@ -93,7 +93,7 @@ impl Configured {
                 tracing::error!(%error, "the authentication configuration stays as it was");
             }
         };
-        filewatch::follow(&[&self.path], reload).await;
+        files::follow(&[&self.path], reload).await;
     }
 
     /// Answers whether something was taken over.

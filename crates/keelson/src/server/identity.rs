@@ -163,7 +163,7 @@ impl Identities {
                 tracing::error!(error = format!("{error:#}"), "authorities stay as they were");
             }
         };
-        filewatch::follow(&files.map(PathBuf::as_path).collect::<Vec<_>>(), take_over).await;
+        files::follow(&files.map(PathBuf::as_path).collect::<Vec<_>>(), take_over).await;
     }
 
     fn read_again(&self) -> anyhow::Result<()> {

@@ -64,7 +64,7 @@ impl Chain {
                 tracing::error!(%error, "the authorization configuration stays as it was");
             }
         };
-        filewatch::follow(&[path], reload).await;
+        files::follow(&[path], reload).await;
     }
 
     /// Answers whether something was taken over.

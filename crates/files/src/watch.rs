@@ -12,6 +12,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use sha2::{Digest as _, Sha256};
 use tokio::io::unix::AsyncFd;
 
+use crate::directory;
+
 /// Wait before files are looked at again that could not be watched.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -78,15 +80,6 @@ impl FileWatch {
     }
 }
 
-/// Where the file lies; one of a single name in the working directory.
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => Path::new("/"),
-    }
-}
-
 fn digest(path: &Path) -> Option<[u8; 32]> {
     std::fs::read(path).ok().map(|content| Sha256::digest(content).into())
 }
@@ -94,13 +87,6 @@ fn digest(path: &Path) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_is_watched_where_it_lies() {
-        for (path, expected) in [("/etc/config", "/etc"), ("etc/config", "etc"), ("config", "."), ("/config", "/")] {
-            assert_eq!(directory(Path::new(path)), Path::new(expected), "{path}");
-        }
-    }
 
     #[tokio::test]
     async fn files_are_followed_together_from_the_moment_they_are_watched() {
