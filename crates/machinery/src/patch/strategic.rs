@@ -8,6 +8,7 @@ use schema::{Field, Message};
 use serde_json::{Map, Value};
 
 use super::order::{Positions, identity, ordered};
+use crate::decode::no_map;
 use crate::error::{ApiError, Reason};
 
 const DIRECTIVE: &str = "$patch";
@@ -23,10 +24,13 @@ type Fields = Map<String, Value>;
 
 /// Applies a patch to an object whose schema is the message of this name.
 pub fn strategic_merge_patch(document: Value, patch: &Value, message: &str) -> Result<Value, ApiError> {
-    let (Value::Object(document), Value::Object(patch)) = (document, patch) else {
-        return Err(ApiError::bad_request("invalid JSON document"));
-    };
-    merge_fields(document, patch.clone(), schema::message(message)).map(Value::Object)
+    match (document, patch) {
+        (document, Value::Null) => Ok(document),
+        (Value::Object(document), Value::Object(patch)) => {
+            merge_fields(document, patch.clone(), schema::message(message)).map(Value::Object)
+        }
+        (_, patch) => Err(ApiError::bad_request(no_map(patch))),
+    }
 }
 
 /// A directive of the wrong form.
@@ -34,9 +38,9 @@ fn malformed(why: &str) -> ApiError {
     ApiError::bad_request(why)
 }
 
-/// A patch that does not fit the object: upstream answers with code 500.
+/// A patch that does not fit the object: upstream answers with code 500 and no reason.
 fn misfit(why: impl Into<String>) -> ApiError {
-    ApiError::new(Reason::InternalError, why)
+    ApiError::new(Reason::Unknown, why)
 }
 
 /// What the schema says of one field; all empty where it knows none.
