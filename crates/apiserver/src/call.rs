@@ -8,9 +8,7 @@ use http::header::{EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use kinds::KindDef;
-use machinery::field::{self, Path};
-use machinery::validation::validate_field_manager;
-use machinery::{ApiError, GroupVersionKind, Reason, UserInfo};
+use machinery::{ApiError, Reason, UserInfo};
 use parking_lot::Mutex;
 use registry::{Annotations, Context, FieldValidation, Warnings};
 use trace::attribute;
@@ -20,6 +18,7 @@ use crate::body::{self, Body};
 use crate::fairness::Schema;
 use crate::info::RequestInfo;
 use crate::negotiate::{self, Accept, Offer};
+use crate::options;
 use crate::query::Query;
 
 pub struct Call {
@@ -133,22 +132,22 @@ impl Call {
         if kind.namespaced() { &self.info.namespace } else { "" }
     }
 
-    pub fn dry_run(&self) -> Result<bool, ApiError> {
-        let mut values = self.query.all("dryRun").peekable();
-        let asked = values.peek().is_some();
-        match values.find(|value| *value != "All") {
-            None => Ok(asked),
-            Some(other) => Err(self.invalid_option("dryRun", other, &["All"])),
-        }
-    }
-
-    /// What the registry wants to know about a write.
+    /// What the registry wants to know about a write; deletions have options of their own ([`crate::options::delete`]).
     pub fn context(&self) -> Result<Context, ApiError> {
+        let (kind, is_apply) = match self.info.verb.as_str() {
+            "create" => ("CreateOptions", None),
+            "update" => ("UpdateOptions", None),
+            "patch" => ("PatchOptions", Some(negotiate::content_type(self.headers()) == APPLY)),
+            _ => ("DeleteOptions", None),
+        };
+        if kind != "DeleteOptions" {
+            options::check(kind, &options::write_problems(&self.query, is_apply))?;
+        }
         Ok(Context {
             user: self.user.clone(),
-            dry_run: self.dry_run()?,
-            field_validation: self.field_validation()?,
-            field_manager: self.field_manager()?,
+            dry_run: self.query.has("dryRun"),
+            field_validation: self.field_validation(),
+            field_manager: self.field_manager(),
             create_denied: None,
             warnings: self.warnings.clone(),
             annotations: self.annotations.clone(),
@@ -156,57 +155,28 @@ impl Call {
         })
     }
 
-    /// Only a configuration that is applied can be forced, and it must say by whom it is.
-    pub fn check_patch_options(&self, is_apply: bool) -> Result<(), ApiError> {
-        if is_apply && self.query.get("fieldManager").is_empty() {
-            let why = "is required for apply patch";
-            return Err(self.invalid_options(&[field::Error::required(&Path::new("fieldManager"), why)]));
-        }
-        if !is_apply && self.query.has("force") {
-            let why = "may not be specified for non-apply patch";
-            return Err(self.invalid_options(&[field::Error::forbidden(&Path::new("force"), why)]));
-        }
-        Ok(())
-    }
-
-    fn field_validation(&self) -> Result<FieldValidation, ApiError> {
+    fn field_validation(&self) -> FieldValidation {
         match self.query.get("fieldValidation") {
-            "" | "Warn" => Ok(FieldValidation::Warn),
-            "Ignore" => Ok(FieldValidation::Ignore),
-            "Strict" => Ok(FieldValidation::Strict),
-            other => Err(self.invalid_option("fieldValidation", other, &["", "Ignore", "Strict", "Warn"])),
+            "Ignore" => FieldValidation::Ignore,
+            "Strict" => FieldValidation::Strict,
+            _ => FieldValidation::Warn,
         }
     }
 
     /// The user agent's first word stands in for a manager that is not named, and a component of the cluster needs
     /// no user agent to be known.
-    fn field_manager(&self) -> Result<String, ApiError> {
+    fn field_manager(&self) -> String {
         let manager = self.query.get("fieldManager");
-        if manager.is_empty() {
-            let agent = self.parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-            return Ok(agent.map_or_else(|| component(&self.user.name).to_owned(), manager_of));
+        if !manager.is_empty() {
+            return manager.to_owned();
         }
-        match validate_field_manager(manager, &Path::new("fieldManager")) {
-            problems if problems.is_empty() => Ok(manager.to_owned()),
-            problems => Err(self.invalid_options(&problems)),
-        }
-    }
-
-    fn invalid_option(&self, option: &str, value: &str, supported: &[&str]) -> ApiError {
-        self.invalid_options(&[field::Error::not_supported(&Path::new(option), value, supported)])
-    }
-
-    fn invalid_options(&self, problems: &[field::Error]) -> ApiError {
-        let options = match self.info.verb.as_str() {
-            "create" => "CreateOptions",
-            "patch" => "PatchOptions",
-            "update" => "UpdateOptions",
-            _ => "DeleteOptions",
-        };
-        let gvk = GroupVersionKind::new("meta.k8s.io", "v1", options);
-        ApiError::invalid(&gvk, "", problems)
+        let agent = self.parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        agent.map_or_else(|| component(&self.user.name).to_owned(), manager_of)
     }
 }
+
+/// The media type of configurations to apply.
+pub const APPLY: &str = "application/apply-patch+yaml";
 
 /// Characters of a user agent that name a manager.
 const MANAGER_MAX: usize = 128;

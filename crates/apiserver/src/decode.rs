@@ -24,7 +24,7 @@ pub async fn object(call: &mut Call, kind: &KindDef, validation: FieldValidation
             machinery::protobuf::decode_protobuf(&bytes, kind.schema).map(|object| (object, Vec::new()))
         }
     }?;
-    settle_type(&mut object, kind)?;
+    settle_type(&mut object, kind, &bytes)?;
     trace::event("Conversion done", Vec::new);
     problems.into_iter().for_each(|problem| call.warnings.add(problem));
     Ok(object)
@@ -38,9 +38,20 @@ fn policy(validation: FieldValidation) -> FieldPolicy {
     }
 }
 
-/// A body without a type is of the expected one; a body of another is refused.
-fn settle_type(object: &mut Object, expected: &KindDef) -> Result<(), ApiError> {
+/// A body without a type is of the expected one, but for custom kinds; a body of another is refused.
+fn settle_type(object: &mut Object, expected: &KindDef, bytes: &[u8]) -> Result<(), ApiError> {
     let wanted = expected.group_version();
+    if expected.custom.is_some() && object.kind().is_empty() {
+        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(bytes));
+        return Err(machinery::decode::unreadable(bytes, expected.kind, &why));
+    }
+    if expected.custom.is_some() && object.api_version() != wanted.to_string() {
+        let message = format!(
+            "the API version in the data ({}) does not match the expected API version ({wanted})",
+            object.api_version()
+        );
+        return Err(ApiError::bad_request(message));
+    }
     if object.kind().is_empty() {
         object.set(&["kind"], expected.kind);
     }
@@ -48,21 +59,16 @@ fn settle_type(object: &mut Object, expected: &KindDef) -> Result<(), ApiError> 
         object.set(&["apiVersion"], wanted.to_string());
     }
     let given = object.gvk();
-    if given.kind != expected.kind {
-        let message = format!(
-            "{} in version {:?} cannot be handled as a {}: converting ({}) to ({}): unknown conversion",
-            given.kind, given.version, expected.kind, given, wanted
-        );
-        return Err(ApiError::bad_request(message));
+    if given == expected.gvk() {
+        return Ok(());
     }
-    if given.group_version() != wanted {
-        let message = format!(
-            "the API version in the data ({}) does not match the expected API version ({wanted})",
-            given.group_version()
-        );
-        return Err(ApiError::bad_request(message));
+    match expected.custom {
+        Some(_) => Err(registry::other_type(&given, expected, object.name())),
+        None => {
+            let why = kinds::no_conversion(&given, expected);
+            Err(machinery::decode::mishandled(object, expected.kind, &why))
+        }
     }
-    Ok(())
 }
 
 /// Reads the `DeleteOptions` of a deletion; nothing for no body.
@@ -71,13 +77,19 @@ pub async fn delete_options(call: &mut Call) -> Result<Option<Object>, ApiError>
     if bytes.is_empty() {
         return Ok(None);
     }
-    let format = negotiate::body_format(call.headers(), true)?;
-    let policy = FieldPolicy::Ignore;
-    let object = match format {
-        BodyFormat::Json => machinery::decode::decode_json(&bytes, DELETE_OPTIONS, policy)?.0,
-        BodyFormat::Yaml => machinery::decode::decode_yaml(&bytes, DELETE_OPTIONS, policy)?.0,
+    let object = match negotiate::body_format(call.headers(), true)? {
+        BodyFormat::Json => machinery::decode::options_of_json(&bytes, DELETE_OPTIONS)?,
+        BodyFormat::Yaml => machinery::decode::options_of_yaml(&bytes, DELETE_OPTIONS)?,
         BodyFormat::Protobuf => machinery::protobuf::decode_protobuf(&bytes, DELETE_OPTIONS)?,
     };
+    if !["", "DeleteOptions"].contains(&object.kind()) {
+        return Err(ApiError::bad_request(format!(
+            "no kind {:?} is registered for version {:?} in scheme \
+             \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
+            object.kind(),
+            object.api_version()
+        )));
+    }
     Ok(Some(object))
 }
 
@@ -91,7 +103,7 @@ mod tests {
 
     fn settled(value: serde_json::Value) -> Result<Object, String> {
         let mut object = Object::from_value(value).unwrap();
-        settle_type(&mut object, &DEPLOYMENT).map(|()| object).map_err(|error| error.message)
+        settle_type(&mut object, &DEPLOYMENT, b"").map(|()| object).map_err(|error| error.message)
     }
 
     #[test]
@@ -105,8 +117,14 @@ mod tests {
         let error = settled(json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"})).unwrap_err();
         assert_eq!(
             error,
-            "the API version in the data (apps/v1beta1) does not match the expected API version (apps/v1)"
+            "Deployment in version \"v1beta1\" cannot be handled as a Deployment: no kind \"Deployment\" is registered \
+             for version \"apps/v1beta1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
         );
-        assert!(settled(json!({"kind": "Pod"})).unwrap_err().starts_with("Pod in version \"v1\" cannot be handled"));
+        let error = settled(json!({"apiVersion": "v1", "kind": "Pod"})).unwrap_err();
+        assert_eq!(
+            error,
+            "Pod in version \"v1\" cannot be handled as a Deployment: converting (v1.Pod) to (apps.Deployment): unknown \
+             conversion"
+        );
     }
 }

@@ -7,7 +7,7 @@ use machinery::{ApiError, Object, Reason};
 use registry::{DeleteOptions, Deleted, Entry, FieldValidation, Patch, Target, Written};
 use serde_json::{Value, json};
 
-use crate::call::Call;
+use crate::call::{APPLY, Call};
 use crate::decode;
 use crate::negotiate::{self, Accept, Format, Offer};
 use crate::respond::{self, Answer};
@@ -17,7 +17,6 @@ use crate::{options, spans, watch};
 /// Nothing says how lists of custom resources merge strategically.
 const CUSTOM_PATCH_TYPES: &str =
     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-const APPLY: &str = "application/apply-patch+yaml";
 
 impl Server {
     /// A request for objects of `kind` themselves.
@@ -219,9 +218,7 @@ fn deleted_details(kind: &KindDef, entry: &Entry) -> Value {
 
 /// The patch in the body, by its content type.
 pub(crate) async fn read_patch(call: &mut Call, kind: &KindDef) -> Result<Patch, ApiError> {
-    let is_apply = negotiate::content_type(call.headers()) == APPLY;
-    call.check_patch_options(is_apply)?;
-    if is_apply {
+    if negotiate::content_type(call.headers()) == APPLY {
         return read_config(call).await;
     }
     let make: fn(Value) -> Patch = match negotiate::content_type(call.headers()) {
@@ -237,14 +234,33 @@ pub(crate) async fn read_patch(call: &mut Call, kind: &KindDef) -> Result<Patch,
         }
     };
     let bytes = call.read_body().await?;
-    let value = serde_json::from_slice(&bytes);
-    value.map(make).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+    let (value, mut problems) = match (machinery::decode::parse_json(&bytes), make(Value::Null)) {
+        (Err(error), Patch::Strategic(_)) => return Err(error),
+        (Err(error), _) => return Err(ApiError::bad_request(format!("error decoding patch: {}", error.message))),
+        (Ok(parsed), _) => parsed,
+    };
+    let patch = make(value);
+    if let Patch::Json(operations) = &patch {
+        let repeated = problems.into_iter().map(|problem| format!("json patch {problem}"));
+        problems = repeated.chain(machinery::patch::unknown_of_json_patch(operations)).collect();
+    }
+    match call.context()?.field_validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            let why = format!("strict decoding error: {}", problems.join(", "));
+            return Err(machinery::decode::invalid_patch(&String::from_utf8_lossy(&bytes), why));
+        }
+        FieldValidation::Ignore => {}
+        _ => problems.into_iter().for_each(|problem| call.warnings.add(problem)),
+    }
+    Ok(patch)
 }
 
 /// A configuration to apply. Repeated fields become warnings or an error, as asked for.
 async fn read_config(call: &mut Call) -> Result<Patch, ApiError> {
     let bytes = call.read_body().await?;
-    let (value, repeats) = machinery::decode::parse_yaml(&bytes)?;
+    let parsed = machinery::decode::parse_yaml(&bytes);
+    let told = |why: &str| ApiError::bad_request(format!("error decoding YAML: error converting YAML to JSON: {why}"));
+    let (value, repeats) = parsed.map_err(|error| told(&error.message))?;
     let repeats: Vec<String> =
         repeats.into_iter().map(|told| format!("error converting YAML to JSON: {told}")).collect();
     let config = Object::from_value(value)

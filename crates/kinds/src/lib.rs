@@ -38,4 +38,4 @@ mod tree;
 
 pub use def::*;
 pub use runtime_config::{Selection, select};
-pub use table::{all, by_gvk, find, known};
+pub use table::{all, by_gvk, find, known, no_conversion};

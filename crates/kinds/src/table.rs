@@ -72,3 +72,21 @@ pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static KindD
 pub fn by_gvk(gvk: &GroupVersionKind) -> Option<&'static KindDef> {
     BY_KIND.get(&[gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str()]).copied()
 }
+
+/// Why an object of the `given` kind is none of the `expected` one, in upstream's words.
+pub fn no_conversion(given: &GroupVersionKind, expected: &KindDef) -> String {
+    let item = given.kind.strip_suffix("List").unwrap_or(&given.kind);
+    let known = |kind: &str| BY_KIND.contains_key(&[given.group.as_str(), given.version.as_str(), kind]);
+    if !known(&given.kind) && !known(item) {
+        return format!(
+            "no kind {:?} is registered for version {:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            given.kind,
+            given.group_version().to_string()
+        );
+    }
+    let package = match expected.group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(package) => package,
+    };
+    format!("converting ({}.{}) to ({package}.{}): unknown conversion", given.version, given.kind, expected.kind)
+}

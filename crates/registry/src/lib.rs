@@ -37,4 +37,4 @@ pub use registry::{Config, Hooks, Lister, Registry};
 pub use request::*;
 pub use transform::{Identity, TransformError, Transformer};
 pub use watch::Watch;
-pub use write::Along;
+pub use write::{Along, other_type};

@@ -153,7 +153,7 @@ async fn a_dry_run_leaves_nothing_behind() {
     let odd = api.post(&format!("{CONFIG_MAPS}?dryRun=Some"), &config_map("web")).await;
     assert_eq!(
         odd.problem(),
-        "422 Invalid: CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
+        "422 Invalid: CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\""
     );
 }
 
@@ -201,4 +201,100 @@ async fn requests_are_counted() {
         "verb=\"POST\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",scope=\"namespace\"";
     assert!(metrics.text().contains(counted), "{}", metrics.text());
     assert!(metrics.text().contains("apiserver_storage_objects{resource=\"namespaces\"} 4"), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn a_deletion_whose_options_make_no_sense_deletes_nothing() {
+    let api = ready().await;
+    api.post(CONFIG_MAPS, &config_map("web")).await.expect(201);
+    let path = format!("{CONFIG_MAPS}/web");
+    let invalid = "422 Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: ";
+    let json = [("content-type", "application/json")];
+    let rows = [
+        (r#"{"dryRun":["x"]}"#, format!(r#"{invalid}dryRun: Unsupported value: ["x"]: supported values: "All""#)),
+        (
+            r#"{"kind":"ConfigMap","apiVersion":"v1"}"#,
+            "400 BadRequest: no kind \"ConfigMap\" is registered for version \"v1\" in scheme \
+             \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+                .to_owned(),
+        ),
+        (
+            r#"{"gracePeriodSeconds":"x"}"#,
+            "400 BadRequest: json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type \
+             int64"
+                .to_owned(),
+        ),
+        (
+            "{",
+            "400 BadRequest: couldn't get version/kind; json parse error: unexpected end of JSON input".to_owned(),
+        ),
+    ];
+    for (body, expected) in rows {
+        assert_eq!(api.send("DELETE", &path, &json, body).await.problem(), expected, "{body}");
+    }
+    api.get(&path).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_patch_that_makes_no_sense_is_refused_in_upstreams_words() {
+    let api = ready().await;
+    api.post(CONFIG_MAPS, &config_map("web")).await.expect(201);
+    let patch = async |of: &str, query: &str, body: &str| {
+        let path = format!("{CONFIG_MAPS}/web?dryRun=All&{query}");
+        api.send("PATCH", &path, &[("content-type", &format!("application/{of}+json"))], body).await
+    };
+    let decoding = "400 BadRequest: error decoding patch: ";
+    let rows = [
+        ("json-patch", "[", format!("{decoding}unexpected end of JSON input")),
+        ("merge-patch", "xx", format!("{decoding}invalid character 'x' looking for beginning of value")),
+        ("strategic-merge-patch", "{", "400 BadRequest: unexpected end of JSON input".to_owned()),
+        (
+            "merge-patch",
+            r#"{"metadata":{"resourceVersion":"x"}}"#,
+            r#"500 : strconv.ParseUint: parsing "x": invalid syntax"#.to_owned(),
+        ),
+    ];
+    for (of, body, expected) in rows {
+        assert_eq!(patch(of, "", body).await.problem(), expected, "{of} {body}");
+    }
+    for (of, body, expected) in [
+        ("merge-patch", r#"{"apiVersion":"v2"}"#, r#"no kind "ConfigMap" is registered for version "v2" in scheme "#),
+        (
+            "json-patch",
+            r#"[{"op":"replace","path":"/kind","value":"Pod"}]"#,
+            "converting (v1.Pod) to (core.ConfigMap): unknown conversion",
+        ),
+    ] {
+        let got = patch(of, "", body).await;
+        assert!(
+            got.problem().starts_with("422 Invalid:  \"\" is invalid: patch: Invalid value: "),
+            "{}",
+            got.problem()
+        );
+        assert!(got.problem().contains(expected), "{}", got.problem());
+    }
+    patch("strategic-merge-patch", "", r#"{"kind":"Pod"}"#).await.expect(200);
+    patch("merge-patch", "", r#"{"metadata":{"resourceVersion":"0"}}"#).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_a_patch_repeats_is_told() {
+    let api = ready().await;
+    api.post(CONFIG_MAPS, &config_map("web")).await.expect(201);
+    let rows = [
+        ("merge-patch", r#"{"data":{"q":"1","q":"2"}}"#, r#"duplicate field "data.q""#),
+        ("strategic-merge-patch", r#"{"data":{"q":"1","q":"2"}}"#, r#"duplicate field "data.q""#),
+        ("json-patch", r#"[{"op":"add","path":"/data","value":{},"x":1}]"#, r#"json patch unknown field "[0].x""#),
+    ];
+    for (of, body, told) in rows {
+        let of = format!("application/{of}+json");
+        let headers = [("content-type", of.as_str())];
+        let path = format!("{CONFIG_MAPS}/web?dryRun=All&fieldValidation=");
+        let warned = api.send("PATCH", &format!("{path}Warn"), &headers, body).await;
+        assert_eq!(warned.headers["warning"], format!("299 - {told:?}"));
+        let strict = api.send("PATCH", &format!("{path}Strict"), &headers, body).await;
+        assert!(strict.problem().ends_with(&format!("strict decoding error: {told}")), "{}", strict.problem());
+        let ignored = api.send("PATCH", &format!("{path}Ignore"), &headers, body).await;
+        assert_eq!((ignored.status.as_u16(), ignored.headers.contains_key("warning")), (200, false));
+    }
 }

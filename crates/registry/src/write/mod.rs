@@ -22,12 +22,13 @@ mod create;
 mod delete;
 pub(crate) mod deletion;
 mod managers;
-mod meta;
+pub(crate) mod meta;
 mod patch;
 mod scale;
 mod together;
 mod update;
 
+pub use patch::other_type;
 pub use together::Along;
 use together::Together;
 

@@ -2,8 +2,11 @@
 
 use kinds::KindDef;
 use kinds::autoscaling::SCALE;
-use machinery::decode::FieldPolicy;
-use machinery::{ApiError, Object, Reason, patch};
+use machinery::decode::{self, FieldPolicy};
+use machinery::field::{self, Path};
+use machinery::names::GroupVersion;
+use machinery::{ApiError, GroupVersionKind, Object, Reason, patch};
+use serde_json::Value;
 
 use super::meta;
 use super::update::{Subject, Tracking, is_absent};
@@ -72,9 +75,14 @@ impl Registry {
         let kind = if subject.target == Target::Scale { &SCALE } else { subject.kind };
         let value = old.cloned().unwrap_or_default().into_value();
         let new = match patch {
-            Patch::Json(operations) => patch::json_patch(value, operations)?,
-            Patch::Merge(changes) => patch::merge_patch(value, changes)?,
-            Patch::Strategic(changes) => patch::strategic_merge_patch(value, changes, kind.schema)?,
+            Patch::Json(operations) => of_kind(kind, subject.target, patch::json_patch(value, operations)?)?,
+            Patch::Merge(changes) => of_kind(kind, subject.target, patch::merge_patch(value, changes)?)?,
+            Patch::Strategic(changes) => {
+                let mut new = patch::strategic_merge_patch(value, changes, kind.schema)?;
+                // What the patch says of the type counts for nothing.
+                set_type(kind, &mut new);
+                new
+            }
             Patch::Apply { config, force } => {
                 let authorship = self.authorship(cx, subject.kind, subject.target);
                 let merged = authorship.apply(old, config, *force)?.into_value();
@@ -102,6 +110,43 @@ impl Registry {
         kind.default(&mut object);
         Ok(Written { entry: self.make(cx, kind, namespace, object).await?, created: true })
     }
+}
+
+/// The patched object, if it is still what it was; of a custom kind a status may say what it likes of its type.
+fn of_kind(kind: &KindDef, target: Target, mut new: Value) -> Result<Value, ApiError> {
+    let said = |field: &str, default: &str| {
+        new.get(field).and_then(Value::as_str).filter(|said| !said.is_empty()).unwrap_or(default).to_owned()
+    };
+    let wanted = kind.group_version();
+    let given = GroupVersion::parse(&said("apiVersion", &wanted.to_string()));
+    let given = GroupVersionKind::new(given.group, given.version, said("kind", kind.kind));
+    if given == kind.gvk() {
+        return Ok(new);
+    }
+    match (kind.custom, target) {
+        (None, _) => Err(decode::invalid_patch(&new.to_string(), kinds::no_conversion(&given, kind))),
+        (Some(_), Target::Status) => {
+            set_type(kind, &mut new);
+            Ok(new)
+        }
+        (Some(_), _) => Err(other_type(&given, kind, new["metadata"]["name"].as_str().unwrap_or_default())),
+    }
+}
+
+fn set_type(kind: &KindDef, object: &mut Value) {
+    object["apiVersion"] = kind.group_version().to_string().into();
+    object["kind"] = kind.kind.into();
+}
+
+/// The refusal of an object that says it is of another kind than the custom one it is sent as.
+pub fn other_type(given: &GroupVersionKind, expected: &KindDef, name: &str) -> ApiError {
+    let must_be = |field: &str, value: String, wanted: String| {
+        (value != wanted).then(|| field::Error::invalid(&Path::new(field), value, format!("must be {wanted}")))
+    };
+    let [version, wanted] = [given.group_version(), expected.group_version()].map(|version| version.to_string());
+    let problems =
+        [must_be("kind", given.kind.clone(), expected.kind.to_owned()), must_be("apiVersion", version, wanted)];
+    ApiError::invalid(given, name, &problems.into_iter().flatten().collect::<Vec<_>>())
 }
 
 fn policy(validation: FieldValidation) -> FieldPolicy {
