@@ -46,7 +46,7 @@ impl BootstrapTokens {
             return Err("not meant for authentication");
         }
         let extra = data("auth-extra-groups").unwrap_or_default();
-        let extra: Vec<&str> = extra.split(',').filter(|group| !group.is_empty()).collect();
+        let extra: Vec<&str> = if extra.is_empty() { Vec::new() } else { extra.split(',').collect() };
         if !extra.iter().all(|group| group.starts_with("system:bootstrappers:")) {
             return Err("a group that bootstrap tokens can not have");
         }
@@ -150,6 +150,7 @@ mod tests {
         assert!(judge(set("expiration", "2999-01-01T00:00:00Z"), TOKEN).is_ok());
         assert_eq!(judge(set("usage-bootstrap-authentication", "false"), TOKEN), Err("not meant for authentication"));
         assert!(judge(set("auth-extra-groups", "system:masters"), TOKEN).is_err());
+        assert!(judge(set("auth-extra-groups", "system:bootstrappers:east,"), TOKEN).is_err());
         let user = judge(set("auth-extra-groups", "system:bootstrappers:east"), TOKEN).unwrap();
         assert!(user.in_group("system:bootstrappers:east"));
     }

@@ -26,8 +26,13 @@ pub async fn subject_access_review(authorizer: &dyn Authorizer, review: Object) 
 pub async fn local_subject_access_review(
     authorizer: &dyn Authorizer,
     namespace: &str,
-    review: Object,
+    mut review: Object,
 ) -> Result<Object, ApiError> {
+    if !["", namespace].contains(&review.namespace()) {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(ApiError::bad_request(why));
+    }
+    review.set(&["metadata", "namespace"], namespace);
     let mut errors = attributes_error(&review);
     errors.extend(user_error(&review));
     errors.extend(selector_errors(&review));
@@ -44,10 +49,6 @@ pub async fn local_subject_access_review(
         errors.push(field::Error::invalid(&path, value, "disallowed on this kind of request"));
     }
     refuse(&errors)?;
-    if asked != namespace {
-        let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
-        return Err(ApiError::bad_request(why));
-    }
     let user = spec_user(&review, "user");
     Ok(decided(authorizer, review, user).await)
 }
@@ -348,6 +349,21 @@ mod tests {
         let pods = json!({"verb": "list", "resource": "pods"});
         let error = subject_access_review(&rbac(), review(json!({"resourceAttributes": pods}))).await.unwrap_err();
         assert!(error.message.contains("at least one of user or group must be specified"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_local_review_keeps_to_its_namespace() {
+        let other = "the namespace of the provided object does not match the namespace sent on the request";
+        let asked = r#"must match metadata.namespace"#;
+        for (of_review, of_attributes, expected) in
+            [("", "dev", ""), ("dev", "dev", ""), ("other", "dev", other), ("", "", asked), ("dev", "other", asked)]
+        {
+            let attributes = json!({"verb": "list", "resource": "pods", "namespace": of_attributes});
+            let mut review = review(json!({"user": "jane", "resourceAttributes": attributes}));
+            review.set(&["metadata", "namespace"], of_review);
+            let told = local_subject_access_review(&rbac(), "dev", review).await.err().map(|error| error.message);
+            assert!(told.unwrap_or_default().ends_with(expected), "{of_review:?} {of_attributes:?}");
+        }
     }
 
     #[tokio::test]
