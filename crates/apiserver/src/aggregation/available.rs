@@ -201,7 +201,8 @@ impl Server {
         }
     }
 
-    /// Groups and versions that this server serves itself. Each version once; one that is built in is not custom, whatever definitions add to it.
+    /// Groups and versions that this server serves itself, each once; one that is built in is not custom, whatever
+    /// definitions add to it.
     fn own_versions(&self) -> Vec<Own> {
         let own =
             |group: &str, version: &str, custom| Own { group: group.to_owned(), version: version.to_owned(), custom };

@@ -8,13 +8,12 @@ use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Request, Response};
+use http::Response;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
 use webhook::testing::{self, Asked, Server};
 
 use crate::support::{Api, Options, start_with};
@@ -380,35 +379,6 @@ async fn watches_and_upgraded_connections_pass_through() {
         assert!(watch.read_line(&mut line).await.unwrap() > 0, "the second event comes as it happens");
     }
     serving.abort();
-}
-
-#[tokio::test]
-async fn an_extension_that_leads_back_here_ends_there() {
-    let cluster = cluster().await;
-    let (tls, ca) = extension_tls(&cluster);
-    let (passed, back) = (Arc::new(AtomicUsize::new(0)), cluster.api.server.service());
-    let times = passed.clone();
-    let server = testing::serve(tls, move |asked| {
-        let widgets = asked.path.ends_with("/widgets");
-        times.fetch_add(usize::from(widgets), Ordering::SeqCst);
-        let back = back.clone();
-        Box::pin(async move {
-            if !widgets {
-                return answer(&asked);
-            }
-            let mut request = Request::get(&asked.path).body(String::new()).unwrap();
-            *request.headers_mut() = asked.headers;
-            request.headers_mut().insert("authorization", "Bearer admin".parse().unwrap());
-            let answered = crate::support::collect(back.oneshot(request).await.unwrap()).await;
-            Response::builder().status(answered.status).body(answered.text().to_owned()).unwrap()
-        })
-    })
-    .await;
-    cluster.register(server.address.port(), trusting(&ca)).await;
-    cluster.until(NAME, "Passed").await;
-    let refused = cluster.api.get("/apis/acme.com/v1/namespaces/shop/widgets").await;
-    assert_eq!(refused.problem(), "503 ServiceUnavailable: the APIService v1.acme.com leads back to this server");
-    assert_eq!(passed.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ impl Cluster {
     }
 
     /// Defines widgets in one version, and waits until they are served.
-    async fn widgets(&self, version: &str) -> Api<DynamicObject> {
+    pub async fn widgets(&self, version: &str) -> Api<DynamicObject> {
         let schema = json!({ "openAPIV3Schema": { "type": "object" } });
         let versions = json!([{ "name": version, "served": true, "storage": true, "schema": schema }]);
         let definition = json!({ "metadata": { "name": "widgets.example.com" }, "spec": { "group": "example.com",
@@ -131,11 +131,11 @@ async fn custom_resources_are_counted_and_refused() {
     make("b").await.expect("there is room again");
 }
 
-fn widgets_in(version: &str) -> ApiResource {
+pub fn widgets_in(version: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", version, "Widget"), "widgets")
 }
 
-fn widget(version: &str, name: &str) -> DynamicObject {
+pub fn widget(version: &str, name: &str) -> DynamicObject {
     DynamicObject::new(name, &widgets_in(version))
 }
 
