@@ -98,9 +98,9 @@ fn files(dir: &Path, prefix: &str, found: &mut BTreeSet<String>) -> io::Result<(
     Ok(())
 }
 
-/// With an `fsGroup` the group may read what the owner may.
+/// With an `fsGroup` the owner and the group may read.
 fn mode_for(mode: u32, group: Option<u32>) -> u32 {
-    if group.is_some() { mode | (mode & 0o600) >> 3 } else { mode }
+    if group.is_some() { mode | 0o440 } else { mode }
 }
 
 fn fill(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<()> {
@@ -209,12 +209,12 @@ mod tests {
     fn the_owner_and_the_group_of_the_pod_may_read() {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
-        let owned = |owner| Payload::from([("k".to_string(), File { data: b"x".into(), mode: 0o400, owner })]);
-        for owner in [None, Some(1000)] {
-            assert!(write(dir.path(), &owned(owner), Some(2000)).unwrap());
+        for (owner, mode, wanted) in [(None, 0o400, 0o440), (Some(1000), 0o400, 0o440), (Some(1000), 0o600, 0o640)] {
+            let owned = Payload::from([("k".to_string(), File { data: b"x".into(), mode, owner })]);
+            assert!(write(dir.path(), &owned, Some(2000)).unwrap());
             let meta = std::fs::metadata(dir.path().join("k")).unwrap();
-            assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o440, owner.unwrap_or(0), 2000));
-            assert!(!write(dir.path(), &owned(owner), Some(2000)).unwrap());
+            assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (wanted, owner.unwrap_or(0), 2000));
+            assert!(!write(dir.path(), &owned, Some(2000)).unwrap());
         }
     }
 
