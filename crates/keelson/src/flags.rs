@@ -64,7 +64,7 @@ pub struct Datastore {
     pub tls: DatastoreTls,
 }
 
-/// How an etcd is known, and what is shown to it.
+/// How an etcd is known, and what is shown to it. A server takes the files over whenever they change.
 #[derive(Args, Clone, Default)]
 pub struct DatastoreTls {
     /// The authority by which the etcd is known

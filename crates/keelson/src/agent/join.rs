@@ -16,8 +16,7 @@ use http::Uri;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
-use kube::config::AuthInfo;
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use network::links::Cidr;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -25,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::NodeConfig;
-use super::client::Connections;
+use super::client::{self, Connections};
 use super::renew::Renewal;
 use super::servers::{Servers, host_and_port};
 use crate::paths::Paths;
@@ -124,7 +123,7 @@ async fn join(
         Some(pair) => pair,
         None => {
             let spec = csr::node_client_spec(name);
-            obtain(entry.client().await?.context(TOKEN_NEEDED)?, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &spec)
+            obtain(entry.client()?.context(TOKEN_NEEDED)?, &directory, CLIENT, csr::KUBELET_CLIENT_SIGNER, &spec)
                 .await?
         }
     };
@@ -162,13 +161,9 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A client that shows the token; nothing where there is none.
-    pub async fn client(&self) -> anyhow::Result<Option<Client>> {
-        let Some(token) = &self.token else { return Ok(None) };
-        let mut config = Config::new(self.servers.any().await?);
-        let roots = tls::certificates(&self.trust.pem())?;
-        config.root_cert = Some(roots.iter().map(|certificate| certificate.to_vec()).collect());
-        config.auth_info = AuthInfo { token: Some(token.bootstrap.clone().into()), ..AuthInfo::default() };
-        Ok(Some(Client::try_from(config)?))
+    pub fn client(&self) -> anyhow::Result<Option<Client>> {
+        let token = self.token.as_ref().map(|token| token.bootstrap.as_str());
+        token.map(|token| client::by_token(&self.trust, token, &self.servers)).transpose()
     }
 }
 

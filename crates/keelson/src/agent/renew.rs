@@ -89,7 +89,7 @@ impl Renewal {
     /// Who asks: the node, or while the server does not know it any more who holds the token.
     async fn asker(&self) -> anyhow::Result<kube::Client> {
         let ended = pki::Summary::of(&self.own).is_ok_and(|summary| summary.has_ended());
-        let by_token = if ended { self.entry.client().await? } else { None };
+        let by_token = if ended { self.entry.client()? } else { None };
         Ok(by_token.unwrap_or_else(|| self.client.clone()))
     }
 
