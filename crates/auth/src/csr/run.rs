@@ -112,6 +112,7 @@ impl Signer {
         self.carry_out(csr, self.decide(nodes, csr)).await
     }
 
+    /// Writes a step of this request, not of another that has taken its name.
     async fn carry_out(&self, csr: &Object, step: Step) -> bool {
         let subresource = match step {
             Step::Nothing => return true,
@@ -121,8 +122,7 @@ impl Signer {
         let kind = self.registry.kinds().find(GROUP, "v1", "certificatesigningrequests").expect("served");
         let write = |object: &mut Object| {
             if object.uid() != csr.uid() {
-                let why = "another request has taken its name";
-                return Err(ApiError::conflict(&kind.group_resource(), csr.name(), why));
+                return Err(ApiError::not_found(&kind.group_resource(), csr.name()));
             }
             write(object, &step);
             Ok(())
