@@ -62,7 +62,7 @@ impl Place {
         let path = call.parts.uri.path();
         let prefix = path.strip_suffix(&call.info.rest).unwrap_or(path);
         let host = call.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        Self { prefix: prefix.to_owned(), hosts: [backend.address.clone(), host.to_owned()] }
+        Self { prefix: prefix.trim_end_matches('/').to_owned(), hosts: [backend.address.clone(), host.to_owned()] }
     }
 
     /// Changes where a redirect leads, and the links of a page.

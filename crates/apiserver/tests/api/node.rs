@@ -52,7 +52,7 @@ async fn node_answers(mut request: Request<Incoming>) -> Result<Response<Full<By
     let answer = Response::builder();
     match request.uri().path() {
         "/moved" => return Ok(answer.status(302).header("location", "/page").body(Full::default()).unwrap()),
-        "/page" => {
+        "/" | "/page" => {
             let page = Full::from("<a href=\"/x\">x</a>");
             return Ok(answer.header("content-type", "text/html; charset=utf-8").body(page).unwrap());
         }
@@ -120,8 +120,10 @@ async fn a_node_is_asked_without_the_clients_credentials() {
 #[tokio::test]
 async fn links_of_what_is_proxied_lead_back_through_the_server() {
     let api = ready().await;
-    let page = api.get("/api/v1/nodes/n1/proxy/page").await;
-    assert_eq!(page.text(), "<a href=\"/api/v1/nodes/n1/proxy/x\">x</a>");
+    for path in ["", "/", "/page"] {
+        let page = api.get(&format!("/api/v1/nodes/n1/proxy{path}")).await;
+        assert_eq!(page.text(), "<a href=\"/api/v1/nodes/n1/proxy/x\">x</a>");
+    }
     let moved = api.get("/api/v1/nodes/n1/proxy/moved").await;
     assert_eq!(moved.headers["location"], "/api/v1/nodes/n1/proxy/page");
 }
