@@ -136,6 +136,7 @@ fn init_and_ephemeral_containers_have_less() {
         [
             "spec.ephemeralContainers[0].lifecycle: Forbidden: cannot be set for an Ephemeral Container",
             "spec.ephemeralContainers[0].restartPolicy: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers: Forbidden: cannot be set on create",
         ]
     );
     assert_eq!(
