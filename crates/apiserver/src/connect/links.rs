@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::forward::Backend;
@@ -149,6 +149,21 @@ impl Place {
         }
         changed.extend_from_slice(&tag[copied..]);
     }
+}
+
+/// Sends who asks for the proxied path without a slash to the one with it, below which relative links lead.
+pub fn to_root(call: &Call) -> Option<Answer> {
+    let uri = &call.parts.uri;
+    let reads = [Method::GET, Method::HEAD].contains(&call.parts.method) && !call.headers().contains_key(UPGRADE);
+    if !reads || !call.info.rest.is_empty() || uri.path().ends_with('/') {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::try_from(format!("{}/{query}", uri.path())).ok()?;
+    let mut moved = Answer::new(body::empty());
+    *moved.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    moved.headers_mut().insert(LOCATION, location);
+    Some(moved)
 }
 
 /// HTML that is not packed.

@@ -40,6 +40,9 @@ impl Server {
             ("nodes" | "pods" | "services", "proxy") => {
                 self.admit_connection(call, kind, subresource).await?;
                 let backend = self.proxied(call, kind).await?;
+                if let Some(moved) = links::to_root(call) {
+                    return Ok(moved);
+                }
                 let place = links::Place::of(call, &backend);
                 Ok(place.lead_back(forward::forward(self, call, Some(kind), backend).await?).await)
             }

@@ -120,12 +120,17 @@ async fn a_node_is_asked_without_the_clients_credentials() {
 #[tokio::test]
 async fn links_of_what_is_proxied_lead_back_through_the_server() {
     let api = ready().await;
-    for path in ["", "/", "/page"] {
+    for path in ["/", "/page"] {
         let page = api.get(&format!("/api/v1/nodes/n1/proxy{path}")).await;
         assert_eq!(page.text(), "<a href=\"/api/v1/nodes/n1/proxy/x\">x</a>");
     }
     let moved = api.get("/api/v1/nodes/n1/proxy/moved").await;
     assert_eq!(moved.headers["location"], "/api/v1/nodes/n1/proxy/page");
+    let bare = api.get("/api/v1/nodes/n1/proxy?a=b").await;
+    assert_eq!(
+        (bare.status.as_u16(), &bare.headers["location"]),
+        (301, &"/api/v1/nodes/n1/proxy/?a=b".parse().unwrap())
+    );
 }
 
 #[tokio::test]
