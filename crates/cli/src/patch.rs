@@ -264,8 +264,8 @@ mod tests {
                 "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
                 "containers": [{"name": "c", "image": "1"}, {"name": "a", "image": "2", "tty": null},
                     {"name": "b", "$patch": "delete"}]}}),
-            pod(json!([{"name": "injected", "image": "x"}, {"name": "c", "image": "1"},
-                {"name": "a", "image": "2", "stdin": false}])),
+            pod(json!([{"name": "c", "image": "1"}, {"name": "a", "image": "2", "stdin": false},
+                {"name": "injected", "image": "x"}])),
         );
     }
 
@@ -332,7 +332,7 @@ mod tests {
             ],
             json!({"metadata": {"finalizers": ["d/d"], "$deleteFromPrimitiveList/finalizers": ["a/a"],
                 "$setElementOrder/finalizers": ["b/b", "d/d"]}}),
-            json!({"metadata": {"finalizers": ["b/b", "c/c", "d/d"]}}),
+            json!({"metadata": {"finalizers": ["b/b", "d/d", "c/c"]}}),
         );
     }
 

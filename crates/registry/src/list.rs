@@ -207,7 +207,7 @@ pub(crate) fn scan_as(
     resource: &Resource,
     (prefix, start): (&str, &str),
     applied: Revision,
-    mut visit: impl FnMut(&Arc<Entry>) -> bool,
+    visit: impl FnMut(&Arc<Entry>) -> bool,
 ) -> Revision {
     if ptr::eq(resource.kind(), kind) {
         return resource.scan(prefix, start, applied, visit);
@@ -217,7 +217,7 @@ pub(crate) fn scan_as(
         found.push(entry.clone());
         true
     });
-    let _whole = found.iter().all(|entry| visit(entry));
+    let _whole = found.iter().all(visit);
     revision
 }
 
