@@ -26,6 +26,7 @@ const TRY_EVERY: Duration = Duration::from_millis(100);
 mod code {
     pub const UNKNOWN: u32 = 2;
     pub const INVALID_ARGUMENT: u32 = 3;
+    pub const DEADLINE_EXCEEDED: u32 = 4;
     pub const PERMISSION_DENIED: u32 = 7;
     pub const RESOURCE_EXHAUSTED: u32 = 8;
     pub const OUT_OF_RANGE: u32 = 11;
@@ -45,6 +46,8 @@ mod description {
     pub const DROPPED: &str = "raft proposal dropped";
     /// Of a member that ends while it is asked.
     pub const STOPPED: &str = "raft: stopped";
+    /// Of a member that waited for others in vain.
+    pub const OUT_OF_TIME: &str = "context deadline exceeded";
     /// Somebody changed users or roles while it was asked.
     pub const AUTH_CHANGED: &str = "etcdserver: revision of auth store is old";
     /// No certificate was shown, or one without a common name.
@@ -223,8 +226,8 @@ fn is_the_members_fault(error: &grpc::Error) -> bool {
         // It takes connections and ends them, as one does that does not know our authority.
         grpc::Error::Deadline | grpc::Error::Transport(_) | grpc::Error::Unreachable(_) => true,
         grpc::Error::Status { code, message } => match *code {
-            code::UNAVAILABLE | code::DATA_LOSS => true,
-            code::UNKNOWN => message == description::STOPPED,
+            code::DEADLINE_EXCEEDED | code::UNAVAILABLE | code::DATA_LOSS => true,
+            code::UNKNOWN => [description::STOPPED, description::OUT_OF_TIME].contains(&message.as_str()),
             _ => false,
         },
     }
@@ -319,6 +322,8 @@ mod tests {
             (status(3, "etcdserver: key is not provided"), "io io"),
             (status(15, "etcdserver: corrupt cluster"), "unreachable unknown"),
             (status(2, "raft: stopped"), "unreachable unknown"),
+            (status(2, "context deadline exceeded"), "unreachable unknown"),
+            (status(4, "context deadline exceeded"), "unreachable unknown"),
             (status(7, "etcdserver: permission denied"), "io io"),
             (status(11, "etcdserver: mvcc: required revision has been compacted"), "compacted compacted"),
             (status(11, "etcdserver: mvcc: required revision is a future revision"), "future future"),
