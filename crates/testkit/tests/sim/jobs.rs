@@ -19,9 +19,9 @@ fn a_job_runs_as_many_pods_as_it_wants_to_complete() {
     c.settle();
     c.advance(minutes(2));
     c.check(expect![[r#"
-        pi-a n2 Completed
-        pi-b n1 Completed
-        pi-c n1 Completed
+        pi-a n1 Completed
+        pi-b n2 Completed
+        pi-c n2 Completed
     "#]]);
     c.check_rows(
         "jobs",

@@ -12,9 +12,9 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.advance(minutes(6));
     c.check(expect![[r#"
         web-a n3 Running
-        web-b n1 Terminating
-        web-c n2 Running
-        web-d n2 Running
+        web-b n2 Running
+        web-c n1 Terminating
+        web-d n3 Running
     "#]]);
     c.check_rows(
         "nodes",
@@ -30,8 +30,8 @@ fn a_lost_node_is_replaced_and_cleaned_up_when_it_is_back() {
     c.settle();
     c.check(expect![[r#"
         web-a n3 Running
-        web-c n2 Running
-        web-d n2 Running
+        web-b n2 Running
+        web-d n3 Running
     "#]]);
     c.check_no_leaks();
 }
@@ -44,14 +44,14 @@ fn pods_of_a_killed_node_start_elsewhere_and_go_when_it_is_back() {
     c.node("n2").kill();
     c.advance(minutes(7));
     c.check(expect![[r#"
-        web-a n1 Running
-        web-b n2 Terminating
+        web-a n2 Terminating
+        web-b n1 Running
         web-c n1 Running
     "#]]);
     c.node("n2").start();
     c.settle();
     c.check(expect![[r#"
-        web-a n1 Running
+        web-b n1 Running
         web-c n1 Running
     "#]]);
     c.check_no_leaks();
@@ -83,8 +83,8 @@ fn a_drain_waits_for_the_disruption_budget() {
     c.settle();
     c.check(expect![[r#"
         web-a n2 Running
+        web-c n2 Running
         web-d n2 Running
-        web-e n2 Running
     "#]]);
     c.check_rows(
         "poddisruptionbudgets",

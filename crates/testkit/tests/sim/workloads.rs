@@ -14,9 +14,9 @@ fn a_deployment_comes_up() {
     c.apply("deployment web replicas=3");
     c.settle();
     c.check(expect![[r#"
-        web-a n1 Running
+        web-a n3 Running
         web-b n2 Running
-        web-c n3 Running
+        web-c n1 Running
     "#]]);
     c.check_rows(
         "deployments",
@@ -36,21 +36,21 @@ fn a_rollout_of_an_image_that_is_missing_stops() {
         c.apply("deployment web replicas=4 image=web:2");
         c.advance(minutes(1));
         c.check(expect![[r#"
-            web-a n1 Running
-            web-b n2 Running
-            web-c n2 Running
-            web-e n1 ImagePullBackOff
-            web-f n2 ImagePullBackOff
+            web-b n1 Running
+            web-c n1 Running
+            web-d n2 Running
+            web-e n2 ImagePullBackOff
+            web-f n1 ImagePullBackOff
         "#]]);
         c.apply("deployment web replicas=4 image=web:3");
         c.settle();
     });
     assert_eq!(fewest, 3);
     c.check(expect![[r#"
-        web-g n1 Running
-        web-h n2 Running
-        web-i n1 Running
-        web-j n2 Running
+        web-g n2 Running
+        web-h n1 Running
+        web-i n2 Running
+        web-j n1 Running
     "#]]);
 }
 
@@ -63,8 +63,8 @@ fn recreate_ends_the_old_pods_before_it_starts_new_ones() {
     c.apply("deployment web replicas=2 strategy=Recreate image=web:2");
     c.advance(seconds(20));
     c.check(expect![[r#"
-        web-a n2 Terminating
-        web-b n1 Terminating
+        web-a n1 Terminating
+        web-b n2 Terminating
     "#]]);
     c.settle();
     c.check(expect![[r#"
@@ -110,7 +110,7 @@ fn an_autoscaler_follows_the_usage_up_and_down() {
     "#]],
     );
     c.check(expect![[r#"
-        web-a n2 Running
+        web-d n1 Running
     "#]]);
 }
 
@@ -120,8 +120,8 @@ fn a_stateful_set_starts_and_ends_its_pods_in_order() {
     c.apply("statefulset db replicas=3");
     c.settle();
     c.check(expect![[r#"
-        db-0 n1 Running
-        db-1 n2 Running
+        db-0 n2 Running
+        db-1 n1 Running
         db-2 n2 Running
     "#]]);
     assert_eq!(names(&c.history(), What::Create, "pods"), ["db-0", "db-1", "db-2"]);
