@@ -122,7 +122,8 @@ impl GarbageCollector {
             return Ok(());
         };
         if node.unseen {
-            return Ok(());
+            // It may go before its kind is listed, and then nobody tells.
+            return Err(Error::Retry(format!("{} {} has not been seen yet", node.id.kind, node.id.name)));
         }
         match decide(&self.view(&node, &live).await?) {
             Action::Nothing => Ok(()),

@@ -212,6 +212,8 @@ impl Monitors {
                     let before = std::mem::replace(&mut *known.lock(), now.clone());
                     before.difference(&now).for_each(|uid| self.gone(uid));
                     synced.send_replace(true);
+                    // What came between discovery and this list is told by no event.
+                    self.note_definition(&served);
                 }
                 Ok(watcher::Event::Apply(object)) => {
                     let uid = self.observe(&served, &object);
