@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +14,9 @@ use crate::build::{binary, run};
 use crate::image;
 
 const DATA_DIR: &str = "/var/lib/keelson";
+/// What the server says, and its process.
+const LOG: &str = "/var/lib/keelson/server.log";
+const PID: &str = "/var/lib/keelson/server.pid";
 const MANIFEST: &str = "examples/shop/shop.yaml";
 const NODE_PORT: u16 = 30080;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -61,18 +65,19 @@ fn start(keelson: &Path) -> anyhow::Result<()> {
         println!("a server runs already on {DATA_DIR}");
         return Ok(());
     }
-    std::fs::create_dir_all(DATA_DIR)?;
-    let log = std::fs::File::create(format!("{DATA_DIR}/server.log"))?;
+    // Closed to others from the start: the server does not close a directory that holds files it does not know.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(DATA_DIR)?;
+    let log = std::fs::File::create(LOG)?;
     let mut server = Command::new(keelson);
     server.arg("server").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     let mut child = server.spawn().context("cannot start the server")?;
-    std::fs::write(pid_file(), child.id().to_string())?;
+    std::fs::write(PID, child.id().to_string())?;
     wait(|| match child.try_wait()? {
-        Some(status) => bail!("the server ended ({status}); see {DATA_DIR}/server.log"),
+        Some(status) => bail!("the server ended ({status}); see {LOG}"),
         None if is_ready(keelson) => Ok(()),
         None => Err(NotYet.into()),
     })?;
-    print!("{}", std::fs::read_to_string(format!("{DATA_DIR}/server.log"))?);
+    print!("{}", std::fs::read_to_string(LOG)?);
     Ok(())
 }
 
@@ -82,16 +87,14 @@ fn is_ready(keelson: &Path) -> bool {
 }
 
 fn stop() -> anyhow::Result<()> {
-    let Ok(pid) = std::fs::read_to_string(pid_file()) else { return Ok(()) };
+    let Ok(pid) = std::fs::read_to_string(PID) else { return Ok(()) };
     let running = Path::new("/proc").join(&pid);
     if running.exists() {
         run(Command::new("kill").arg(&pid))?;
     }
-    wait(|| if running.exists() { Err(NotYet.into()) } else { Ok(()) })
-}
-
-fn pid_file() -> String {
-    format!("{DATA_DIR}/server.pid")
+    wait(|| if running.exists() { Err(NotYet.into()) } else { Ok(()) })?;
+    // Without these, what a server leaves that never began is an empty directory, which a reset removes.
+    Ok([LOG, PID].into_iter().try_for_each(std::fs::remove_file)?)
 }
 
 fn is_root() -> bool {
