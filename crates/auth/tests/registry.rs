@@ -12,6 +12,7 @@ use bytes::Bytes;
 use machinery::{Object, UserInfo};
 use registry::{Config, Context, Hooks, Identity, Registry, TransformError, Transformer, WatchEvent, WatchOptions};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 async fn open() -> Registry {
     open_with(Arc::new(Identity)).await
@@ -127,15 +128,20 @@ async fn submit(registry: &Registry, name: &str, signer: &str, pem: &str, user: 
     registry.create(&cx, kind, "", csr).await.unwrap();
 }
 
+/// Begins to approve and sign by the default roles and a new authority, whose files are in the directory.
+async fn sign(registry: &Registry) -> (tempfile::TempDir, JoinHandle<()>) {
+    auth::policy::reconcile(registry).await.unwrap();
+    settle(registry).await;
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Lineage::open(directory.path(), CLUSTER).unwrap();
+    let signer = tokio::spawn(csr::run::run(registry.clone(), authority, authorizer(registry)));
+    (directory, signer)
+}
+
 #[tokio::test]
 async fn a_machine_joins_by_signing_requests() {
     let registry = open().await;
-    auth::policy::reconcile(&registry).await.unwrap();
-    settle(&registry).await;
-    let directory = tempfile::tempdir().unwrap();
-    let authority = Lineage::open(directory.path(), CLUSTER).unwrap();
-    let signer = tokio::spawn(csr::run::run(registry.clone(), authority, authorizer(&registry)));
-
+    let (_directory, signer) = sign(&registry).await;
     let (pem, _) = csr::new_request(&csr::node_client_spec("n1")).unwrap();
     let joining = UserInfo::new("system:bootstrap:abcdef", &["system:bootstrappers"]);
     submit(&registry, "client", KUBELET_CLIENT_SIGNER, &pem, &joining).await;
@@ -179,11 +185,7 @@ impl Transformer for RefusesOnce {
 async fn what_could_not_be_written_to_a_request_is_tried_again() {
     let refuses = Arc::new(RefusesOnce::default());
     let registry = open_with(refuses.clone()).await;
-    auth::policy::reconcile(&registry).await.unwrap();
-    settle(&registry).await;
-    let directory = tempfile::tempdir().unwrap();
-    let authority = Lineage::open(directory.path(), CLUSTER).unwrap();
-    let signer = tokio::spawn(csr::run::run(registry.clone(), authority, authorizer(&registry)));
+    let (_directory, signer) = sign(&registry).await;
     let (pem, _) = csr::new_request(&csr::node_client_spec("n1")).unwrap();
     let joining = UserInfo::new("system:bootstrap:abcdef", &["system:bootstrappers"]);
     submit(&registry, "client", KUBELET_CLIENT_SIGNER, &pem, &joining).await;
