@@ -28,9 +28,9 @@ pub async fn publish(client: Client, flags: &flags::Server, authorities: &str) -
     }
 }
 
-/// Whether it may be otherwise in a moment: an etcd elects a leader, say.
+/// Whether it may be otherwise in a moment: an etcd elects a leader, say, or another server made the object first.
 fn passes(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code >= 500)
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code >= 500 || status.is_already_exists())
 }
 
 async fn write(client: Client, flags: &flags::Server, authorities: &str) -> anyhow::Result<()> {

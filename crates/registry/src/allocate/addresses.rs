@@ -1,5 +1,6 @@
 //! Addresses of Services: each is an IPAddress object that names its Service. Who makes the object has the
-//! address, so allocation is as exact as the store, whoever else allocates.
+//! address, so allocation is as exact as the store, whoever else allocates. An address that names a Service from
+//! before is that Service's: a server that was killed between the two writes leaves it behind.
 //!
 //! upstream: pkg/registry/core/service/ipallocator
 
@@ -7,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use kinds::KindDef;
-use kinds::networking::allocated_labels;
+use kinds::networking::{ALLOCATOR, MANAGED_BY_LABEL, allocated_labels};
 use machinery::field::{Error, Path};
 use machinery::{ApiError, Object, Reason};
 use serde_json::{Map, Value, json};
@@ -31,6 +32,23 @@ fn ip_address(address: Ipv4Addr, namespace: &str, service: &str) -> Value {
         "metadata": {"name": address.to_string(), "labels": Map::from_iter(labels)},
         "spec": {"parentRef": {"group": "", "resource": "services", "namespace": namespace, "name": service}},
     })
+}
+
+/// Whether the allocator made the IPAddress object for this Service.
+fn is_for(address: &Object, service: &Object) -> bool {
+    let parent = |field| address.str(&["spec", "parentRef", field]);
+    let made = address.labels().get(MANAGED_BY_LABEL).is_some_and(|by| by == ALLOCATOR);
+    made && (parent("group"), parent("resource"), parent("namespace"), parent("name"))
+        == ("", "services", service.namespace(), service.name())
+}
+
+/// What came of the claim of an address.
+enum Claim {
+    Made(Arc<Entry>),
+    /// It is the Service's already.
+    Held,
+    /// It is something else's.
+    Taken,
 }
 
 /// Whether a range gives addresses: unless it is on its way out, or not ready.
@@ -82,12 +100,11 @@ impl Registry {
                 "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {text}"
             )));
         }
-        let taken = || refused("provided IP is already allocated");
-        if cx.dry_run {
-            let holder = self.get(self.ip_addresses(), "", &asked.to_string(), "").await;
-            return if holder.is_ok() { Err(taken()) } else { Ok(None) };
+        match self.claim(cx, asked, service).await? {
+            Claim::Made(made) => Ok(Some(made)),
+            Claim::Held => Ok(None),
+            Claim::Taken => Err(refused("provided IP is already allocated")),
         }
-        self.claim(asked, service).await?.map(Some).ok_or_else(taken)
     }
 
     /// Any free address of the first range that has one.
@@ -97,46 +114,64 @@ impl Registry {
         for range in self.address_ranges().await? {
             let first = is_api.then(|| range.first());
             for candidate in first.into_iter().chain(range.candidates(clock::random_below)) {
-                if addresses.get("", &candidate.to_string()).is_some() {
+                let holder = addresses.get("", &candidate.to_string());
+                if holder.is_some_and(|holder| !is_for(&holder.object(), service)) {
                     continue;
                 }
-                let made = if cx.dry_run { None } else { self.claim(candidate, service).await? };
-                if made.is_some() || cx.dry_run {
-                    service.set(&["spec", "clusterIP"], candidate.to_string());
-                    return Ok(made);
-                }
+                let made = match self.claim(cx, candidate, service).await? {
+                    Claim::Made(made) => Some(made),
+                    Claim::Held => None,
+                    Claim::Taken => continue,
+                };
+                service.set(&["spec", "clusterIP"], candidate.to_string());
+                return Ok(made);
             }
         }
         let path = Path::new("spec").child("clusterIPs");
         Err(invalid(service, Error::invalid(&path, Value::Null, "failed to allocate a serviceIP: range is full")))
     }
 
-    /// Makes the IPAddress object; nothing if there is one.
-    async fn claim(&self, address: Ipv4Addr, service: &Object) -> Result<Option<Arc<Entry>>, ApiError> {
+    /// Makes the IPAddress object unless there is one. A dry run makes none.
+    async fn claim(&self, cx: &Context, address: Ipv4Addr, service: &Object) -> Result<Claim, ApiError> {
         let object = ip_address(address, service.namespace(), service.name());
         let object = Object::from_value(object).expect("the literal is an object");
-        match self.create_later(&Context::of_server(), self.ip_addresses(), object).await {
-            Ok(made) => Ok(Some(made)),
-            Err(error) if error.reason == Reason::AlreadyExists => Ok(None),
+        let cx = Context { dry_run: cx.dry_run, ..Context::of_server() };
+        let kind = self.ip_addresses();
+        match self.create_later(&cx, kind, object).await {
+            Ok(_) if cx.dry_run => Ok(Claim::Held),
+            Ok(made) => Ok(Claim::Made(made)),
+            Err(error) if error.reason == Reason::AlreadyExists => {
+                let holder = self.get(kind, "", &address.to_string(), "").await;
+                let is_held = holder.is_ok_and(|holder| is_for(&holder.object(), service));
+                Ok(if is_held { Claim::Held } else { Claim::Taken })
+            }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The write that the address was made for failed. The Service may have it all the same: by another write, or
+    /// by this one where the store did not answer.
+    pub(super) async fn give_back(&self, made: &Entry, service: &Object) {
+        let Some(kind) = self.kinds().by_gvk(&service.gvk()) else { return };
+        let is_free = match self.get(kind, service.namespace(), service.name(), "").await {
+            Ok(stored) => Claims::of(&stored.object()).address.is_none_or(|held| held.to_string() != made.name()),
+            Err(error) => error.reason == Reason::NotFound,
+        };
+        if is_free {
+            self.delete_address(made).await;
         }
     }
 
     /// The Service no longer needs the address; one that someone else has meanwhile stays.
     pub(super) async fn release_address(&self, address: Ipv4Addr, service: &Object) {
-        let kind = self.ip_addresses();
-        let Ok(entry) = self.get(kind, "", &address.to_string(), "").await else { return };
-        let object = entry.object();
-        let parent = |field| object.str(&["spec", "parentRef", field]);
-        if (parent("resource"), parent("namespace"), parent("name"))
-            == ("services", service.namespace(), service.name())
-        {
+        let Ok(entry) = self.get(self.ip_addresses(), "", &address.to_string(), "").await else { return };
+        if is_for(&entry.object(), service) {
             self.delete_address(&entry).await;
         }
     }
 
     /// What can not be deleted is repaired later.
-    pub(super) async fn delete_address(&self, entry: &Entry) {
+    async fn delete_address(&self, entry: &Entry) {
         let options = DeleteOptions { uid: Some(entry.object().uid().to_owned()), ..DeleteOptions::default() };
         if let Err(error) = self.delete_later(&Context::of_server(), self.ip_addresses(), entry.name(), &options).await
         {

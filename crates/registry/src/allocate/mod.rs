@@ -56,7 +56,7 @@ impl Reservation {
         registry.free_ports(service.uid(), free).await;
         match (written, address, dropped.address) {
             (true, _, Some(dropped)) => registry.release_address(dropped, &service).await,
-            (false, Some(made), _) => registry.delete_address(&made).await,
+            (false, Some(made), _) => registry.give_back(&made, &service).await,
             _ => {}
         }
     }
@@ -124,7 +124,7 @@ impl Registry {
             Ok(ports) => ports,
             Err(refusal) => {
                 if let Some(made) = address {
-                    self.delete_address(&made).await;
+                    self.give_back(&made, service).await;
                 }
                 let error = Result::from(refusal)?;
                 return Err(ApiError::invalid(&kind.gvk(), service.name(), &[error]));

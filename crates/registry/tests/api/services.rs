@@ -148,6 +148,42 @@ async fn an_address_that_something_else_holds_is_not_given() {
     assert!(refused.message.ends_with("failed to allocate IP 10.43.0.77: provided IP is already allocated"));
 }
 
+/// What a server leaves behind that is killed between the writes of an address and of its Service.
+async fn left_behind(api: &Api, address: &str, service: &str) {
+    let labels = std::collections::BTreeMap::from(kinds::networking::allocated_labels(address.parse().unwrap()));
+    let parent = json!({"group": "", "resource": "services", "namespace": "default", "name": service});
+    let held = json!({"metadata": {"name": address, "labels": labels}, "spec": {"parentRef": parent}});
+    api.create(kind("networking.k8s.io", "v1", "ipaddresses"), held).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_left_behind_for_a_service_is_its_own() {
+    let api = api().await;
+    left_behind(&api, "10.43.0.10", "dns").await;
+    left_behind(&api, "10.43.0.1", "kubernetes").await;
+    let ask = json!({"clusterIP": "10.43.0.10"});
+    let other = service(&api, "other", ask.clone()).await.unwrap_err();
+    assert!(other.message.ends_with("provided IP is already allocated"), "{other}");
+    service(&api, "dns", ask.clone()).await.unwrap();
+    let again = service(&api, "dns", ask).await.unwrap_err();
+    assert_eq!(again.reason, machinery::Reason::AlreadyExists);
+    let first = service(&api, "kubernetes", json!({})).await.unwrap();
+    assert_eq!(first.str(&["spec", "clusterIP"]), "10.43.0.1");
+    assert_eq!(addresses(&api).await.len(), 2, "what a refused write found there stays");
+}
+
+#[tokio::test]
+async fn two_servers_that_make_a_service_at_once_give_it_one_address() {
+    let api = api().await;
+    let (one, other) = tokio::join!(service(&api, "kubernetes", json!({})), service(&api, "kubernetes", json!({})));
+    let refused = one.as_ref().err().or(other.as_ref().err()).expect("one of them is late");
+    assert_eq!(refused.reason, machinery::Reason::AlreadyExists);
+    let made = one.or(other).unwrap();
+    assert_eq!(made.str(&["spec", "clusterIP"]), "10.43.0.1");
+    let [address] = &addresses(&api).await[..] else { panic!("one address") };
+    assert_eq!(address.name(), "10.43.0.1");
+}
+
 async fn range(api: &Api, name: &str, cidr: &str) {
     let body = json!({"metadata": {"name": name}, "spec": {"cidrs": [cidr]}});
     api.create(kind("networking.k8s.io", "v1", "servicecidrs"), body).await.unwrap();
