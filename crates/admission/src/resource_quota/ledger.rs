@@ -15,6 +15,7 @@ use store::{Revision, Write};
 use tokio::sync::oneshot;
 
 use super::Charge;
+use super::balance::Balance;
 
 /// What waits, for each quota that something is being charged to.
 #[derive(Clone, Default)]
@@ -93,7 +94,9 @@ async fn settle(registry: Registry, (namespace, quota): Key, mut waiting: Vec<Wa
     // Of the attempt that was written.
     let applied = Mutex::new(Vec::new());
     let change = |quota: &mut Object| {
-        let outcomes: Vec<_> = waiting.iter().map(|one| one.charge.apply(quota)).collect();
+        let mut balance = Balance::of(quota);
+        let outcomes: Vec<_> = waiting.iter().map(|one| balance.add(&one.charge)).collect();
+        balance.show(quota);
         let charged = waiting.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
         along.set(charged.filter_map(|(one, _)| one.write.clone()).collect());
         *applied.lock() = outcomes;

@@ -5,6 +5,7 @@
 //! deletion gives back is counted anew by the quota controller. A quota whose status does not cover a resource yet is
 //! counted here first.
 
+mod balance;
 mod known;
 mod ledger;
 mod limited;
@@ -13,15 +14,15 @@ use async_trait::async_trait;
 use auth::view::Resource;
 use auth::{View, view};
 use kinds::KindDef;
-use kinds::quota::{self, Amounts, add, amounts};
+use kinds::quota::{self, Amounts, add};
 use machinery::quantity::Quantity;
 use machinery::{ApiError, Object, Reason};
 use registry::{Admitted, Counted, Operation, Registry};
-use serde_json::{Map, Value, json};
 use store::{Revision, Write};
 
 use crate::Admit;
 pub use known::Known;
+use known::Quota;
 pub use ledger::Ledger;
 pub use limited::Limited;
 use limited::shown;
@@ -96,31 +97,30 @@ fn charges(admit: &Admit<'_>, known: &Known, object: &Object) -> Result<Vec<Char
         return Ok(Vec::new());
     }
     let quotas = known.list(admit.view, request.namespace);
+    let usage = quota::usage(request.kind, object);
     let mut charges = Vec::new();
-    for quota in quotas.iter().filter(|quota| quota::fits(quota, request.kind, object)) {
-        charges.extend(charge_of(admit, quota, object)?);
+    for quota in quotas.iter().filter(|quota| quota::fits(&quota.object, request.kind, object)) {
+        charges.extend(charge_of(admit, quota, object, &usage)?.map(|charge| (quota, charge)));
     }
-    covered(admit, object, &quotas)?;
-    for charge in &charges {
-        let quota = quotas.iter().find(|quota| quota.name() == charge.quota).expect("it is charged");
-        charge.apply(&mut quota.clone()).map_err(|why| admit.forbidden(Some(object), why))?;
+    covered(admit, object, &usage, &quotas)?;
+    for (quota, charge) in &charges {
+        quota.balance.with(charge).map_err(|why| admit.forbidden(Some(object), why))?;
     }
-    Ok(charges)
+    Ok(charges.into_iter().map(|(_, charge)| charge).collect())
 }
 
 /// Refuses what the administrator lets nobody have but by a quota.
-fn covered(admit: &Admit<'_>, object: &Object, quotas: &[Object]) -> Result<(), ApiError> {
+fn covered(admit: &Admit<'_>, object: &Object, usage: &Amounts, quotas: &[Quota]) -> Result<(), ApiError> {
     let kind = admit.request.kind;
-    let (usage, before) = (quota::usage(kind, object), admit.request.old.map(|old| quota::usage(kind, old)));
-    let before = before.unwrap_or_default();
+    let before = admit.request.old.map(|old| quota::usage(kind, old)).unwrap_or_default();
     if usage.iter().all(|(name, amount)| before.get(name).is_some_and(|was| amount <= was)) {
         return Ok(());
     }
-    let mut names = admit.options.limited.names(kind, &usage);
+    let mut names = admit.options.limited.names(kind, usage);
     let mut scopes = admit.options.limited.scopes(kind, object);
-    for quota in quotas {
+    for Quota { object: quota, balance } in quotas {
         if quota::fits(quota, kind, object) {
-            names.retain(|name| quota.get(&["spec", "hard", name]).is_none());
+            names.retain(|name| !balance.hard.contains_key(*name));
         }
         for held in quota::scopes_of(quota).filter(|scope| quota::fits_scope(scope, kind, object)) {
             scopes.retain(|scope| scope["scopeName"] != held["scopeName"]);
@@ -153,12 +153,16 @@ fn counts(admit: &Admit<'_>, object: &Object) -> bool {
     }
 }
 
-fn charge_of(admit: &Admit<'_>, quota: &Object, object: &Object) -> Result<Option<Charge>, ApiError> {
-    let hard = amounts(quota.get(&["spec", "hard"]));
-    let mut delta = quota::usage(admit.request.kind, object);
-    delta.retain(|name, _| hard.contains_key(name));
+fn charge_of(
+    admit: &Admit<'_>,
+    Quota { object: quota, balance }: &Quota,
+    object: &Object,
+    usage: &Amounts,
+) -> Result<Option<Charge>, ApiError> {
+    let limited = usage.iter().filter(|(name, _)| balance.hard.contains_key(*name));
+    let mut delta: Amounts = limited.map(|(name, amount)| (name.clone(), *amount)).collect();
     if admit.creates(Resource::PODS) {
-        let missing = quota::unspecified(object, &hard);
+        let missing = quota::unspecified(object, &balance.hard);
         if !missing.is_empty() {
             let why = format!("failed quota: {}: must specify {missing}", quota.name());
             return Err(admit.forbidden(Some(object), why));
@@ -175,11 +179,10 @@ fn charge_of(admit: &Admit<'_>, quota: &Object, object: &Object) -> Result<Optio
     if delta.is_empty() {
         return Ok(None);
     }
-    let covered = amounts(quota.get(&["status", "hard"]));
     let mut counted = Amounts::new();
-    if delta.keys().any(|name| !covered.contains_key(name)) {
+    if delta.keys().any(|name| !balance.covers(name)) {
         counted = count(admit, quota);
-        counted.retain(|name, _| delta.contains_key(name) && !covered.contains_key(name));
+        counted.retain(|name, _| delta.contains_key(name) && !balance.covers(name));
     }
     let given = admit.request.subresource == "status";
     Ok(Some(Charge { quota: quota.name().to_owned(), delta, given, counted }))
@@ -197,70 +200,11 @@ fn count(admit: &Admit<'_>, quota: &Object) -> Amounts {
     total
 }
 
-impl Charge {
-    /// Adds the charge to the quota's status. The error says what would be too much.
-    fn apply(&self, quota: &mut Object) -> Result<(), String> {
-        let hard = amounts(quota.get(&["spec", "hard"]));
-        let mut used = amounts(quota.get(&["status", "used"]));
-        let covered = amounts(quota.get(&["status", "hard"]));
-        for name in self.delta.keys().filter(|name| !covered.contains_key(*name)) {
-            used.insert(name.clone(), self.counted.get(name).copied().unwrap_or(Quantity::ZERO));
-        }
-        let before = used.clone();
-        for (name, amount) in &self.delta {
-            let of = used.entry(name.clone()).or_insert(Quantity::ZERO);
-            *of = *of + *amount;
-        }
-        let exceeded: Vec<&String> = self
-            .delta
-            .iter()
-            .filter(|(name, _)| !self.given && hard.get(*name).is_some_and(|most| used[*name] > *most))
-            .map(|(name, _)| name)
-            .collect();
-        if !exceeded.is_empty() {
-            return Err(format!(
-                "exceeded quota: {}, requested: {}, used: {}, limited: {}",
-                self.quota,
-                printed(&self.delta, &exceeded),
-                printed(&before, &exceeded),
-                printed(&hard, &exceeded)
-            ));
-        }
-        let names = self.delta.keys();
-        let hard_status: Map<String, Value> = merged(quota, "hard", names.clone(), &hard);
-        let used_status: Map<String, Value> = merged(quota, "used", names, &used);
-        quota.set(&["status", "hard"], hard_status);
-        quota.set(&["status", "used"], used_status);
-        Ok(())
-    }
-}
-
-fn merged<'a>(
-    quota: &Object,
-    field: &str,
-    names: impl Iterator<Item = &'a String>,
-    amounts: &Amounts,
-) -> Map<String, Value> {
-    let mut map = quota.map(&["status", field]).cloned().unwrap_or_default();
-    for name in names {
-        if let Some(amount) = amounts.get(name) {
-            map.insert(name.clone(), json!(amount.to_string()));
-        }
-    }
-    map
-}
-
-/// `a=1,b=2`
-fn printed(amounts: &Amounts, names: &[&String]) -> String {
-    let pairs = names.iter().map(|name| {
-        let amount = amounts.get(*name).copied().unwrap_or(Quantity::ZERO);
-        format!("{name}={amount}")
-    });
-    pairs.collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::balance::Balance;
     use super::*;
     use crate::testing::{Case, object};
 
@@ -270,7 +214,9 @@ mod tests {
         let charges = case.with(|admit| charges(admit, &Known::default(), &new)).map_err(|error| error.message)?;
         let quota = |charge: &Charge| {
             let mut quota = case.objects.get(Resource::RESOURCE_QUOTAS, "dev", &charge.quota).unwrap();
-            charge.apply(&mut quota).unwrap();
+            let mut balance = Balance::of(&quota);
+            balance.add(charge).unwrap();
+            balance.show(&mut quota);
             quota.get(&["status", "used"]).unwrap().to_string()
         };
         Ok(charges.iter().map(quota).collect())
