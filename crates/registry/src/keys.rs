@@ -4,6 +4,7 @@
 //! `/registry/<resource>/<namespace>/<name>`, with the group in front of the resource for custom kinds and for the
 //! groups that upstream serves by servers of their own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -32,12 +33,17 @@ fn place(kind: &KindDef) -> (Option<&str>, &str) {
     (None, renamed.map_or(kind.resource, |(_, _, name)| name))
 }
 
+/// A resource as keys name it: `deployments`, `example.com/widgets`. `kind` is the stored version.
+pub fn resource_name(kind: &KindDef) -> Cow<'_, str> {
+    match place(kind) {
+        (None, resource) => resource.into(),
+        (Some(group), resource) => format!("{group}/{resource}").into(),
+    }
+}
+
 /// The prefix of all objects of a kind, with its closing slash. `kind` is the stored version.
 pub fn resource_prefix(kind: &KindDef) -> String {
-    match place(kind) {
-        (None, resource) => format!("{ROOT}{resource}/"),
-        (Some(group), resource) => format!("{ROOT}{group}/{resource}/"),
-    }
+    format!("{ROOT}{}/", resource_name(kind))
 }
 
 /// The length of [`resource_prefix`], without making it.
@@ -61,9 +67,9 @@ pub fn object_key(kind: &KindDef, namespace: &str, name: &str) -> String {
 }
 
 /// Built-in kinds by what stands between the root and the last slash of their prefix.
-static BY_PLACE: LazyLock<HashMap<String, &'static KindDef>> = LazyLock::new(|| {
+static BY_PLACE: LazyLock<HashMap<Cow<'static, str>, &'static KindDef>> = LazyLock::new(|| {
     let stored = kinds::known().iter().filter(|kind| kind.is_stored());
-    stored.map(|kind| (resource_prefix(kind)[ROOT.len()..].trim_end_matches('/').to_owned(), *kind)).collect()
+    stored.map(|kind| (resource_name(kind), *kind)).collect()
 });
 
 /// Group and resource of what lies under a key, or has it for its prefix; built-in or custom.

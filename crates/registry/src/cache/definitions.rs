@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::pump::read_all;
 use super::{Cache, Resource};
-use crate::keys::resource_prefix;
+use crate::keys::{resource_name, resource_prefix};
 use crate::kind_table::KindTable;
 use crate::registry::Inner;
 
@@ -69,12 +69,10 @@ impl Wanted {
     fn family(self) -> &'static Family {
         self.family.0
     }
-}
 
-/// A resource as keys name it: `deployments`, `example.com/widgets`.
-pub(super) fn name_of(storage: &kinds::KindDef) -> String {
-    let prefix = resource_prefix(storage);
-    prefix[crate::keys::ROOT.len()..prefix.len() - 1].to_owned()
+    fn resource(self) -> String {
+        resource_name(self.family().storage).into_owned()
+    }
 }
 
 impl Definitions {
@@ -87,7 +85,7 @@ impl Definitions {
             for item in &items {
                 let definition = cache.decode(item).map_err(Error::Format)?;
                 let wanted = Wanted::of(&definition.object(), kinds);
-                known.served.extend(wanted.map(|wanted| (name_of(wanted.family().storage), wanted)));
+                known.served.extend(wanted.map(|wanted| (wanted.resource(), wanted)));
                 known.wanted.insert(item.key.to_string(), (item.mod_revision, wanted));
             }
         }
@@ -138,7 +136,7 @@ impl Inner {
             true
         });
         let now: BTreeMap<String, Wanted> =
-            wanted.values().filter_map(|(_, now)| *now).map(|now| (name_of(now.family().storage), now)).collect();
+            wanted.values().filter_map(|(_, now)| *now).map(|now| (now.resource(), now)).collect();
         if now != known.served {
             self.change(&known.served, &now).await;
         }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::convert;
 use crate::entry::Entry;
-use crate::keys::Names;
+use crate::keys::{Names, resource_name};
 use crate::kind_table::KindTable;
 use crate::transform::Transformer;
 
@@ -59,7 +59,7 @@ struct Custom {
 impl Cache {
     pub fn new(kinds: &KindTable, transformer: Arc<dyn Transformer>) -> Self {
         let stored = kinds.iter().filter(|kind| kind.is_stored());
-        let resources = stored.map(|kind| (definitions::name_of(kind).into(), Arc::new(Resource::new(kind))));
+        let resources = stored.map(|kind| (resource_name(kind).into(), Arc::new(Resource::new(kind))));
         Self {
             built_in: resources.collect(),
             custom: ArcSwap::default(),
@@ -71,10 +71,10 @@ impl Cache {
 
     /// The cache of a stored kind; nothing for kinds that are not stored.
     pub fn resource(&self, storage: &kinds::KindDef) -> Option<Arc<Resource>> {
-        let name = definitions::name_of(storage);
+        let name = resource_name(storage);
         match storage.custom {
-            None => self.built_in.get(name.as_str()).cloned(),
-            Some(_) => self.custom.load().serving.get(name.as_str()).cloned(),
+            None => self.built_in.get(&*name).cloned(),
+            Some(_) => self.custom.load().serving.get(&*name).cloned(),
         }
     }
 
