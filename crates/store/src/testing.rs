@@ -3,9 +3,12 @@
 //! Needs the programs `etcd` (Debian: etcd-server) and `setpriv` (util-linux). Failures panic.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+/// Of each member's log, for who looks why a test failed.
+const LAST_LINES: usize = 20;
 
 /// Files with which members are served by TLS to clients that show a certificate.
 #[derive(Clone, Debug)]
@@ -27,8 +30,14 @@ pub struct Place {
 impl Place {
     /// The loopback of a network.
     pub fn loopback(network: Option<String>) -> Self {
-        Self { network, address: "127.0.0.1".to_owned() }
+        let address = if network.is_some() { Ipv4Addr::LOCALHOST } else { own_loopback() };
+        Self { network, address: address.to_string() }
     }
+}
+
+/// An address of the loopback for this process alone: nobody else takes a port there that was free a moment ago.
+pub fn own_loopback() -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 0).to_bits() | (std::process::id() & 0x3f_ffff))
 }
 
 /// Members of one cluster. Dropping it kills them.
@@ -55,7 +64,7 @@ impl Members {
     /// Starts a member in each place.
     pub fn start_at(places: Vec<Place>, dir: &Path, tls: Option<MemberTls>, extra: &[&str]) -> Self {
         let count = places.len();
-        let ports: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind((own_loopback(), 0)).unwrap()).collect();
         let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
         let member = |(place, pair): (Place, &[u16])| Member { place, client: pair[0], peer: pair[1], process: None };
         let members = places.into_iter().zip(ports.chunks(2)).map(member).collect();
@@ -81,7 +90,7 @@ impl Members {
 
     /// Starts a member that was killed, with what it had.
     pub fn run(&mut self, member: usize) {
-        let log = File::create(self.dir.join(format!("m{member}.log"))).unwrap();
+        let log = File::create(self.log(member)).unwrap();
         // A test that is killed takes its members along.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
@@ -115,6 +124,16 @@ impl Members {
         flags
     }
 
+    fn log(&self, member: usize) -> PathBuf {
+        self.dir.join(format!("m{member}.log"))
+    }
+
+    fn last_said(&self, member: usize) -> String {
+        let log = std::fs::read_to_string(self.log(member)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
     pub fn kill(&mut self, member: usize) {
         if let Some(mut process) = self.members[member].process.take() {
             process.kill().unwrap();
@@ -141,5 +160,8 @@ impl Members {
 impl Drop for Members {
     fn drop(&mut self) {
         (0..self.members.len()).for_each(|member| self.kill(member));
+        if std::thread::panicking() {
+            (0..self.members.len()).for_each(|member| eprintln!("--- m{member}\n{}", self.last_said(member)));
+        }
     }
 }

@@ -211,9 +211,10 @@ impl Calls {
     }
 }
 
-/// The failure of a connection, with whose it is.
+/// The failure of a connection, or silence on it, with whose it is.
 fn named(connection: &Connection, error: grpc::Error) -> grpc::Error {
     match error {
+        grpc::Error::Deadline => grpc::Error::Transport(format!("{}: {error}", connection.url())),
         grpc::Error::Transport(why) => grpc::Error::Transport(format!("{}: {why}", connection.url())),
         grpc::Error::Unreachable(why) => grpc::Error::Unreachable(format!("{}: {why}", connection.url())),
         other => other,

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use auth::pki::{Authority, LeafSpec};
-use store::testing::{MemberTls, Members, Place};
+use store::testing::{MemberTls, Members, Place, own_loopback};
 use tempfile::TempDir;
 
 use super::cluster::{KEELSON, Node, spawn, token_by};
@@ -219,6 +219,7 @@ impl Servers {
 
     /// Copies what the members hold, none of which runs meanwhile.
     pub fn back_up_etcd(&mut self) {
+        until("all members are up", || (self.etcdctl("client", &["endpoint", "health"]).code == 0).then_some(()));
         (0..3).for_each(|member| self.members.kill(member));
         let directories: Vec<PathBuf> = (0..3).map(|member| self.path(&format!("m{member}"))).collect();
         let backup = self.path("backup");
@@ -334,7 +335,7 @@ impl Drop for Servers {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a port is free")
+    TcpListener::bind((own_loopback(), 0)).and_then(|port| port.local_addr()).expect("a port is free")
 }
 
 fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
