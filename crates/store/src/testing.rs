@@ -40,6 +40,12 @@ pub fn own_loopback() -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 0).to_bits() | (std::process::id() & 0x3f_ffff))
 }
 
+/// Different ones of [`own_loopback`]; nothing listens there any more.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((own_loopback(), 0)).unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
 /// Members of one cluster. Dropping it kills them.
 pub struct Members {
     dir: PathBuf,
@@ -64,8 +70,7 @@ impl Members {
     /// Starts a member in each place.
     pub fn start_at(places: Vec<Place>, dir: &Path, tls: Option<MemberTls>, extra: &[&str]) -> Self {
         let count = places.len();
-        let ports: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind((own_loopback(), 0)).unwrap()).collect();
-        let ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
+        let ports = free_ports(2 * count);
         let member = |(place, pair): (Place, &[u16])| Member { place, client: pair[0], peer: pair[1], process: None };
         let members = places.into_iter().zip(ports.chunks(2)).map(member).collect();
         let extra = extra.iter().map(|flag| (*flag).to_owned()).collect();
