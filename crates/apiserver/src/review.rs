@@ -50,7 +50,7 @@ impl Server {
     }
 
     async fn token_review(&self, review: Object) -> Result<Object, ApiError> {
-        let own = self.config().tokens.as_ref().map_or("", |issuer| issuer.issuer());
+        let own = self.config().tokens.as_ref().map_or(&[][..], |issuer| &issuer.terms().audiences);
         token_review(self.authenticator(), own, review).await
     }
 }

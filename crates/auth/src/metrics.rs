@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub legacy_manual_tokens: Counter,
     pub legacy_invalid_tokens: Counter,
     pub valid_tokens: Counter,
+    pub stale_tokens: Counter,
     pub authentication: Reloads,
     pub authorization: Reloads,
     judged: Seconds,
@@ -57,6 +58,7 @@ impl Default for Metrics {
             legacy_manual_tokens: Counter::default(),
             legacy_invalid_tokens: Counter::default(),
             valid_tokens: Counter::default(),
+            stale_tokens: Counter::default(),
             authentication: Reloads::default(),
             authorization: Reloads::default(),
             judged: Family::new_with_constructor(short),
@@ -242,6 +244,7 @@ pub fn register(registry: &mut Registry, server: &str) {
             &of.legacy_invalid_tokens,
         ),
         ("valid_tokens", "Cumulative valid projected service account tokens used", &of.valid_tokens),
+        ("stale_tokens", "Cumulative stale projected service account tokens used", &of.stale_tokens),
     ] {
         registry.register(format!("serviceaccount_{name}"), help, counter.clone());
     }

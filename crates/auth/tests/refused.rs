@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use auth::authn::{ClientCertificate, ClientCertificates, HeaderNames, RequestHeaders, Union};
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, Trust};
-use auth::tokens::{ISSUER, Private, Reference, TokenIssuer};
+use auth::tokens::{ISSUER, Private, Reference, Terms, TokenIssuer};
 use auth::view::testing::Objects;
 use auth::{Authenticator, Credentials};
 use base64::Engine as _;
@@ -42,7 +42,7 @@ impl Cluster {
             "#,
         );
         let (key, certificate) = key();
-        let issuer = Arc::new(TokenIssuer::from_pem(&key, ISSUER).unwrap());
+        let issuer = Arc::new(TokenIssuer::from_pem(&key, Terms::of(ISSUER)).unwrap());
         let union = Union::standard(objects.clone(), issuer.clone());
         Self { objects, issuer, union, key, certificate }
     }
@@ -155,7 +155,7 @@ async fn tokens_that_are_not_what_they_say() {
             cluster.signed(&Header { kid: Some("../../dev/null".into()), ..es256.clone() }, &cluster.claims(json!({}))),
         ),
         ("a key of its own in the header", {
-            let own = TokenIssuer::from_pem(&key().0, ISSUER).unwrap().jwks()["keys"][0].clone();
+            let own = TokenIssuer::from_pem(&key().0, Terms::of(ISSUER)).unwrap().jwks()["keys"][0].clone();
             under(json!({"alg": "ES256", "jwk": own}))
         }),
         ("oversized", format!("{header}.{}.{signature}", "A".repeat(1 << 20))),

@@ -1,7 +1,8 @@
 //! Service account tokens: issuing them, and telling others how to verify them.
 
 use auth::tokens::request;
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 use kinds::KindDef;
 use machinery::ApiError;
 use registry::Operation;
@@ -36,15 +37,18 @@ impl Server {
         // Waits until the cache, from which the token is made, has seen all that was written before.
         registry.get(accounts, namespace, name, "").await?;
         self.admit(&context, accounts, Asked::of(call, Operation::Create), &mut asked).await?;
-        let issued = request::serve(registry, issuer, namespace, name, asked)?;
+        let issued = request::serve(registry, issuer, &context, (namespace, name), asked)?;
         Ok(respond::value(call, accept, StatusCode::CREATED, TOKEN_REQUEST.schema, &issued.into_value()))
     }
 
     /// `/.well-known/openid-configuration` and `/openid/v1/jwks`
     pub(crate) fn serve_issuer(&self, path: &str) -> Result<Answer, ApiError> {
-        let issuer = self.config().tokens.as_ref().ok_or_else(ApiError::no_such_path)?;
+        let issuer = self.config().tokens.as_ref().filter(|issuer| issuer.is_discoverable());
+        let issuer = issuer.ok_or_else(ApiError::no_such_path)?;
         let answer = |content_type, document: Value| {
-            respond::with(StatusCode::OK, content_type, body::full(document.to_string()))
+            let mut answer = respond::with(StatusCode::OK, content_type, body::full(document.to_string()));
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+            answer
         };
         match path {
             JWKS_PATH => Ok(answer("application/jwk-set+json", issuer.jwks())),

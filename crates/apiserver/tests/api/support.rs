@@ -9,7 +9,7 @@ use auth::authn::{AnonymousRequests, HeaderNames, OrAnonymous, Union};
 use auth::authz::{Masters, Rbac};
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
-use auth::tokens::TokenIssuer;
+use auth::tokens::{Terms, TokenIssuer};
 use auth::{Attributes, Authenticator, Authorizer, Credentials, Decision, Refused};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -101,7 +101,7 @@ pub async fn start_on(store: Arc<store::Memory>, options: Options) -> Api {
         }),
         authorizer: Arc::new(Readers),
         rbac,
-        tokens: Some(Arc::new(TokenIssuer::load_or_create(keys.path(), "https://issuer.test").unwrap())),
+        tokens: Some(Arc::new(TokenIssuer::load_or_create(keys.path(), Terms::of("https://issuer.test")).unwrap())),
         node_tls: Some(Arc::new(client_tls(&authority, "kube-apiserver-kubelet-client"))),
         proxy_client: options.proxy_client,
         version: Version::default(),

@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn no_credentials_are_no_error_but_unknown_tokens_are() {
         let key = crate::pki::key_pem(&crate::pki::generate_key()).unwrap();
-        let issuer = TokenIssuer::from_pem(&key, crate::tokens::ISSUER).unwrap();
+        let issuer = TokenIssuer::from_pem(&key, crate::tokens::Terms::of(crate::tokens::ISSUER)).unwrap();
         let union = Union::standard(Arc::new(Objects::default()), Arc::new(issuer));
         assert_eq!(union.authenticate(&Credentials::default()).await, Ok(None));
         let error = union.authenticate(&Credentials::token("who-knows")).await.unwrap_err();

@@ -39,15 +39,13 @@ impl ServiceAccountTokens {
     /// The user and the claims; nothing for a token of another issuer. The error is for logs and
     /// TokenReviews.
     pub fn judge(&self, token: &str, audiences: &[String]) -> Result<Option<(UserInfo, Claims)>, String> {
-        let own = [self.issuer.issuer().to_owned()];
-        let audiences = if audiences.is_empty() { &own } else { audiences };
+        let audiences = if audiences.is_empty() { &self.issuer.terms().audiences } else { audiences };
         let claims = match self.issuer.verify(token, audiences) {
             Ok(claims) => claims,
             Err(Invalid::Foreign) => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
         self.check_bound(&claims)?;
-        METRICS.valid_tokens.inc();
         Ok(Some((user(&claims), claims)))
     }
 
@@ -61,7 +59,7 @@ impl ServiceAccountTokens {
         METRICS.legacy_tokens.inc();
         claims.check()?;
         if !credentials.for_api() {
-            let own = vec![self.issuer.issuer().to_owned()];
+            let own = self.issuer.terms().audiences.clone();
             return Err(Invalid::Audience(own, credentials.audiences.clone()).to_string());
         }
         let (namespace, name) = (claims.namespace.as_str(), claims.account.as_str());
@@ -147,7 +145,10 @@ impl Authenticator for ServiceAccountTokens {
     async fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<UserInfo>, Refused> {
         let Some(token) = &credentials.bearer_token else { return Ok(None) };
         match self.judge(token, &credentials.audiences).map_err(Refused)? {
-            Some((user, _)) => Ok(Some(user)),
+            Some((user, claims)) => {
+                note_age(&claims, credentials);
+                Ok(Some(user))
+            }
             None => self.judge_legacy(token, credentials).map_err(Refused),
         }
     }
@@ -162,11 +163,24 @@ fn gone(object: &Object) -> bool {
     deletion.is_ok_and(|at| at.as_second() + DELETION_LEEWAY < clock::now().as_second())
 }
 
+/// Tells of programs that do not read their token again, which hold for longer than was asked for.
+fn note_age(claims: &Claims, credentials: &Credentials<'_>) {
+    let Some(after) = claims.kubernetes.warnafter else { return };
+    let late = clock::now().as_second() - after;
+    if late <= 0 {
+        METRICS.valid_tokens.inc();
+        return;
+    }
+    METRICS.stale_tokens.inc();
+    let told = format!("subject: {}, seconds after warning threshold: {late}", claims.sub);
+    credentials.annotations.add("authentication.k8s.io/stale-token", told);
+}
+
 /// The user a service account is.
 fn user(claims: &Claims) -> UserInfo {
     let of = &claims.kubernetes;
     let mut user = plain_user(&of.namespace, &of.serviceaccount.name, &of.serviceaccount.uid);
-    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)]);
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![claims.credential_id()]);
     let mut add = |key: &str, value: String| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]);
     };
@@ -190,7 +204,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tokens::{ISSUER, Private};
+    use crate::tokens::{ISSUER, Private, Terms};
     use crate::view::testing::Objects;
 
     struct Fixture {
@@ -200,18 +214,24 @@ mod tests {
     }
 
     fn fixture() -> Fixture {
+        fixture_of(None)
+    }
+
+    /// With a token of two hours that is to be read anew from `warnafter` on.
+    fn fixture_of(warnafter: Option<i64>) -> Fixture {
         let objects = Arc::new(Objects::default());
         objects.apply("serviceaccounts/dev bot metadata.uid=\"sa\"\npods/dev web metadata.uid=\"pod\"");
         let key = crate::pki::key_pem(&crate::pki::generate_key()).unwrap();
-        let issuer = Arc::new(TokenIssuer::from_pem(&key, ISSUER).unwrap());
+        let issuer = Arc::new(TokenIssuer::from_pem(&key, Terms::of(ISSUER)).unwrap());
         let reference = |name: &str, uid: &str| Reference { name: name.to_owned(), uid: uid.to_owned() };
         let private = Private {
             namespace: "dev".to_owned(),
             serviceaccount: reference("bot", "sa"),
             pod: Some(reference("web", "pod")),
+            warnafter,
             ..Private::default()
         };
-        let (token, _) = issuer.mint(private, vec![ISSUER.to_owned()], 3600).unwrap();
+        let (token, _) = issuer.mint(private, vec![ISSUER.to_owned()], 7200).unwrap();
         Fixture { tokens: ServiceAccountTokens::new(objects.clone(), issuer), objects, token }
     }
 
@@ -228,6 +248,22 @@ mod tests {
         assert_eq!(user.name, "system:serviceaccount:dev:bot");
         assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:dev", "system:authenticated"]);
         assert_eq!((user.uid.as_str(), user.extra["authentication.kubernetes.io/pod-name"][0].as_str()), ("sa", "web"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_a_token_anew_is_let_in_and_noted() {
+        let _guard = clock::simulate(1);
+        let fixture = fixture_of(Some(clock::now().as_second() + 3607));
+        for (passed, noted) in
+            [(3607, None), (10, Some("subject: system:serviceaccount:dev:bot, seconds after warning threshold: 10"))]
+        {
+            tokio::time::advance(Duration::from_secs(passed)).await;
+            let credentials = Credentials::token(&fixture.token);
+            assert!(fixture.tokens.authenticate(&credentials).await.unwrap().is_some());
+            let annotations = credentials.annotations.take();
+            let told = annotations.get("authentication.k8s.io/stale-token").map(|told| told.value.as_str());
+            assert_eq!(told, noted);
+        }
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub struct Claims {
     pub sub: String,
 }
 
+impl Claims {
+    /// How the token is named in audit logs.
+    pub fn credential_id(&self) -> String {
+        format!("JTI={}", self.jti)
+    }
+}
+
 /// The claims that are Kubernetes' own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Private {
@@ -54,6 +61,9 @@ pub struct Private {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Reference>,
     pub serviceaccount: Reference,
+    /// From when on, in seconds since 1970, who shows the token should have read a newer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnafter: Option<i64>,
 }
 
 /// An object that must exist, with this uid, for the token to hold.
@@ -79,9 +89,32 @@ pub enum Invalid {
     Audience(Vec<String>, Vec<String>),
 }
 
+/// Whom tokens are from and for, and how long they hold.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// At least one. The first issues, all are believed.
+    pub issuers: Vec<String>,
+    /// What tokens name that are for the API server.
+    pub audiences: Vec<String>,
+    /// Where others find the keys, if not at this server.
+    pub jwks_uri: Option<String>,
+    /// The longest life of a token that is asked for.
+    pub max_seconds: Option<i64>,
+    /// Whether tokens that pods are given hold for a year, for programs that do not read them again.
+    pub extended: bool,
+}
+
+impl Terms {
+    /// Those of one issuer whose name is the API server's too.
+    pub fn of(issuer: &str) -> Self {
+        let issuers = vec![issuer.to_owned()];
+        Self { audiences: issuers.clone(), issuers, jwks_uri: None, max_seconds: None, extended: true }
+    }
+}
+
 /// Signs and verifies the tokens of one cluster.
 pub struct TokenIssuer {
-    issuer: String,
+    terms: Terms,
     keys: ArcSwap<Keys>,
 }
 
@@ -113,21 +146,21 @@ impl Keys {
 
 impl TokenIssuer {
     /// The issuer whose key is in `dir`, made first if it is not there.
-    pub fn load_or_create(dir: &Path, issuer: &str) -> Result<Self, pki::Error> {
+    pub fn load_or_create(dir: &Path, terms: Terms) -> Result<Self, pki::Error> {
         let generation = SERVICE_ACCOUNTS.load(dir)?;
-        let made = Self::from_pem(generation.signer().key_pem(), issuer)?;
+        let made = Self::from_pem(generation.signer().key_pem(), terms)?;
         made.follow(&generation, &[])?;
         Ok(made)
     }
 
     /// `key` signs.
-    pub fn from_pem(key: &str, issuer: &str) -> Result<Self, pki::Error> {
-        Ok(Self::new(SigningKey::from_pem(key)?, Vec::new(), issuer))
+    pub fn from_pem(key: &str, terms: Terms) -> Result<Self, pki::Error> {
+        Ok(Self::new(SigningKey::from_pem(key)?, Vec::new(), terms))
     }
 
     /// `others` are believed besides the key that signs.
-    pub fn new(signing: SigningKey, others: Vec<PublicKey>, issuer: &str) -> Self {
-        Self { issuer: issuer.to_owned(), keys: ArcSwap::from_pointee(Keys::new(signing, others)) }
+    pub fn new(signing: SigningKey, others: Vec<PublicKey>, terms: Terms) -> Self {
+        Self { terms, keys: ArcSwap::from_pointee(Keys::new(signing, others)) }
     }
 
     /// Signs as this generation does, and believes all whom it trusts, and the keys of `more`: PEM.
@@ -141,8 +174,8 @@ impl TokenIssuer {
         Ok(())
     }
 
-    pub fn issuer(&self) -> &str {
-        &self.issuer
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// A token for a service account that lives for `seconds` from now.
@@ -153,7 +186,7 @@ impl TokenIssuer {
             aud: audiences,
             exp: now + seconds,
             iat: now,
-            iss: self.issuer.clone(),
+            iss: self.terms.issuers[0].clone(),
             jti: clock::uuid(),
             kubernetes: private,
             nbf: now,
@@ -204,7 +237,7 @@ impl TokenIssuer {
     }
 
     fn decode(&self, text: &str) -> Result<Claims, Invalid> {
-        let token = Token::read(text).filter(|token| token.is_from(&self.issuer)).ok_or(Invalid::Foreign)?;
+        let token = Token::read(text).filter(|token| self.issued(token)).ok_or(Invalid::Foreign)?;
         let keys = self.keys.load();
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         if let Some(claims) = keys.remembered.lock().get(&digest) {
@@ -225,18 +258,28 @@ impl TokenIssuer {
         Ok(claims)
     }
 
+    fn issued(&self, token: &Token<'_>) -> bool {
+        self.terms.issuers.iter().any(|issuer| token.is_from(issuer))
+    }
+
     /// `/openid/v1/jwks`
     pub fn jwks(&self) -> Value {
         json!({"keys": self.keys.load().public().map(PublicKey::jwk).collect::<Vec<_>>()})
     }
 
-    /// `/.well-known/openid-configuration`; `jwks_uri` is where clients reach [`TokenIssuer::jwks`].
-    pub fn discovery(&self, jwks_uri: &str) -> Value {
+    /// Whether others may learn by OpenID Connect how tokens are verified.
+    pub fn is_discoverable(&self) -> bool {
+        let issuer = &self.terms.issuers[0];
+        issuer.starts_with("https://") && !issuer.contains(['?', '#'])
+    }
+
+    /// `/.well-known/openid-configuration`; clients reach [`TokenIssuer::jwks`] at `here` unless the terms say where.
+    pub fn discovery(&self, here: &str) -> Value {
         let keys = self.keys.load();
         let algorithms: BTreeSet<&str> = keys.public().map(PublicKey::algorithm).collect();
         json!({
-            "issuer": self.issuer,
-            "jwks_uri": jwks_uri,
+            "issuer": self.terms.issuers[0],
+            "jwks_uri": self.terms.jwks_uri.as_deref().unwrap_or(here),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": algorithms,
@@ -260,7 +303,7 @@ mod tests {
     use super::*;
 
     fn issuer() -> TokenIssuer {
-        TokenIssuer::from_pem(&pki::key_pem(&pki::generate_key()).unwrap(), ISSUER).unwrap()
+        TokenIssuer::from_pem(&pki::key_pem(&pki::generate_key()).unwrap(), Terms::of(ISSUER)).unwrap()
     }
 
     fn private() -> Private {
@@ -320,9 +363,9 @@ mod tests {
     #[test]
     fn the_key_is_made_once_and_kept_private() {
         let dir = tempfile::tempdir().unwrap();
-        let first = TokenIssuer::load_or_create(dir.path(), ISSUER).unwrap();
+        let first = TokenIssuer::load_or_create(dir.path(), Terms::of(ISSUER)).unwrap();
         let (token, _) = first.mint(private(), audiences("api"), 600).unwrap();
-        let second = TokenIssuer::load_or_create(dir.path(), ISSUER).unwrap();
+        let second = TokenIssuer::load_or_create(dir.path(), Terms::of(ISSUER)).unwrap();
         assert!(second.verify(&token, &audiences("api")).is_ok());
         assert_eq!(first.jwks(), second.jwks());
         let mode = std::fs::metadata(dir.path().join("service-account.key")).unwrap().permissions().mode();
@@ -344,7 +387,7 @@ mod tests {
     #[test]
     fn tokens_of_a_key_hold_while_it_is_trusted() {
         let dir = tempfile::tempdir().unwrap();
-        let issuer = TokenIssuer::load_or_create(dir.path(), ISSUER).unwrap();
+        let issuer = TokenIssuer::load_or_create(dir.path(), Terms::of(ISSUER)).unwrap();
         let api = audiences("api");
         let key_of = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
         let ids = || -> Vec<String> {
@@ -373,11 +416,11 @@ mod tests {
         let p384 = p384.unwrap().to_pkcs8_pem(Default::default()).unwrap().to_string();
         let p521 = p521.unwrap().to_pkcs8_pem(Default::default()).unwrap().to_string();
         for (key, algorithm) in [(&rsa, "RS256"), (&sec1, "ES256"), (&p384, "ES384"), (&p521, "ES512")] {
-            let signer = TokenIssuer::from_pem(key, ISSUER).unwrap();
+            let signer = TokenIssuer::from_pem(key, Terms::of(ISSUER)).unwrap();
             let (token, _) = signer.mint(private(), audiences("api"), 600).unwrap();
             assert_eq!(Token::read(&token).unwrap().algorithm(), algorithm);
             let own = SigningKey::from_pem(&pki::key_pem(&pki::generate_key()).unwrap()).unwrap();
-            let believes = TokenIssuer::new(own, public_keys(key).unwrap(), ISSUER);
+            let believes = TokenIssuer::new(own, public_keys(key).unwrap(), Terms::of(ISSUER));
             assert!(believes.verify(&token, &audiences("api")).is_ok());
             assert_eq!(signer.discovery("")["id_token_signing_alg_values_supported"], json!([algorithm]));
         }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use machinery::{ApiError, GroupResource, GroupVersion, GroupVersionKind, Object, field};
+use registry::Context;
 use serde_json::json;
 
 use super::{Private, Reference, TokenIssuer};
@@ -12,6 +13,11 @@ const KIND: &str = "TokenRequest";
 const MIN_SECONDS: i64 = 10 * 60;
 const MAX_SECONDS: i64 = 1 << 32;
 const DEFAULT_SECONDS: i64 = 60 * 60;
+/// The life that admission asks for the tokens of pods, by which they are known.
+const GIVEN_SECONDS: i64 = 60 * 60 + 7;
+/// How long these hold for programs that do not read them again.
+const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
+const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
 
 /// Serves a TokenRequest for a service account.
 ///
@@ -19,8 +25,8 @@ const DEFAULT_SECONDS: i64 = 60 * 60;
 pub fn serve(
     view: &dyn View,
     issuer: &TokenIssuer,
-    namespace: &str,
-    name: &str,
+    cx: &Context,
+    (namespace, name): (&str, &str),
     mut request: Object,
 ) -> Result<Object, ApiError> {
     check_metadata(&request, namespace, name)?;
@@ -36,15 +42,29 @@ pub fn serve(
     }
     request.set_default(&["spec", "expirationSeconds"], DEFAULT_SECONDS);
     if request.list(&["spec", "audiences"]).is_empty() {
-        request.set(&["spec", "audiences"], json!([issuer.issuer()]));
+        request.set(&["spec", "audiences"], json!(issuer.terms().audiences));
     }
-    let seconds = seconds(&request)?;
+    let asked = seconds(&request)?;
     let mut private =
         Private { namespace: namespace.to_owned(), serviceaccount: reference(&account), ..Private::default() };
     bind(view, &mut private, &request)?;
+    let seconds = issuer.terms().max_seconds.map_or(asked, |most| asked.min(most));
+    if seconds < asked {
+        cx.warnings.add(format!("requested expiration of {asked} seconds shortened to {seconds} seconds"));
+        request.set(&["spec", "expirationSeconds"], seconds);
+    }
     let audiences = request.list(&["spec", "audiences"]).iter().filter_map(|of| of.as_str()).map(str::to_owned);
-    let (token, claims) = issuer.mint(private, audiences.collect(), seconds).map_err(ApiError::internal)?;
-    let expires = Timestamp::from_second(claims.exp).map_err(ApiError::internal)?;
+    let audiences: Vec<String> = audiences.collect();
+    let now = clock::now().as_second();
+    let mut life = seconds;
+    if issuer.terms().extended && private.pod.is_some() && seconds == GIVEN_SECONDS && for_api(issuer, &audiences) {
+        private.warnafter = Some(now + seconds);
+        life = EXTENDED_SECONDS;
+    }
+    let (token, claims) = issuer.mint(private, audiences, life).map_err(ApiError::internal)?;
+    cx.annotations.add(ISSUED, claims.credential_id());
+    // Nodes renew a token by the life that was asked for.
+    let expires = Timestamp::from_second(now + seconds).map_err(ApiError::internal)?;
     request.set(&["metadata", "name"], name);
     request.set(&["metadata", "namespace"], namespace);
     request.set(&["metadata", "uid"], account.uid());
@@ -52,6 +72,10 @@ pub fn serve(
     request.set(&["metadata", "creationTimestamp"], clock::format_time(clock::now_seconds()));
     request.set(&["status"], json!({"token": token, "expirationTimestamp": clock::format_time(expires)}));
     Ok(request)
+}
+
+fn for_api(issuer: &TokenIssuer, audiences: &[String]) -> bool {
+    audiences.iter().all(|audience| issuer.terms().audiences.contains(audience))
 }
 
 /// The request may say whom it is for, but nobody else.
@@ -146,10 +170,10 @@ mod tests {
 
     use super::*;
     use crate::pki;
-    use crate::tokens::ISSUER;
+    use crate::tokens::{Claims, ISSUER, Terms};
     use crate::view::testing::Objects;
 
-    fn request(spec: Value) -> Result<(Object, TokenIssuer), ApiError> {
+    fn request_on(terms: Terms, cx: &Context, spec: Value) -> Result<(Object, Claims), ApiError> {
         let objects = Objects::default();
         objects.apply(
             r#"
@@ -159,9 +183,16 @@ mod tests {
             nodes n1 metadata.uid="node-uid"
             "#,
         );
-        let issuer = TokenIssuer::from_pem(&pki::key_pem(&pki::generate_key()).unwrap(), ISSUER).unwrap();
+        let issuer = TokenIssuer::from_pem(&pki::key_pem(&pki::generate_key()).unwrap(), terms).unwrap();
         let request = Object::from_value(json!({"kind": "TokenRequest", "spec": spec})).unwrap();
-        Ok((serve(&objects, &issuer, "dev", "bot", request)?, issuer))
+        let answer = serve(&objects, &issuer, cx, ("dev", "bot"), request)?;
+        let audiences = answer.list(&["spec", "audiences"]).iter().map(|of| of.as_str().unwrap().to_owned());
+        let claims = issuer.verify(answer.str(&["status", "token"]), &audiences.collect::<Vec<_>>()).unwrap();
+        Ok((answer, claims))
+    }
+
+    fn request(spec: Value) -> Result<(Object, Claims), ApiError> {
+        request_on(Terms::of(ISSUER), &Context::default(), spec)
     }
 
     fn bound(kind: &str, name: &str, uid: &str) -> Value {
@@ -170,14 +201,55 @@ mod tests {
 
     #[test]
     fn a_token_is_bound_to_its_pod_and_node() {
-        let (answer, issuer) = request(bound("Pod", "web", "pod-uid")).unwrap();
-        let claims = issuer.verify(answer.str(&["status", "token"]), &[ISSUER.to_owned()]).unwrap();
+        let cx = Context::default();
+        let (answer, claims) = request_on(Terms::of(ISSUER), &cx, bound("Pod", "web", "pod-uid")).unwrap();
         let reference = |name: &str, uid: &str| Some(Reference { name: name.to_owned(), uid: uid.to_owned() });
         assert_eq!(claims.kubernetes.pod, reference("web", "pod-uid"));
         assert_eq!(claims.kubernetes.node, reference("n1", "node-uid"));
         assert_eq!(claims.exp - claims.iat, 3600);
         assert_eq!(answer.int(&["spec", "expirationSeconds"]), Some(3600));
         assert!(!answer.str(&["status", "expirationTimestamp"]).is_empty());
+        assert_eq!(cx.annotations.take()[ISSUED].value, format!("JTI={}", claims.jti));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_that_pods_are_given_hold_longer_than_they_say() {
+        let _guard = clock::simulate(1);
+        let given = |audiences: Value, seconds: i64| {
+            let mut spec = bound("Pod", "web", "");
+            spec["expirationSeconds"] = seconds.into();
+            spec["audiences"] = audiences;
+            spec
+        };
+        let unbound = json!({"expirationSeconds": 3607});
+        let kept = Terms { extended: false, ..Terms::of(ISSUER) };
+        for (terms, spec, life) in [
+            (Terms::of(ISSUER), given(json!([]), 3607), EXTENDED_SECONDS),
+            (Terms::of(ISSUER), given(json!([ISSUER]), 3607), EXTENDED_SECONDS),
+            (Terms::of(ISSUER), given(json!(["vault"]), 3607), 3607),
+            (Terms::of(ISSUER), given(json!([ISSUER, "vault"]), 3607), 3607),
+            (Terms::of(ISSUER), given(json!([]), 3600), 3600),
+            (Terms::of(ISSUER), unbound, 3607),
+            (kept, given(json!([]), 3607), 3607),
+        ] {
+            let (answer, claims) = request_on(terms, &Context::default(), spec.clone()).unwrap();
+            let asked = answer.int(&["spec", "expirationSeconds"]).unwrap();
+            assert_eq!((claims.exp - claims.iat, asked), (life, spec["expirationSeconds"].as_i64().unwrap()), "{spec}");
+            assert_eq!(claims.kubernetes.warnafter, (life > asked).then_some(claims.iat + asked), "{spec}");
+            let told: Timestamp = answer.str(&["status", "expirationTimestamp"]).parse().unwrap();
+            assert_eq!(told.as_second() - claims.iat, asked, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_life_that_is_too_long_is_shortened_with_a_warning() {
+        let terms = Terms { max_seconds: Some(3600), ..Terms::of(ISSUER) };
+        let cx = Context::default();
+        let (answer, claims) = request_on(terms.clone(), &cx, json!({"expirationSeconds": 7200})).unwrap();
+        assert_eq!((claims.exp - claims.iat, answer.int(&["spec", "expirationSeconds"])), (3600, Some(3600)));
+        assert_eq!(cx.warnings.take(), ["requested expiration of 7200 seconds shortened to 3600 seconds"]);
+        request_on(terms, &cx, json!({"expirationSeconds": 3600})).unwrap();
+        assert!(cx.warnings.take().is_empty());
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Authentication {
     /// Tokens that are believed: a file of lines token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
+    /// What tokens of service accounts name that are for the API [default: the issuers]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub api_audiences: Vec<String>,
     #[command(flatten)]
     pub service_accounts: ServiceAccounts,
     #[command(flatten)]
@@ -43,6 +46,19 @@ pub struct ServiceAccounts {
     /// Keys by which tokens of service accounts are believed besides the one that signs; may be repeated
     #[arg(long, value_name = "FILE")]
     pub service_account_key_file: Vec<PathBuf>,
+    /// Who issues tokens of service accounts, an https URL where others shall verify them; may be repeated: the first
+    /// issues, all are believed [default: https://kubernetes.default.svc.cluster.local]
+    #[arg(long, value_name = "URL")]
+    pub service_account_issuer: Vec<String>,
+    /// Where others find the keys that verify tokens of service accounts [default: at this server]
+    #[arg(long, value_name = "URL")]
+    pub service_account_jwks_uri: Option<String>,
+    /// The longest life of a token that is asked for [default: any]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub service_account_max_token_expiration: Option<Duration>,
+    /// Whether the tokens that pods are given hold for a year, for programs that do not read them again
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, default_value_t = true)]
+    pub service_account_extend_token_expiration: bool,
 }
 
 /// One OpenID Connect issuer, for who needs no file for it.

@@ -1,5 +1,6 @@
 //! From flags to authenticators.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,12 +15,15 @@ use auth::authn::{
     RequestHeaders, ServiceAccountTokens, TokenFile, Union, WebhookTokens,
 };
 use auth::jwt::ALGORITHMS;
-use auth::tokens::legacy;
+use auth::tokens::{ISSUER, Terms, legacy};
 use auth::{Authenticator, View};
 use tokio::sync::mpsc;
 
 use super::identity::Identities;
 use crate::flags;
+
+/// Seconds to which the life of tokens may be limited.
+const TOKEN_SECONDS: RangeInclusive<u64> = 60 * 60..=1 << 32;
 
 /// All that authenticates, and what must be followed for it.
 pub struct Authentication {
@@ -36,7 +40,7 @@ pub fn build(
     view: Arc<dyn View>,
 ) -> anyhow::Result<Authentication> {
     let issuer = identities.issuer.clone();
-    let own_issuers = vec![issuer.issuer().to_owned()];
+    let own_issuers = issuer.terms().issuers.clone();
     let anonymous = Arc::new(AnonymousRequests::new(match flags.anonymous_auth {
         None => Anonymous::Health,
         Some(true) => Anonymous::Everywhere,
@@ -72,6 +76,35 @@ pub fn build(
     }
     let authenticator = Arc::new(OrAnonymous { known: Union(known), anonymous });
     Ok(Authentication { authenticator, configured, uses })
+}
+
+/// What the flags say of tokens of service accounts. (upstream: pkg/kubeapiserver/options)
+pub fn terms(flags: &flags::Authentication) -> anyhow::Result<Terms> {
+    let of = &flags.service_accounts;
+    let is_url = |text: &str| text.parse::<http::Uri>().is_ok();
+    for (at, issuer) in of.service_account_issuer.iter().enumerate() {
+        ensure!(!issuer.is_empty(), "service-account-issuer should not be an empty string");
+        let is_known = of.service_account_issuer[..at].contains(issuer);
+        ensure!(!is_known, "service-account-issuer {issuer:?} is already specified");
+        let is_wrong = issuer.contains(':') && !is_url(issuer);
+        ensure!(!is_wrong, "service-account-issuer {issuer:?} contained a ':' but was not a valid URL");
+    }
+    if let Some(uri) = &of.service_account_jwks_uri {
+        ensure!(is_url(uri), "service-account-jwks-uri must be a valid URL: {uri:?}");
+        ensure!(uri.starts_with("https://"), "service-account-jwks-uri requires https scheme, parsed as: {uri}");
+    }
+    let max_seconds = of.service_account_max_token_expiration.map(|most| most.as_secs());
+    let is_allowed = max_seconds.is_none_or(|most| TOKEN_SECONDS.contains(&most));
+    ensure!(is_allowed, "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds");
+    let mut terms = Terms::of(ISSUER);
+    if !of.service_account_issuer.is_empty() {
+        terms.issuers.clone_from(&of.service_account_issuer);
+    }
+    terms.audiences = if flags.api_audiences.is_empty() { &terms.issuers } else { &flags.api_audiences }.clone();
+    terms.jwks_uri.clone_from(&of.service_account_jwks_uri);
+    terms.max_seconds = max_seconds.map(|most| most as i64);
+    terms.extended = of.service_account_extend_token_expiration;
+    Ok(terms)
 }
 
 pub fn header_names(flags: &flags::RequestHeader) -> HeaderNames {

@@ -16,11 +16,9 @@ use futures::future::{BoxFuture, join_all, select_all};
 use machinery::UserInfo;
 use tokio::sync::watch;
 
-use super::authentication::read;
+use super::authentication::{self, read};
 use crate::paths::Paths;
 use crate::{cluster, flags};
-
-const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// Keys and certificates, made at the first start and kept in the data directory.
 pub struct Identities {
@@ -96,15 +94,16 @@ impl Identities {
         let proxy_authority = Lineage::open(&pki, lineage::PROXIES)?;
         let files = Files::of(&flags.authentication);
         let given = files.read()?;
+        let terms = authentication::terms(&flags.authentication)?;
         let (accounts, issuer) = match &flags.authentication.service_accounts.service_account_signing_key_file {
             None => {
                 let accounts = Lineage::open(&pki, lineage::SERVICE_ACCOUNTS)?;
-                (Some(accounts), TokenIssuer::load_or_create(&pki, ISSUER)?)
+                (Some(accounts), TokenIssuer::load_or_create(&pki, terms)?)
             }
             Some(path) => {
                 let others = given.token_keys.iter().map(|text| public_keys(text)).collect::<Result<Vec<_>, _>>()?;
                 let signing = SigningKey::from_pem(&read(path)?).with_context(|| path.display().to_string())?;
-                (None, TokenIssuer::new(signing, others.into_iter().flatten().collect(), ISSUER))
+                (None, TokenIssuer::new(signing, others.into_iter().flatten().collect(), terms))
             }
         };
         let leaf = |name, spec| Leaf::load(&authority, &pki, name, spec);

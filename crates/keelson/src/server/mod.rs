@@ -66,6 +66,7 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let admission = admission(&flags)?;
     let egress = flags.egress_selector_config_file.as_deref();
     egress.map_or(Ok(()), egress::check)?;
+    authentication::terms(&flags.authentication)?;
     let listener = TcpListener::bind(flags.bind).await;
     let listener = listener.with_context(|| format!("cannot listen on {} (is another server running?)", flags.bind))?;
     let port = listener.local_addr()?.port();

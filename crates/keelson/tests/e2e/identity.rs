@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use auth::pki::Authority;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Cluster, Machine, Output, bearer, until};
 
@@ -107,6 +107,36 @@ fn tokens_of_a_key_that_was_replaced_are_believed_as_long_as_it_is_named() {
     assert_eq!((believed(&cluster, &new), believed(&cluster, &old)), (true, false));
 }
 
+#[test]
+fn tokens_are_of_the_issuer_and_for_the_audiences_that_flags_name() {
+    const OWN: &str = "https://kubernetes.default.svc.cluster.local";
+    let mut cluster = Cluster::start_with(Machine::new(), &[]);
+    let old = cluster.token();
+    let believed = |cluster: &Cluster, token: &str| ask(cluster, &bearer(token), &["/api"]) == "200";
+    let flags = [
+        "--service-account-issuer=https://issuer.example.com",
+        &format!("--service-account-issuer={OWN}"),
+        "--service-account-jwks-uri=https://issuer.example.com/keys",
+        &format!("--api-audiences=api,{OWN}"),
+        "--service-account-max-token-expiration=2h",
+    ];
+    cluster.kill_server();
+    cluster.start_server(&flags);
+    let claims = |token: &str| {
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap_or_default()).expect("it is in base64");
+        serde_json::from_slice::<Value>(&claims).expect("it is JSON")
+    };
+    let new = claims(&cluster.token());
+    assert_eq!((&new["iss"], &new["aud"]), (&json!("https://issuer.example.com"), &json!(["api", OWN])));
+    let asked = cluster.try_kubectl("create token default --audience api --duration 3h");
+    assert!(asked.stderr.contains("requested expiration of 10800 seconds shortened to 7200 seconds"), "{asked:?}");
+    assert!(believed(&cluster, asked.stdout.trim()) && believed(&cluster, &old));
+    let other = cluster.kubectl("create token default --audience vault");
+    assert!(!believed(&cluster, other.trim()));
+    let told: Value = serde_json::from_str(&cluster.kubectl("get --raw /.well-known/openid-configuration")).unwrap();
+    assert_eq!((&told["issuer"], &told["jwks_uri"]), (&new["iss"], &json!("https://issuer.example.com/keys")));
+}
+
 const POLICY: &str = r#"
 # jane reads pods, whoever is in ops may do everything to ConfigMaps
 {"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"user": "jane", "namespace": "default", "resource": "pods", "readonly": true}}
@@ -181,6 +211,9 @@ fn what_is_wrong_with_a_configuration_is_told_before_a_port_is_taken() {
             "unable to read egress selector configuration from \"/nowhere\"",
         ),
         (["--egress-selector-config-file", &proxied], "connections by HTTPConnect are not supported, only Direct ones"),
+        (["--service-account-issuer", ""], "service-account-issuer should not be an empty string"),
+        (["--service-account-jwks-uri", "http://a/keys"], "service-account-jwks-uri requires https scheme"),
+        (["--service-account-max-token-expiration", "59m"], "must be between 1 hour and 2^32 seconds"),
         (["--egress-selector-config-file", &direct], "is another server running?"),
     ] {
         let told = refused(&cluster, &data, &flags);

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use super::payload::{Fault, TokenKey};
 use crate::pod::spec;
 
-/// A token is renewed when this share of its life has passed, as upstream.
+/// A token is renewed when this share of its life has passed, or so much time, as upstream.
 const RENEW_AT_PERCENT: i64 = 80;
+const RENEW_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
 struct Issued {
     token: String,
@@ -52,7 +53,8 @@ async fn request(client: &Client, pod: &Pod, key: &TokenKey) -> Result<Issued, F
     let status = answer.status.ok_or_else(|| failed(&"the answer holds none"))?;
     let now = clock::now();
     let life = status.expiration_timestamp.0.as_second() - now.as_second();
-    let renew_at = Timestamp::from_second(now.as_second() + life.max(1) * RENEW_AT_PERCENT / 100);
+    let renew_after = (life.max(1) * RENEW_AT_PERCENT / 100).min(RENEW_AFTER_SECONDS);
+    let renew_at = Timestamp::from_second(now.as_second() + renew_after);
     Ok(Issued { token: status.token, renew_at: renew_at.unwrap_or(now) })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use apiserver::Server;
 use auth::pki::{Authority, LeafSpec};
 use auth::tls::{self, ClientAuth, Identity};
-use auth::tokens::TokenIssuer;
+use auth::tokens::{Terms, TokenIssuer};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
@@ -50,7 +50,8 @@ impl Cluster {
     pub async fn new() -> Cluster {
         let authority = Authority::create("test-ca").unwrap();
         let directory = tempfile::Builder::new().prefix("keelson-node").tempdir().unwrap();
-        let tokens = TokenIssuer::load_or_create(&directory.path().join("keys"), "https://issuer.test").unwrap();
+        let tokens =
+            TokenIssuer::load_or_create(&directory.path().join("keys"), Terms::of("https://issuer.test")).unwrap();
         let setup = Setup {
             tokens: Some(Arc::new(tokens)),
             node_tls: Some(Arc::new(client_tls(&authority))),
