@@ -194,21 +194,26 @@ fn at(path: &Path, error: &io::Error) -> Fault {
     format!("{}: {error}", path.display())
 }
 
-/// A directory that anyone may write to, of the pod's group where it has one.
+/// A directory that anyone may write to, of the pod's group where it has one. One that is there is the pod's to change.
 fn make_empty(path: &Path, memory: Option<Option<u64>>, group: Option<u32>) -> io::Result<()> {
-    let fresh = !path.exists();
-    std::fs::create_dir_all(path)?;
-    if let Some(size) = memory
-        && !is_mount(path)?
-    {
-        mount_memory(path, size)?;
+    let mode = if group.is_some() { 0o2777 } else { 0o777 };
+    match memory {
+        None if path.exists() => Ok(()),
+        None => make_open(path, mode, group),
+        Some(size) => {
+            std::fs::create_dir_all(path)?;
+            if is_mount(path)? { Ok(()) } else { mount_memory(path, size, mode, group) }
+        }
     }
-    if fresh {
-        let mode = if group.is_some() { 0o2777 } else { 0o777 };
-        std::os::unix::fs::chown(path, None, group)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    }
-    Ok(())
+}
+
+/// Makes the directory beside its place first: what is there is as it should be.
+fn make_open(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    std::fs::create_dir_all(&beside)?;
+    std::os::unix::fs::chown(&beside, None, group)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(mode))?;
+    std::fs::rename(beside, path)
 }
 
 fn is_mount(path: &Path) -> io::Result<bool> {
@@ -217,10 +222,11 @@ fn is_mount(path: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(path)?.dev() != std::fs::metadata(parent)?.dev())
 }
 
-fn mount_memory(path: &Path, size: Option<u64>) -> io::Result<()> {
-    let options = size.map(|size| format!("size={size}"));
+fn mount_memory(path: &Path, size: Option<u64>, mode: u32, group: Option<u32>) -> io::Result<()> {
+    let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
+    let options = format!("mode={mode:o},gid={}{size}", group.unwrap_or(0));
     let flags = nix::mount::MsFlags::empty();
-    nix::mount::mount(Some("tmpfs"), path, Some("tmpfs"), flags, options.as_deref()).map_err(io::Error::from)
+    nix::mount::mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str())).map_err(io::Error::from)
 }
 
 /// Takes a pod's volumes down and removes its directory. No error when there is nothing.
@@ -266,6 +272,32 @@ mod tests {
         tear_down(&pod).unwrap();
         assert!(!pod.exists());
         tear_down(&pod).unwrap();
+    }
+
+    /// Mode and group.
+    fn owned(path: &Path) -> (u32, u32) {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).unwrap();
+        (metadata.mode() & 0o7777, metadata.gid())
+    }
+
+    #[test]
+    fn a_volume_that_an_agent_was_killed_at_is_open_to_its_pod() {
+        let root = tempfile::tempdir().unwrap();
+        for (group, expected) in [(Some(2000), (0o2777, 2000)), (None, (0o777, 0))] {
+            // Begun beside its place, and a place where nothing is mounted any more.
+            let (disk, memory) =
+                (root.path().join(format!("disk{group:?}")), root.path().join(format!("memory{group:?}")));
+            std::fs::create_dir(disk.with_extension("new")).unwrap();
+            std::fs::create_dir(&memory).unwrap();
+            make_empty(&disk, None, group).unwrap();
+            make_empty(&memory, Some(None), group).unwrap();
+            assert_eq!((owned(&disk), owned(&memory)), (expected, expected));
+            std::fs::set_permissions(&disk, std::fs::Permissions::from_mode(0o700)).unwrap();
+            make_empty(&disk, None, group).unwrap();
+            assert_eq!(owned(&disk).0, 0o700, "the pod closed it");
+        }
+        unmount_all(root.path()).unwrap();
     }
 
     #[test]
