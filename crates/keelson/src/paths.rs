@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 
 /// Of these there is one at least wherever something has begun, or was made ready for it.
-const BEGUN: [&str; 5] = ["store", "pki", "node-pki", "encryption.keys", "token"];
+const BEGUN: [&str; 5] = ["store", "pki", "node-pki", "encryption.keys", TOKEN];
+
+/// The file of [`Paths::token`].
+pub const TOKEN: &str = "token";
 
 /// A data directory. Its content is for its owner's eyes only.
 #[derive(Clone, Debug)]
@@ -31,6 +34,20 @@ impl Paths {
         Self::open(root)
     }
 
+    /// Removes the directory with all that is in it. What tells whose it is goes last: a removal that was cut off can be
+    /// begun again.
+    pub fn remove(self) -> std::io::Result<()> {
+        let entries = fs::read_dir(&self.root)?.collect::<std::io::Result<Vec<_>>>()?;
+        for entry in entries.iter().filter(|entry| !BEGUN.iter().any(|name| entry.file_name() == *name)) {
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        fs::remove_dir_all(self.root)
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -50,7 +67,12 @@ impl Paths {
 
     /// What lets a further server into the cluster of a shared datastore.
     pub fn token(&self) -> PathBuf {
-        self.root.join("token")
+        self.root.join(TOKEN)
+    }
+
+    /// Names files of a cluster that its datastore has not got yet.
+    pub fn unshared(&self) -> PathBuf {
+        self.root.join("unshared")
     }
 
     /// What all servers of a cluster have in common, within the directory.
@@ -144,5 +166,23 @@ mod tests {
         assert_eq!(at(0o700), (true, false, 0o700), "its owner has closed it");
         fs::create_dir(directory.path().join("pki")).unwrap();
         assert_eq!(at(0o755), (true, true, 0o700));
+    }
+
+    #[test]
+    fn a_removal_that_was_cut_off_can_be_begun_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("data");
+        for name in ["store", "containers", "snapshots"] {
+            fs::create_dir_all(root.join(name).join("deep")).unwrap();
+        }
+        let kept = root.join("containers/kept");
+        fs::create_dir(&kept).unwrap();
+        let mounted =
+            || nix::mount::mount(Some("tmpfs"), &kept, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>);
+        mounted().unwrap();
+        Paths::open_to_remove(&root).unwrap().remove().unwrap_err();
+        nix::mount::umount(&kept).unwrap();
+        Paths::open_to_remove(&root).unwrap().remove().unwrap();
+        assert!(!root.exists());
     }
 }

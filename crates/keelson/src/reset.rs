@@ -22,7 +22,7 @@ pub async fn run(flags: flags::Reset) -> anyhow::Result<()> {
     network::PodNetwork::remove(&crate::agent::network_config(&paths, anything, anything)).await?;
     network::proxy::remove().await?;
     node::volumes::unmount_all(&paths.pods()).context("cannot unmount the volumes of pods")?;
-    std::fs::remove_dir_all(paths.root()).with_context(|| format!("cannot remove {}", paths.root().display()))?;
+    paths.remove().with_context(|| format!("cannot remove {}", directory.display()))?;
     println!("removed {} and everything that ran from it; bridge {} is gone", directory.display(), cluster::BRIDGE);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! by the cluster's token; whoever knows the token takes them over from there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,7 +14,7 @@ use store::{Expect, KeyValue, Revision, Store, Watched, Write};
 use tokio::sync::mpsc;
 
 use crate::datastore;
-use crate::paths::Paths;
+use crate::paths::{Paths, TOKEN};
 
 /// Where they lie in the datastore.
 pub const KEY: &str = "/keelson/bootstrap";
@@ -33,7 +34,7 @@ pub async fn agree(
     make: impl Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<Revision> {
     if let Some(held) = store.get(KEY, None).await? {
-        return take_over(&held, paths, token);
+        return give_way(&held, paths, token);
     }
     if let Some(embedded) = datastore::embedded(paths) {
         bail!(
@@ -43,21 +44,55 @@ pub async fn agree(
         );
     }
     let token = chosen_token(paths, token)?;
-    let begun = present(paths);
+    note_absent(paths)?;
+    // Before there is anything that it alone opens.
+    pki::write_private(&paths.token(), &token)?;
     make()?;
     match leave(store, paths, &token).await {
-        Err(store::Error::Conflict(Some(held))) => {
-            // Another server was first; what was made here a moment ago is of no use to anyone.
-            for path in paths.shared().iter().filter(|path| !begun.contains(path)) {
-                std::fs::remove_file(paths.root().join(path))?;
-            }
-            take_over(&held, paths, Some(&token))
-        }
+        Err(store::Error::Conflict(Some(held))) => give_way(&held, paths, Some(&token)),
         left => {
             let left = left.context("cannot leave the cluster's keys in the datastore")?;
-            pki::write_private(&paths.token(), &token)?;
+            settle(paths)?;
             Ok(left)
         }
+    }
+}
+
+/// Notes what the directory has not got, which is of use to nobody if another server is first: also to this one if it
+/// is killed before it knows.
+fn note_absent(paths: &Paths) -> anyhow::Result<()> {
+    if paths.unshared().exists() {
+        return Ok(());
+    }
+    let absent = paths.shared().into_iter().chain([TOKEN]).filter(|path| !paths.root().join(path).exists());
+    let lines: String = absent.map(|path| format!("{path}\n")).collect();
+    Ok(pki::write_private(&paths.unshared(), &lines)?)
+}
+
+/// Takes over what another server left, in the place of what was made here.
+fn give_way(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<Revision> {
+    let noted = std::fs::read_to_string(paths.unshared()).unwrap_or_default();
+    let (tokens, files): (Vec<&str>, Vec<&str>) = noted.lines().partition(|path| *path == TOKEN);
+    let opens = |token: &String| open(held, token).is_ok();
+    if !tokens.is_empty() && own_token(paths).filter(opens).is_none() {
+        remove(&paths.token())?;
+    }
+    let token = token.map(str::to_owned).or_else(|| own_token(paths));
+    if token.as_ref().is_some_and(opens) {
+        files.iter().try_for_each(|path| remove(&paths.root().join(path)))?;
+    }
+    take_over(held, paths, token.as_deref())
+}
+
+/// What the directory has is its own from now on.
+pub fn settle(paths: &Paths) -> std::io::Result<()> {
+    remove(&paths.unshared())
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -194,12 +229,18 @@ pub fn take_over(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow:
         std::fs::remove_file(paths.root().join(path))?;
     }
     pki::write_private(&paths.token(), &token)?;
+    settle(paths)?;
     Ok(held.mod_revision)
 }
 
 pub fn own_token(paths: &Paths) -> Option<String> {
     let text = std::fs::read_to_string(paths.token()).ok()?;
     Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
+/// The directory is that of an embedded datastore from now on.
+pub fn forget_token(paths: &Paths) -> std::io::Result<()> {
+    remove(&paths.token())
 }
 
 fn new_token() -> String {
@@ -226,7 +267,10 @@ pub fn read(paths: &Paths) -> anyhow::Result<Files> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use store::Memory;
+    use store::testing::{Fault, Faulty};
 
     use super::*;
 
@@ -241,10 +285,10 @@ mod tests {
             Paths::open(self.0.path()).unwrap()
         }
 
-        async fn agree(&self, store: &Memory, token: Option<&str>) -> Result<(), String> {
+        async fn agree(&self, store: &dyn Store, token: Option<&str>) -> Result<(), String> {
             let paths = self.paths();
             let make = || {
-                for path in paths.shared() {
+                for path in paths.shared().iter().filter(|path| !paths.root().join(path).exists()) {
                     pki::write_private(&paths.root().join(path), &clock::uuid())?;
                 }
                 Ok(())
@@ -272,6 +316,58 @@ mod tests {
         let stored = store.get(KEY, None).await.unwrap().unwrap();
         let stored = String::from_utf8_lossy(&stored.value).into_owned();
         assert!(first.files().values().all(|secret| !stored.contains(secret)));
+    }
+
+    /// As a server that is killed before it has left its files in the datastore.
+    async fn begin(directory: &Directory, token: Option<&str>) {
+        let faulty = Faulty::new(Arc::new(Memory::new()));
+        faulty.fail_after(0, Fault::Killed);
+        directory.agree(&faulty, token).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn who_was_killed_before_it_agreed_gives_way() {
+        let (token, other) = ("0123456789abcdef", "fedcba9876543210");
+        for (of_second, given) in [(None, token), (Some(token), token), (Some(other), token)] {
+            let (store, first, second) = (Memory::new(), Directory::new(), Directory::new());
+            begin(&second, of_second).await;
+            first.agree(&store, Some(token)).await.unwrap();
+            if of_second != Some(token) {
+                let refused = second.agree(&store, None).await.unwrap_err();
+                assert!(refused.contains("join it by --token"), "{refused}");
+            }
+            second.agree(&store, Some(given)).await.unwrap();
+            assert_eq!(first.files(), second.files());
+            second.agree(&store, None).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_embedded_datastore_uses_does_not_give_way() {
+        let (store, first, second) = (Memory::new(), Directory::new(), Directory::new());
+        begin(&second, None).await;
+        let begun = second.files();
+        first.agree(&store, None).await.unwrap();
+        second.agree(&store, None).await.unwrap_err();
+        assert_eq!(second.files(), begun, "nobody has shown that it may");
+        settle(&second.paths()).unwrap();
+        second.agree(&store, own_token(&first.paths()).as_deref()).await.unwrap_err();
+        assert_eq!(second.files(), begun);
+    }
+
+    #[tokio::test]
+    async fn who_was_killed_goes_on_with_what_it_began() {
+        for fault in [Fault::Lost, Fault::Unanswered] {
+            let (store, first, second) = (Arc::new(Memory::new()), Directory::new(), Directory::new());
+            let faulty = Faulty::new(store.clone());
+            faulty.fail_after(0, fault);
+            first.agree(&faulty, None).await.unwrap_err();
+            let begun = first.files();
+            first.agree(&*store, None).await.unwrap();
+            assert_eq!(first.files(), begun);
+            second.agree(&*store, own_token(&first.paths()).as_deref()).await.unwrap();
+            assert_eq!(second.files(), begun);
+        }
     }
 
     #[tokio::test]

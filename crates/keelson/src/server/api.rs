@@ -93,6 +93,7 @@ async fn agree(
     store: &dyn Store,
 ) -> anyhow::Result<Option<Revision>> {
     if !flags.datastore.is_shared() {
+        shared::settle(paths)?;
         return Ok(None);
     }
     rotation::announce(store, node_name).await?;
