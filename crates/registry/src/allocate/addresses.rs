@@ -149,19 +149,6 @@ impl Registry {
         }
     }
 
-    /// The write that the address was made for failed. The Service may have it all the same: by another write, or
-    /// by this one where the store did not answer.
-    pub(super) async fn give_back(&self, made: &Entry, service: &Object) {
-        let Some(kind) = self.kinds().by_gvk(&service.gvk()) else { return };
-        let is_free = match self.get(kind, service.namespace(), service.name(), "").await {
-            Ok(stored) => Claims::of(&stored.object()).address.is_none_or(|held| held.to_string() != made.name()),
-            Err(error) => error.reason == Reason::NotFound,
-        };
-        if is_free {
-            self.delete_address(made).await;
-        }
-    }
-
     /// The Service no longer needs the address; one that someone else has meanwhile stays.
     pub(super) async fn release_address(&self, address: Ipv4Addr, service: &Object) {
         let Ok(entry) = self.get(self.ip_addresses(), "", &address.to_string(), "").await else { return };
@@ -171,7 +158,7 @@ impl Registry {
     }
 
     /// What can not be deleted is repaired later.
-    async fn delete_address(&self, entry: &Entry) {
+    pub(super) async fn delete_address(&self, entry: &Entry) {
         let options = DeleteOptions { uid: Some(entry.object().uid().to_owned()), ..DeleteOptions::default() };
         if let Err(error) = self.delete_later(&Context::of_server(), self.ip_addresses(), entry.name(), &options).await
         {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kinds::KindDef;
-use machinery::{ApiError, Object};
+use machinery::{ApiError, Object, Reason};
 
 use crate::answer::Deleted;
 use crate::entry::Entry;
@@ -52,12 +52,12 @@ impl Reservation {
     pub async fn settle(mut self, written: bool) {
         let Some(reserved) = self.0.take() else { return };
         let Reserved { registry, service, address, ports, dropped } = *reserved;
-        let free = if written { &dropped.ports } else { &ports };
-        registry.free_ports(service.uid(), free).await;
-        match (written, address, dropped.address) {
-            (true, _, Some(dropped)) => registry.release_address(dropped, &service).await,
-            (false, Some(made), _) => registry.give_back(&made, &service).await,
-            _ => {}
+        if !written {
+            return registry.give_back(&service, address.as_deref(), &ports).await;
+        }
+        registry.free_ports(service.uid(), &dropped.ports).await;
+        if let Some(address) = dropped.address {
+            registry.release_address(address, &service).await;
         }
     }
 }
@@ -123,9 +123,7 @@ impl Registry {
         let ports = match self.take_ports(service, old, cx.dry_run).await {
             Ok(ports) => ports,
             Err(refusal) => {
-                if let Some(made) = address {
-                    self.give_back(&made, service).await;
-                }
+                self.give_back(service, address.as_deref(), &[]).await;
                 let error = Result::from(refusal)?;
                 return Err(ApiError::invalid(&kind.gvk(), service.name(), &[error]));
             }
@@ -133,6 +131,29 @@ impl Registry {
         let dropped = old.map(|old| Claims::of(old).without(&Claims::of(service))).unwrap_or_default();
         let (registry, service) = (self.clone(), service.clone());
         Ok(Reservation(Some(Box::new(Reserved { registry, service, address, ports, dropped }))))
+    }
+
+    /// The write failed that these were taken for. The Service may have them all the same: by another write, or by this
+    /// one where the store did not answer.
+    async fn give_back(&self, service: &Object, address: Option<&Entry>, ports: &[u16]) {
+        if address.is_none() && ports.is_empty() {
+            return;
+        }
+        let Some(kind) = self.kinds().by_gvk(&service.gvk()) else { return };
+        let (uid, held) = match self.get(kind, service.namespace(), service.name(), "").await {
+            Ok(stored) => (stored.object().uid().to_owned(), Claims::of(&stored.object())),
+            Err(error) if error.reason == Reason::NotFound => Default::default(),
+            // They are found by who repairs leaked addresses, and by who wants a port.
+            Err(_) => return,
+        };
+        let is_free = |port: &&u16| uid != service.uid() || !held.ports.contains(port);
+        let free: Vec<u16> = ports.iter().filter(is_free).copied().collect();
+        self.free_ports(service.uid(), &free).await;
+        if let Some(made) = address
+            && held.address.is_none_or(|held| held.to_string() != made.name())
+        {
+            self.delete_address(made).await;
+        }
     }
 
     /// A Service is gone; other objects pass through.
