@@ -8,13 +8,18 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use auth::pki::Summary;
 use auth::tls::{self, Identity, Trust};
-use store::{Etcd, Sqlite, Store, etcd};
+use store::{Etcd, Expect, Sqlite, Store, Write, etcd};
 
 use crate::flags;
 use crate::paths::Paths;
 
 /// The Leases by which servers are known.
 const SERVERS: &str = "/registry/leases/kube-system/apiserver-";
+
+/// In a datastore that is being filled.
+pub const MARK: &str = "/keelson/migrating";
+/// What the mark says while something is missing.
+pub const BEGUN: &[u8] = b"from another datastore";
 
 /// An open datastore.
 pub struct Datastore {
@@ -27,10 +32,15 @@ pub struct Datastore {
     _lock: Option<File>,
 }
 
+impl Datastore {
+    pub fn of(store: Arc<dyn Store>) -> Self {
+        Self { store, etcd: None, certificates: None, _lock: None }
+    }
+}
+
 pub async fn open(flags: &flags::Datastore, paths: &Paths) -> anyhow::Result<Datastore> {
     if !flags.is_shared() {
-        let store = Arc::new(Sqlite::open(&paths.store())?);
-        return Ok(Datastore { store, etcd: None, certificates: None, _lock: None });
+        return Ok(Datastore::of(Arc::new(Sqlite::open(&paths.store())?)));
     }
     let lock = store::lock(&paths.store())?;
     let certificates = Certificates::read(&flags.datastore, &flags.tls)?;
@@ -154,6 +164,33 @@ pub async fn refuse_running(store: &dyn Store) -> anyhow::Result<()> {
         "stop the servers of this datastore first (one that was killed counts for some seconds more): {}",
         current.join(", ")
     );
+}
+
+/// Marks the datastore until it is whole.
+pub async fn mark(store: &dyn Store, told: &[u8]) -> store::Result<()> {
+    let held = store.get(MARK, None).await?;
+    if held.as_ref().is_some_and(|held| held.value == told) {
+        return Ok(());
+    }
+    let expect = held.map_or(Expect::Absent, |held| Expect::ModRevision(held.mod_revision));
+    store.write(Write { key: MARK.into(), value: Some(told.to_vec().into()), expect }).await.map(drop)
+}
+
+pub async fn unmark(store: &dyn Store) -> anyhow::Result<()> {
+    let mark = store.get(MARK, None).await?.context("somebody else writes to the datastore")?;
+    store.write(Write { key: MARK.into(), value: None, expect: Expect::ModRevision(mark.mod_revision) }).await?;
+    Ok(())
+}
+
+/// Fails where somebody began to fill the datastore and did not end.
+pub async fn refuse_unfinished(store: &dyn Store) -> anyhow::Result<()> {
+    if store.get(MARK, None).await?.is_some() {
+        bail!(
+            "the datastore is not whole: `keelson datastore migrate` or `keelson snapshot restore` was cut off, and must \
+             be run again"
+        );
+    }
+    Ok(())
 }
 
 /// The hosts of servers that use the etcd.

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use controllers::cronjob::Schedule;
@@ -15,10 +16,14 @@ use jiff::tz::TimeZone;
 use store::snapshot::{self, Header, Snapshot};
 use store::{Page, Reader, Revision, Sqlite, Store};
 
+use crate::datastore::{BEGUN, MARK};
 use crate::paths::Paths;
 use crate::{datastore, flags, shared};
 
 const EXTENSION: &str = "snapshot";
+const UNFINISHED: &str = "unfinished";
+/// Who writes a snapshot does not rest so long.
+const ABANDONED: Duration = Duration::from_secs(3600);
 /// How the names begin, by who took the snapshot.
 const BY_HAND: &str = "saved";
 const SCHEDULED: &str = "scheduled";
@@ -60,7 +65,8 @@ async fn take(
     by: &str,
 ) -> anyhow::Result<(PathBuf, Header)> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let unfinished = directory.join(format!("{by}-{}.unfinished", clock::uuid()));
+    remove_abandoned(directory)?;
+    let unfinished = directory.join(format!("{by}-{}.{UNFINISHED}", clock::uuid()));
     let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
     let file = opened.with_context(|| format!("cannot write {}", unfinished.display()))?;
     let written = async {
@@ -78,6 +84,18 @@ async fn take(
     written.with_context(|| format!("no snapshot was taken in {}", directory.display()))
 }
 
+/// Removes what those began to write who were killed.
+fn remove_abandoned(directory: &Path) -> anyhow::Result<()> {
+    for file in with_extension(directory, UNFINISHED)? {
+        let changed = fs::metadata(&file).and_then(|metadata| metadata.modified());
+        let rests = changed.is_ok_and(|changed| clock::since(changed.try_into().unwrap_or_default()) > ABANDONED);
+        if rests {
+            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// `20261126T031500Z`
 fn compact_time(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).unwrap_or_default();
@@ -86,6 +104,14 @@ fn compact_time(seconds: i64) -> String {
 
 /// The snapshots of a directory, oldest first.
 fn found(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = with_extension(directory, EXTENSION)?;
+    // Whoever took them: names go on with the time.
+    files.sort_by_key(|path| name(path).split_once('-').map(|(_, rest)| rest.to_owned()));
+    Ok(files)
+}
+
+/// Nothing where there is no directory.
+fn with_extension(directory: &Path, wanted: &str) -> anyhow::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -94,12 +120,10 @@ fn found(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        if path.extension().is_some_and(|extension| extension == wanted) {
             files.push(path);
         }
     }
-    // Whoever took them: names go on with the time.
-    files.sort_by_key(|path| name(path).split_once('-').map(|(_, rest)| rest.to_owned()));
     Ok(files)
 }
 
@@ -148,9 +172,13 @@ async fn restore(place: &flags::Snapshots, named: &Path) -> anyhow::Result<()> {
     }
 }
 
-async fn fill(store: &dyn Store, snapshot: Snapshot) -> anyhow::Result<()> {
+/// A mark keeps servers away until everything is there.
+async fn fill(store: &dyn Store, mut snapshot: Snapshot) -> anyhow::Result<()> {
     let revision = snapshot.header.revision;
+    datastore::mark(store, BEGUN).await?;
+    snapshot.entries.insert(MARK.to_owned(), BEGUN.into());
     let changes = snapshot::restore(store, snapshot).await.context("restoring stopped half-way; begin it again")?;
+    datastore::unmark(store).await?;
     println!(
         "restored revision {revision}: {} objects written, {} deleted; the datastore is at revision {}",
         changes.written,
@@ -237,7 +265,10 @@ fn prune(directory: &Path, retention: usize) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use store::Memory;
+    use std::time::SystemTime;
+
+    use store::testing::{Fault, Faulty};
+    use store::{Expect, Memory, Write, prefix_range};
 
     use super::*;
 
@@ -259,6 +290,53 @@ mod tests {
         assert_eq!(names.len(), 4, "{names:?}");
         assert_eq!(names[0], "saved-20200101T000000Z-1");
         assert!(names[1..].iter().all(|name| name.starts_with("scheduled-")), "{names:?}");
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_was_cut_off_keeps_servers_away_until_it_is_done() {
+        let saved = Arc::new(Memory::new());
+        put(&*saved, "/registry/a").await;
+        put(&*saved, "/registry/b").await;
+        let mut file = Vec::new();
+        let read = async |range, limit, at| saved.range(range, limit, at).await;
+        snapshot::save(read, BTreeMap::new(), &mut file).await.unwrap();
+        let restored = || snapshot::read(&file[..]).unwrap();
+        for writes in 0.. {
+            let store = Arc::new(Memory::new());
+            let faulty = Faulty::new(store.clone());
+            faulty.fail_after(writes, Fault::Unanswered);
+            if fill(&faulty, restored()).await.is_ok() {
+                assert_eq!(writes, 4, "a mark, two objects, no mark");
+                break;
+            }
+            let whole = keys(&*store).await == ["/registry/a", "/registry/b"];
+            assert_eq!(datastore::refuse_unfinished(&*store).await.is_ok(), whole, "after {writes} writes");
+            fill(&*store, restored()).await.unwrap();
+            assert_eq!(keys(&*store).await, ["/registry/a", "/registry/b"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_by_who_was_killed_goes_after_a_while() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, age) in [("now", Duration::ZERO), ("before", ABANDONED * 2)] {
+            let file = File::create(directory.path().join(format!("{name}.{UNFINISHED}"))).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        scheduled(3, &Memory::new(), None, directory.path()).await.unwrap();
+        let left = with_extension(directory.path(), UNFINISHED).unwrap();
+        assert_eq!(left.iter().map(|path| name(path)).collect::<Vec<_>>(), ["now"]);
+        assert_eq!(found(directory.path()).unwrap().len(), 1);
+    }
+
+    async fn put(store: &dyn Store, key: &str) {
+        let value = Some("v".into());
+        store.write(Write { key: key.into(), value, expect: Expect::Absent }).await.unwrap();
+    }
+
+    async fn keys(store: &dyn Store) -> Vec<String> {
+        let items = store.range(prefix_range("/"), 0, None).await.unwrap().items;
+        items.into_iter().map(|item| item.key.into()).collect()
     }
 
     #[test]

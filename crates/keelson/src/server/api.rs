@@ -23,16 +23,17 @@ use crate::datastore::{self, Datastore};
 use crate::paths::Paths;
 use crate::{cluster, flags, rotation, shared};
 
-/// Opens the store and builds the API on it.
+/// Builds the API on the store.
 pub async fn start(
     flags: &flags::Server,
+    datastore: Datastore,
     admission: admission::Options,
     paths: &Paths,
     node_name: &str,
     (address, port): (IpAddr, u16),
     shutdown: CancellationToken,
 ) -> anyhow::Result<Running> {
-    let datastore = datastore::open(&flags.datastore, paths).await?;
+    datastore::refuse_unfinished(&*datastore.store).await?;
     let agreed = agree(flags, paths, node_name, &*datastore.store).await?;
     let (identities, leaves) = Identities::load(paths, node_name, address, flags)?;
     let encryption = Arc::new(Encryption::open(encryption_source(flags, paths))?);

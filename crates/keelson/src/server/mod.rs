@@ -29,7 +29,7 @@ use machinery::UserInfo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::datastore::Datastore;
+use crate::datastore::{self, Datastore};
 use crate::flags;
 use crate::paths::Paths;
 use crate::{agent, cluster, signals, snapshots};
@@ -70,7 +70,9 @@ pub async fn run(flags: flags::Server) -> anyhow::Result<()> {
     let listener = TcpListener::bind(flags.bind).await;
     let listener = listener.with_context(|| format!("cannot listen on {} (is another server running?)", flags.bind))?;
     let port = listener.local_addr()?.port();
-    let mut running = api::start(&flags, admission, &paths, &node_name, (address, port), shutdown.clone()).await?;
+    let datastore = datastore::open(&flags.datastore, &paths).await?;
+    let place = (address, port);
+    let mut running = api::start(&flags, datastore, admission, &paths, &node_name, place, shutdown.clone()).await?;
     serve(&mut running, listener)?;
     report::started(&paths, &flags, address, port, started.elapsed())?;
     let flags = Arc::new(flags);
