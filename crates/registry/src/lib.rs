@@ -22,6 +22,7 @@ mod scale;
 mod selection;
 pub mod service;
 pub mod table;
+pub mod testing;
 mod time;
 pub mod transform;
 pub mod watch;

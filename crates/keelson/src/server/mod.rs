@@ -10,6 +10,8 @@ mod authorization;
 mod configz;
 mod egress;
 mod identity;
+#[cfg(test)]
+mod killed;
 mod loops;
 mod metrics_api;
 mod objects;
