@@ -3,7 +3,7 @@
 //! Containers start at once and run until they are stopped or [`Containers::exit`] ends them. Time is
 //! crate `clock`'s, so that a paused clock moves everything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ struct Table {
     configs: HashMap<String, ContainerConfig>,
     images: BTreeMap<String, Image>,
     behaviours: HashMap<String, Behaviour>,
+    logs_begun: BTreeSet<String>,
     next: u32,
 }
 
@@ -85,6 +86,11 @@ impl Containers {
     /// What a container was made from.
     pub fn config(&self, id: &str) -> Option<ContainerConfig> {
         self.table.lock().configs.get(id).cloned()
+    }
+
+    /// The containers whose logs were begun anew.
+    pub fn logs_begun(&self) -> Vec<String> {
+        self.table.lock().logs_begun.iter().cloned().collect()
     }
 
     fn end(&self, id: &str, code: i32, reason: &str) -> bool {
@@ -259,7 +265,8 @@ impl Runtime for Containers {
         Ok(())
     }
 
-    async fn reopen_log(&self, _: &str) -> Result<()> {
+    async fn reopen_log(&self, id: &str) -> Result<()> {
+        self.table.lock().logs_begun.insert(id.to_string());
         Ok(())
     }
 

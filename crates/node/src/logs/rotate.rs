@@ -41,16 +41,21 @@ async fn rotate(runtime: &dyn Runtime, container: &ContainerStatus) -> io::Resul
     match std::fs::metadata(path) {
         Ok(meta) if meta.len() > LOG_MAX => {}
         Ok(_) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // An agent was killed after it had moved the file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return reopen(runtime, container).await,
         Err(error) => return Err(error),
     }
     let moved = with_suffix(path, &clock::now().strftime(".%Y%m%d-%H%M%S").to_string());
     std::fs::rename(path, &moved)?;
-    if let Err(error) = runtime.reopen_log(&container.id).await {
+    if let Err(error) = reopen(runtime, container).await {
         std::fs::rename(&moved, path)?;
-        return Err(io::Error::other(error));
+        return Err(error);
     }
     prune(path)
+}
+
+async fn reopen(runtime: &dyn Runtime, container: &ContainerStatus) -> io::Result<()> {
+    runtime.reopen_log(&container.id).await.map_err(io::Error::other)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -82,7 +87,19 @@ pub fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use containers::{ContainerConfig, SandboxConfig};
+
     use super::*;
+    use crate::simulated::Containers;
+
+    #[tokio::test]
+    async fn a_log_that_is_not_there_is_begun() {
+        let runtime = Containers::new();
+        let sandbox = runtime.run_sandbox(&SandboxConfig::default()).await.unwrap();
+        let id = runtime.create_container(&sandbox, &ContainerConfig::default()).await.unwrap();
+        rotate(&runtime, &runtime.container_status(&id).await.unwrap()).await.unwrap();
+        assert_eq!(runtime.logs_begun(), [id]);
+    }
 
     #[test]
     fn the_oldest_files_go() {
