@@ -43,7 +43,7 @@ fn is_for(address: &Object, service: &Object) -> bool {
 }
 
 /// What came of the claim of an address.
-enum Claim {
+enum Claimed {
     Made(Arc<Entry>),
     /// It is the Service's already.
     Held,
@@ -101,9 +101,9 @@ impl Registry {
             )));
         }
         match self.claim(cx, asked, service).await? {
-            Claim::Made(made) => Ok(Some(made)),
-            Claim::Held => Ok(None),
-            Claim::Taken => Err(refused("provided IP is already allocated")),
+            Claimed::Made(made) => Ok(Some(made)),
+            Claimed::Held => Ok(None),
+            Claimed::Taken => Err(refused("provided IP is already allocated")),
         }
     }
 
@@ -119,9 +119,9 @@ impl Registry {
                     continue;
                 }
                 let made = match self.claim(cx, candidate, service).await? {
-                    Claim::Made(made) => Some(made),
-                    Claim::Held => None,
-                    Claim::Taken => continue,
+                    Claimed::Made(made) => Some(made),
+                    Claimed::Held => None,
+                    Claimed::Taken => continue,
                 };
                 service.set(&["spec", "clusterIP"], candidate.to_string());
                 return Ok(made);
@@ -132,18 +132,18 @@ impl Registry {
     }
 
     /// Makes the IPAddress object unless there is one. A dry run makes none.
-    async fn claim(&self, cx: &Context, address: Ipv4Addr, service: &Object) -> Result<Claim, ApiError> {
+    async fn claim(&self, cx: &Context, address: Ipv4Addr, service: &Object) -> Result<Claimed, ApiError> {
         let object = ip_address(address, service.namespace(), service.name());
         let object = Object::from_value(object).expect("the literal is an object");
         let cx = Context { dry_run: cx.dry_run, ..Context::of_server() };
         let kind = self.ip_addresses();
         match self.create_later(&cx, kind, object).await {
-            Ok(_) if cx.dry_run => Ok(Claim::Held),
-            Ok(made) => Ok(Claim::Made(made)),
+            Ok(_) if cx.dry_run => Ok(Claimed::Held),
+            Ok(made) => Ok(Claimed::Made(made)),
             Err(error) if error.reason == Reason::AlreadyExists => {
                 let holder = self.get(kind, "", &address.to_string(), "").await;
                 let is_held = holder.is_ok_and(|holder| is_for(&holder.object(), service));
-                Ok(if is_held { Claim::Held } else { Claim::Taken })
+                Ok(if is_held { Claimed::Held } else { Claimed::Taken })
             }
             Err(error) => Err(error),
         }
