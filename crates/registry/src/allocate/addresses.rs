@@ -113,11 +113,9 @@ impl Registry {
         let is_api = (service.namespace(), service.name()) == API_SERVICE;
         for range in self.address_ranges().await? {
             let first = is_api.then(|| range.first());
-            for candidate in first.into_iter().chain(range.candidates(clock::random_below)) {
-                let holder = addresses.get("", &candidate.to_string());
-                if holder.is_some_and(|holder| !is_for(&holder.object(), service)) {
-                    continue;
-                }
+            let candidates = range.candidates(clock::random_below);
+            let free = candidates.filter(|candidate| addresses.get("", &candidate.to_string()).is_none());
+            for candidate in first.into_iter().chain(free) {
                 let made = match self.claim(cx, candidate, service).await? {
                     Claimed::Made(made) => Some(made),
                     Claimed::Held => None,
