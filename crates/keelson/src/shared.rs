@@ -72,6 +72,9 @@ fn note_absent(paths: &Paths) -> anyhow::Result<()> {
 /// Takes over what another server left, in the place of what was made here.
 fn give_way(held: &KeyValue, paths: &Paths, token: Option<&str>) -> anyhow::Result<Revision> {
     let noted = std::fs::read_to_string(paths.unshared()).unwrap_or_default();
+    if noted.is_empty() {
+        return take_over(held, paths, token);
+    }
     let (tokens, files): (Vec<&str>, Vec<&str>) = noted.lines().partition(|path| *path == TOKEN);
     let opens = |token: &String| open(held, token).is_ok();
     if !tokens.is_empty() && own_token(paths).filter(opens).is_none() {
