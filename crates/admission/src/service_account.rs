@@ -1,6 +1,7 @@
 //! Every pod acts as a service account, and finds its token in a volume.
 
 use auth::authz::references::{Kind, PodReferences};
+use auth::tokens::request::GIVEN_SECONDS;
 use auth::view::Resource;
 use kinds::quota::lasting_containers;
 use machinery::{ApiError, Object};
@@ -15,9 +16,6 @@ pub const DEFAULT: &str = "default";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 const ROOT_CA: &str = "kube-root-ca.crt";
-
-/// An hour and seven seconds: by this odd number upstream knows tokens that it mounted itself.
-const TOKEN_SECONDS: i64 = 3607;
 
 pub fn mutate(admit: &Admit<'_>, pod: &mut Object) -> Result<(), ApiError> {
     if !admit.creates(Resource::PODS) || is_mirror(pod) {
@@ -118,7 +116,7 @@ fn push(object: &mut Value, list: &str, item: Value) {
 
 fn token_volume(name: &str) -> Value {
     json!({"name": name, "projected": {"defaultMode": 0o644, "sources": [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": GIVEN_SECONDS}},
         {"configMap": {"name": ROOT_CA, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [
             {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},

@@ -14,7 +14,7 @@ const MIN_SECONDS: i64 = 10 * 60;
 const MAX_SECONDS: i64 = 1 << 32;
 const DEFAULT_SECONDS: i64 = 60 * 60;
 /// The life that admission asks for the tokens of pods, by which they are known.
-const GIVEN_SECONDS: i64 = 60 * 60 + 7;
+pub const GIVEN_SECONDS: i64 = 60 * 60 + 7;
 /// How long these hold for programs that do not read them again.
 const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
 const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
