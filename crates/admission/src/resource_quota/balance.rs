@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::Charge;
 
-#[derive(Clone, Debug, Default)]
 pub struct Balance {
     pub hard: Amounts,
     used: Amounts,

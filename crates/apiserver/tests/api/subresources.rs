@@ -148,5 +148,7 @@ async fn a_service_account_gets_tokens_that_others_can_verify() {
     let discovery = api.get("/.well-known/openid-configuration").await.expect(200);
     assert_eq!(discovery["issuer"], "https://issuer.test");
     assert_eq!(discovery["jwks_uri"], "https://192.0.2.1:6443/openid/v1/jwks");
-    assert_eq!(api.get("/openid/v1/jwks").await.expect(200)["keys"][0]["alg"], "ES256");
+    let keys = api.get("/openid/v1/jwks").await;
+    assert_eq!(keys.headers["cache-control"], "public, max-age=3600");
+    assert_eq!(keys.expect(200)["keys"][0]["alg"], "ES256");
 }

@@ -373,6 +373,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_no_https_url_is_not_discovered() {
+        let discoverable = |issuer: &str| {
+            let key = pki::key_pem(&pki::generate_key()).unwrap();
+            TokenIssuer::from_pem(&key, Terms::of(issuer)).unwrap().is_discoverable()
+        };
+        assert!(discoverable(ISSUER));
+        for issuer in ["me", "http://me.example", "https://me.example?a=b", "https://me.example#a"] {
+            assert!(!discoverable(issuer), "{issuer}");
+        }
+    }
+
+    #[test]
     fn published_keys_verify_tokens() {
         let issuer = issuer();
         let (token, claims) = issuer.mint(private(), audiences("api"), 600).unwrap();

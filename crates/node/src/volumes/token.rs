@@ -53,9 +53,13 @@ async fn request(client: &Client, pod: &Pod, key: &TokenKey) -> Result<Issued, F
     let status = answer.status.ok_or_else(|| failed(&"the answer holds none"))?;
     let now = clock::now();
     let life = status.expiration_timestamp.0.as_second() - now.as_second();
-    let renew_after = (life.max(1) * RENEW_AT_PERCENT / 100).min(RENEW_AFTER_SECONDS);
-    let renew_at = Timestamp::from_second(now.as_second() + renew_after);
+    let renew_at = Timestamp::from_second(now.as_second() + renew_after(life));
     Ok(Issued { token: status.token, renew_at: renew_at.unwrap_or(now) })
+}
+
+/// Seconds until a token that lives so long is renewed.
+fn renew_after(life: i64) -> i64 {
+    (life.max(1) * RENEW_AT_PERCENT / 100).min(RENEW_AFTER_SECONDS)
 }
 
 fn wanted(pod: &Pod, key: &TokenKey) -> TokenRequest {
@@ -72,5 +76,19 @@ fn wanted(pod: &Pod, key: &TokenKey) -> TokenRequest {
             bound_object_ref: Some(bound),
         },
         ..TokenRequest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_before_it_ends_and_once_a_day() {
+        const DAY: i64 = RENEW_AFTER_SECONDS;
+        for (life, expected) in [(600, 480), (3607, 2885), (DAY, DAY * 4 / 5), (2 * DAY, DAY), (365 * DAY, DAY), (0, 0)]
+        {
+            assert_eq!(renew_after(life), expected, "{life}");
+        }
     }
 }
